@@ -1,0 +1,1 @@
+//! Hyperbee: a sorted database in a Hypercore.

@@ -1,0 +1,5 @@
+//! SKELETON: the agreed face of Hypercore and Corestore. The cores engineers replace the inside and keep the words.
+mod skeleton;
+pub use pome_encoding::{DiscoveryKey, Key};
+pub use pome_storage::{Batch, Durability, Journal, Seq, Space, Store};
+pub use skeleton::*;

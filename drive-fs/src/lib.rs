@@ -1,0 +1,1 @@
+//! Hyperdrive, Localdrive, Mirrordrive, and the mount.

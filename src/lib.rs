@@ -1,0 +1,1 @@
+//! The Hypercore stack in Rust.

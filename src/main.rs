@@ -1,0 +1,2 @@
+//! The `pome` command.
+fn main() {}
