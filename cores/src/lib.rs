@@ -1,4 +1,5 @@
 //! SKELETON: the agreed face of Hypercore and Corestore. The cores engineers replace the inside and keep the words.
+pub mod block_encryption;
 pub mod crypto;
 mod skeleton;
 pub use crypto::KeyPair;

@@ -1,6 +1,7 @@
 //! Bytes made by hypercore-crypto and by hypercore's block encryption.
 #![allow(clippy::unwrap_used)]
 
+use pome_cores::block_encryption::{BlockEncryption, PADDING, block_encryption_key};
 use pome_cores::crypto::{self, EncryptionKeyPair, KeyPair, Node};
 use pome_encoding::Key;
 use pome_test_support::{hex, load};
@@ -214,5 +215,90 @@ fn many_leaves_hash_as_one_leaf_does() {
         let blocks: Vec<&[u8]> = blocks[..count].iter().map(Vec::as_slice).collect();
         let one_by_one: Vec<_> = blocks.iter().map(|b| crypto::leaf_hash(b)).collect();
         assert_eq!(crypto::leaf_hashes(&blocks), one_by_one);
+    }
+}
+
+#[test]
+fn vectors_encryption() {
+    // The other lists of this file are proven where the manifests, the trees and the messages are.
+    let elsewhere = [
+        "namespaces",
+        "manifests",
+        "manifest_refused",
+        "manifest_bytes",
+        "logs",
+        "truncations",
+        "multisigs",
+        "proofs",
+        "refused_requests",
+        "tampered",
+        "signables",
+        "messages",
+        "messages_raw",
+        "oplog",
+        "channels",
+    ];
+    let all = load("core", &["encryption"], &elsewhere);
+    for case in list(&all, "encryption") {
+        fields(
+            &case,
+            &[
+                "scheme",
+                "key_is_block_key",
+                "key",
+                "key_pair",
+                "encryption_key",
+                "block_key",
+                "blinding_key",
+                "block_encryption_key",
+                "padding",
+                "steps",
+                "seeks",
+            ],
+        );
+        let core = Key(fixed(&case["key"]));
+        let secret = fixed(&case["encryption_key"]);
+        let encryption = match (
+            case["scheme"].as_str().unwrap(),
+            case["key_is_block_key"].as_bool().unwrap(),
+        ) {
+            (_, true) => BlockEncryption::from_block_key(&secret),
+            ("hypercore 11", false) => BlockEncryption::new(&secret, &core),
+            ("compat", false) => BlockEncryption::compat(&secret, &core),
+            other => panic!("unknown scheme {other:?}"),
+        };
+        assert_eq!(*encryption.block_key(), fixed(&case["block_key"]));
+        assert_eq!(*encryption.blinding_key(), fixed(&case["blinding_key"]));
+        assert_eq!(
+            block_encryption_key(&core, &secret),
+            fixed(&case["block_encryption_key"])
+        );
+        assert_eq!(case["padding"], PADDING);
+        for step in list(&case, "steps") {
+            // `seeks` and the state after each step need a whole core
+            fields(
+                &step,
+                &[
+                    "fork",
+                    "first_index",
+                    "plain",
+                    "stored",
+                    "state",
+                    "unpadded_byte_length",
+                ],
+            );
+            let (fork, first) = (
+                step["fork"].as_u64().unwrap(),
+                step["first_index"].as_u64().unwrap(),
+            );
+            let (plain, stored) = (list(&step, "plain"), list(&step, "stored"));
+            assert_eq!(plain.len(), stored.len());
+            for (index, (plain, stored)) in (first..).zip(plain.iter().zip(&stored)) {
+                let (plain, stored) = (hex(plain), hex(stored));
+                assert_eq!(encryption.encrypt(index, fork, &plain), stored);
+                assert_eq!(encryption.decrypt(index, &stored), Ok(plain));
+                assert!(encryption.decrypt(index, &stored[..PADDING - 1]).is_err());
+            }
+        }
     }
 }
