@@ -1,0 +1,57 @@
+//! What the log and the store need of a disk: one folder of files.
+//!
+//! Neither `wal` nor `storage` calls the filesystem except through these traits, reads by mmap included, so that the simulated disk
+//! stands below everything.
+
+mod pwrite;
+
+pub use pwrite::PwriteDevice;
+
+use bytes::Bytes;
+use std::{
+    io::{self, IoSlice},
+    ops::Range,
+    sync::Arc,
+};
+
+/// One folder of files. Names are plain file names.
+pub trait Device: Send + Sync + 'static {
+    /// Opens a file for reading and writing; `create` makes it where there is none (its name is on disk after the next
+    /// [`sync_dir`](Self::sync_dir)). Without `create` a missing file is `NotFound`.
+    fn open(&self, name: &str, create: bool) -> io::Result<Arc<dyn File>>;
+    /// The names of all files, sorted.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// Removes a file. Open handles and views of it stay valid.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Gives `from` the name `to`, replacing what had it.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Returns when all creations, renames and removals so far are on disk.
+    fn sync_dir(&self) -> io::Result<()>;
+    /// Names this run of the machine: it changes whenever a power cut may have eaten the page cache. All zeros: unknown, and then
+    /// nothing is concluded from it.
+    fn boot_id(&self) -> [u8; 16];
+    /// Takes the exclusive lock of the folder (the file `lock`); `WouldBlock` when another holder has it. Released on drop.
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>>;
+}
+
+/// An open file.
+pub trait File: Send + Sync {
+    /// Its length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// True when it has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Reads at `offset` until `buf` is full or the file ends; answers how many bytes were read.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes all parts, one after the other, at `offset`; the file grows as needed. After an error any part may have been written.
+    fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<()>;
+    /// Returns when all bytes written so far, and the length, are on disk (fdatasync).
+    fn sync(&self) -> io::Result<()>;
+    /// Cuts the file, or grows it with zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// The bytes of `range`, which must lie within the file, without a copy where the device can. The view stays valid after the
+    /// file was closed or removed; its bytes must not be written again while it lives. What cannot be read comes as zeros, so
+    /// check a checksum.
+    fn view(&self, range: Range<u64>) -> io::Result<Bytes>;
+}

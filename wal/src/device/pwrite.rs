@@ -1,0 +1,154 @@
+//! The folder of a real filesystem: pread, pwritev, fdatasync, mmap.
+
+use super::{Device, File};
+use bytes::Bytes;
+use rustix::fs::{FlockOperation, flock};
+use std::{
+    fs,
+    io::{self, IoSlice},
+    ops::Range,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// A folder of the filesystem.
+#[derive(Debug)]
+pub struct PwriteDevice {
+    dir: PathBuf,
+    handle: fs::File,
+    boot_id: [u8; 16],
+}
+
+impl PwriteDevice {
+    /// The folder `dir`, which must exist.
+    pub fn open(dir: impl AsRef<Path>) -> io::Result<Self> {
+        let dir = dir.as_ref().to_path_buf();
+        Ok(Self {
+            handle: fs::File::open(&dir)?,
+            boot_id: boot_id(),
+            dir,
+        })
+    }
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+}
+
+/// All zeros where the kernel does not tell.
+fn boot_id() -> [u8; 16] {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16)
+        .unwrap_or_default()
+        .to_be_bytes()
+}
+
+impl Device for PwriteDevice {
+    fn open(&self, name: &str, create: bool) -> io::Result<Arc<dyn File>> {
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(create)
+            .truncate(false)
+            .open(self.dir.join(name))?;
+        Ok(Arc::new(PwriteFile { file }))
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file()
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.dir.join(name))
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.dir.join(from), self.dir.join(to))
+    }
+    fn sync_dir(&self) -> io::Result<()> {
+        self.handle.sync_all()
+    }
+    fn boot_id(&self) -> [u8; 16] {
+        self.boot_id
+    }
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.dir.join("lock"))?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Box::new(file))
+    }
+}
+
+struct PwriteFile {
+    file: fs::File,
+}
+
+impl File for PwriteFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buf.len() {
+            match self.file.read_at(&mut buf[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(done)
+    }
+    fn write_at(&self, parts: &[IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+        /// Linux takes at most this many parts in one call.
+        const IOV_MAX: usize = 1024;
+        for batch in parts.chunks(IOV_MAX) {
+            let whole: usize = batch.iter().map(|p| p.len()).sum();
+            let mut done =
+                rustix::io::retry_on_intr(|| rustix::io::pwritev(&self.file, batch, offset))?;
+            if done < whole {
+                // A short write: a signal, or a disk that is nearly full. The plain call says which.
+                for part in batch {
+                    if done >= part.len() {
+                        done -= part.len();
+                    } else {
+                        self.file
+                            .write_all_at(&part[done..], offset + done as u64)?;
+                        done = 0;
+                    }
+                    offset += part.len() as u64;
+                }
+            } else {
+                offset += whole as u64;
+            }
+        }
+        Ok(())
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn view(&self, range: Range<u64>) -> io::Result<Bytes> {
+        let len = usize::try_from(range.end.saturating_sub(range.start))
+            .map_err(|_| io::ErrorKind::InvalidInput)?;
+        let mut buf = vec![0; len];
+        if self.read_at(&mut buf, range.start)? < len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(buf.into())
+    }
+}
