@@ -1,0 +1,275 @@
+//! What the database holds for a path: one JSON text under the key `files`, NUL, path.
+//!
+//! ```json
+//! {"executable":false,"linkname":null,"blob":{"blockOffset":0,"byteOffset":0,"blockLength":1,"byteLength":11},"metadata":null}
+//! ```
+//! The order is npm's and part of the bytes. Reading takes the fields in any order, ignores those it does not know and takes
+//! a missing one for its default.
+//! Source: hyperdrive 13.3.4, `index.js`, `putEntry`; hyperblobs 2.12.1, `lib/streams.js`. Vectors: `drive.json`, `scenarios`.
+
+use crate::{Error, json, path, posix::PosixMetadata};
+use bytes::Bytes;
+use serde_json::Value;
+use std::io::Write as _;
+
+/// The key prefix of all entries in the database.
+pub(crate) const FILES: &[u8] = b"files\0";
+
+/// The database key of a stored path (or of the beginning of one).
+pub(crate) fn database_key(path: &str) -> Vec<u8> {
+    [FILES, path.as_bytes()].concat()
+}
+
+/// Where a file's content lies in the content core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct BlobId {
+    /// First block.
+    pub block_offset: u64,
+    /// Byte at which the first block starts.
+    pub byte_offset: u64,
+    /// How many blocks. 0 for an empty file.
+    pub block_length: u64,
+    /// How many bytes. Where `block_map` is set, of the map, not of the file.
+    pub byte_length: u64,
+    /// The blocks hold a list of blocks instead of the content (deduplicated files, as `pear stage` writes them).
+    pub block_map: bool,
+}
+
+/// What an entry says about its path.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct EntryValue {
+    /// The owner may execute it.
+    pub executable: bool,
+    /// The target, for a symlink.
+    pub linkname: Option<String>,
+    /// The content, for a file.
+    pub blob: Option<BlobId>,
+    /// What the writer added; any JSON.
+    pub metadata: Option<Value>,
+}
+
+/// One path of a drive.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// The block of the database core that wrote it: the version before it, counted from 0.
+    pub seq: u64,
+    /// The stored path, with a leading `/` (npm's `key`).
+    pub path: String,
+    /// What it is.
+    pub value: EntryValue,
+}
+
+impl Entry {
+    /// Size in bytes as the entry tells it: 0 for a link, the map's size for a block-map blob.
+    pub fn byte_length(&self) -> u64 {
+        self.value.blob.map_or(0, |blob| blob.byte_length)
+    }
+
+    /// True for a symlink.
+    pub fn is_symlink(&self) -> bool {
+        self.value.linkname.is_some()
+    }
+
+    /// The POSIX part of the metadata.
+    pub fn posix(&self) -> PosixMetadata {
+        self.value.posix()
+    }
+
+    pub(crate) fn decode(seq: u64, key: &[u8], value: Option<&[u8]>) -> Result<Self, Error> {
+        let path = key.strip_prefix(FILES).unwrap_or(key);
+        let path = String::from_utf8_lossy(path).into_owned();
+        match EntryValue::decode(value.unwrap_or_default()) {
+            Ok(value) => Ok(Self { seq, path, value }),
+            Err(field) => Err(Error::BadEntry { path, seq, field }),
+        }
+    }
+}
+
+impl EntryValue {
+    /// A file with this content.
+    pub fn file(blob: BlobId) -> Self {
+        Self {
+            blob: Some(blob),
+            ..Self::default()
+        }
+    }
+
+    /// A symlink to `target`, stored as given.
+    pub fn symlink(target: impl Into<String>) -> Self {
+        Self {
+            linkname: Some(target.into()),
+            ..Self::default()
+        }
+    }
+
+    /// The POSIX part of the metadata.
+    pub fn posix(&self) -> PosixMetadata {
+        PosixMetadata::decode(self.metadata.as_ref())
+    }
+
+    /// The JSON text that stands in the database.
+    pub fn encode(&self) -> Bytes {
+        let mut out = Vec::with_capacity(160);
+        self.write(&mut out)
+            .expect("writing to memory does not fail");
+        out.into()
+    }
+
+    fn write(&self, out: &mut Vec<u8>) -> std::io::Result<()> {
+        write!(out, "{{\"executable\":{},\"linkname\":", self.executable)?;
+        out.extend(json::to_vec(&self.linkname));
+        match &self.blob {
+            None => write!(out, ",\"blob\":null")?,
+            Some(blob) => {
+                write!(
+                    out,
+                    ",\"blob\":{{\"blockOffset\":{},\"byteOffset\":{},\"blockLength\":{},\"byteLength\":{}",
+                    blob.block_offset, blob.byte_offset, blob.block_length, blob.byte_length
+                )?;
+                if blob.block_map {
+                    write!(out, ",\"blockMap\":true")?;
+                }
+                out.push(b'}');
+            }
+        }
+        write!(out, ",\"metadata\":")?;
+        out.extend(json::to_vec(&self.metadata));
+        out.push(b'}');
+        Ok(())
+    }
+
+    /// Reads the JSON text of the database. The error names the field that is wrong.
+    pub(crate) fn decode(text: &[u8]) -> Result<Self, &'static str> {
+        let value: Value = serde_json::from_slice(text).map_err(|_| "JSON")?;
+        let Value::Object(mut fields) = value else {
+            return Err("JSON");
+        };
+        let linkname = match fields.shift_remove("linkname") {
+            None | Some(Value::Null) => None,
+            // npm takes an empty target for no link
+            Some(Value::String(target)) => (!target.is_empty()).then_some(target),
+            Some(_) => return Err("linkname"),
+        };
+        let blob = match fields.get("blob") {
+            None | Some(Value::Null) => None,
+            Some(blob) => Some(BlobId::decode(blob)?),
+        };
+        Ok(Self {
+            executable: fields.get("executable").and_then(Value::as_bool) == Some(true),
+            linkname,
+            blob,
+            metadata: fields.shift_remove("metadata").filter(|m| !m.is_null()),
+        })
+    }
+}
+
+impl BlobId {
+    fn decode(value: &Value) -> Result<Self, &'static str> {
+        let number = |name: &'static str| value.get(name).and_then(Value::as_u64).ok_or(name);
+        let id = Self {
+            block_offset: number("blockOffset")?,
+            byte_offset: number("byteOffset")?,
+            block_length: number("blockLength")?,
+            byte_length: number("byteLength")?,
+            block_map: value.get("blockMap").and_then(Value::as_bool) == Some(true),
+        };
+        let fits = |start: u64, len: u64| start.checked_add(len).is_some_and(|end| end < 1 << 53);
+        if !fits(id.block_offset, id.block_length) {
+            return Err("blockLength");
+        }
+        if !fits(id.byte_offset, id.byte_length) {
+            return Err("byteLength");
+        }
+        if id.block_length == 0 && id.byte_length > 0 {
+            return Err("byteLength");
+        }
+        Ok(id)
+    }
+}
+
+/// Which blob a link leads to, as npm sees it: the target resolved against the link's own path, as if that were a folder.
+pub(crate) fn link_target(entry: &Entry) -> Result<Option<String>, Error> {
+    match &entry.value.linkname {
+        None => Ok(None),
+        Some(target) => Ok(Some(path::resolve(&entry.path, target)?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_text_is_npms() {
+        let mut value = EntryValue::file(BlobId {
+            block_offset: 3,
+            byte_offset: 600,
+            block_length: 1,
+            byte_length: 12,
+            block_map: true,
+        });
+        assert_eq!(
+            value.encode(),
+            r#"{"executable":false,"linkname":null,"blob":{"blockOffset":3,"byteOffset":600,"blockLength":1,"byteLength":12,"blockMap":true},"metadata":null}"#
+        );
+        value.metadata = Some(json!({"mtime": 1, "n": null, "f": 1.0}));
+        value.blob = None;
+        value.linkname = Some("../é".into());
+        assert_eq!(
+            value.encode(),
+            r#"{"executable":false,"linkname":"../é","blob":null,"metadata":{"mtime":1,"n":null,"f":1}}"#
+        );
+    }
+
+    #[test]
+    fn reading_is_lenient_where_npm_is() {
+        assert_eq!(EntryValue::decode(b"{}"), Ok(EntryValue::default()));
+        let extra = br#"{"metadata":7,"x":[1],"blob":{"byteLength":0,"byteOffset":5,"blockLength":0,"blockOffset":1,"y":2}}"#;
+        let value = EntryValue::decode(extra).unwrap();
+        assert_eq!(value.metadata, Some(json!(7)));
+        assert_eq!(value.blob.unwrap().byte_offset, 5);
+    }
+
+    #[test]
+    fn bad_entries_have_names() {
+        for (text, field) in [
+            (&b""[..], "JSON"),
+            (b"[]", "JSON"),
+            (b"{", "JSON"),
+            (br#"{"linkname":5}"#, "linkname"),
+            (br#"{"blob":{}}"#, "blockOffset"),
+            (
+                br#"{"blob":{"blockOffset":18446744073709551615,"byteOffset":0,"blockLength":1,"byteLength":1}}"#,
+                "blockLength",
+            ),
+            (
+                br#"{"blob":{"blockOffset":0,"byteOffset":0,"blockLength":0,"byteLength":1}}"#,
+                "byteLength",
+            ),
+            (
+                br#"{"blob":{"blockOffset":-1,"byteOffset":0,"blockLength":0,"byteLength":1}}"#,
+                "blockOffset",
+            ),
+        ] {
+            assert_eq!(EntryValue::decode(text), Err(field));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics(text: Vec<u8>) {
+            let _ = EntryValue::decode(&text);
+        }
+
+        #[test]
+        fn encode_then_decode(executable: bool, linkname in proptest::option::of(".{1,20}"), block_map: bool,
+            numbers in proptest::option::of((0u64..1 << 50, 0u64..1 << 50, 1u64..1 << 50, 0u64..1 << 50))) {
+            let blob = numbers.map(|(block_offset, byte_offset, block_length, byte_length)|
+                BlobId { block_offset, byte_offset, block_length, byte_length, block_map });
+            let value = EntryValue { executable, linkname, blob, metadata: None };
+            prop_assert_eq!(EntryValue::decode(&value.encode()), Ok(value));
+        }
+    }
+}
