@@ -23,6 +23,9 @@ const ROOT: u8 = 2;
 /// The bytes hashed in front of a leaf: its type and its length, `u64` little-endian.
 const LEAF_PREFIX: usize = 9;
 
+/// The bytes hashed for a parent: its type, its size and two hashes.
+const PARENT_INPUT: usize = 73;
+
 /// Up to this size (bytes) a leaf is copied next to its prefix, so that several are hashed at once to the end. Above it the copy costs
 /// more than the serial last step that the other way has.
 const COPY_MAX: usize = 4096;
@@ -125,6 +128,33 @@ pub fn parent_hash(a: &Node, b: &Node) -> Hash {
     let (left, right) = if a.index > b.index { (b, a) } else { (a, b) };
     let size = left.size.saturating_add(right.size).to_le_bytes();
     hash(&[&[PARENT], &size, &left.hash, &right.hash])
+}
+
+/// [`parent_hash`] of the first and second node, the third and fourth …, several at once; a last one without a partner is left out.
+/// Each pair must be in order, left node first. The hashes are added to `out`.
+pub fn parent_hashes(nodes: &[Node], out: &mut Vec<Hash>) {
+    let params = blake2b();
+    let mut input = [[0; PARENT_INPUT]; MAX_DEGREE];
+    for group in nodes.chunks(2 * MAX_DEGREE) {
+        let mut count = 0;
+        for (pair, input) in group.chunks_exact(2).zip(&mut input) {
+            let (left, right) = (&pair[0], &pair[1]);
+            input[0] = PARENT;
+            input[1..9].copy_from_slice(&left.size.saturating_add(right.size).to_le_bytes());
+            input[9..41].copy_from_slice(&left.hash);
+            input[41..].copy_from_slice(&right.hash);
+            count += 1;
+        }
+        let mut jobs: [HashManyJob<'_>; MAX_DEGREE] =
+            std::array::from_fn(|i| HashManyJob::new(&params, &input[i]));
+        let jobs = &mut jobs[..count];
+        hash_many(jobs.iter_mut());
+        out.extend(jobs.iter().map(|job| {
+            let mut hash = [0; 32];
+            hash.copy_from_slice(job.to_hash().as_bytes());
+            hash
+        }));
+    }
 }
 
 /// The tree hash (npm `tree`): type 2, then each root's hash, index and size (`u64` LE), from left to right.
