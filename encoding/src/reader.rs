@@ -1,24 +1,6 @@
-//! Reading and writing the primitives that every other encoding is made of.
+//! The cursor that every decoder reads from.
 
-/// Why bytes could not be decoded.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// The input ended before the value did.
-    #[error("input ends early: {wanted} bytes wanted, {left} left")]
-    OutOfBounds {
-        /// How many bytes the value needs.
-        wanted: u64,
-        /// How many were there.
-        left: usize,
-    },
-    /// The bytes are there, but are no value of this encoding.
-    #[error("invalid {what}")]
-    Invalid {
-        /// Name of the encoding.
-        what: &'static str,
-    },
-}
+use crate::{DecodeError, varint::MAX_SAFE};
 
 /// A cursor over borrowed bytes. Never panics; a length is checked before anything is taken.
 #[derive(Debug, Clone)]
@@ -54,6 +36,11 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
+    /// All that has not been read.
+    pub fn take_rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.rest)
+    }
+
     /// The next `N` bytes as an array.
     pub fn fixed<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let mut out = [0; N];
@@ -66,12 +53,16 @@ impl<'a> Reader<'a> {
         Ok(self.fixed::<1>()?[0])
     }
 
-    /// A compact-encoding `uint`: one byte up to 252, else a tag (0xfd, 0xfe, 0xff) and 2, 4 or 8 bytes, little-endian.
+    /// A compact-encoding `uint`: one byte up to 252, else a tag (0xfd, 0xfe, 0xff) and 2, 4 or 8 bytes, little-endian. Longer forms than
+    /// needed are taken too; numbers above [`MAX_SAFE`] are not.
     pub fn uint(&mut self) -> Result<u64, DecodeError> {
         Ok(match self.u8()? {
             0xfd => u64::from(u16::from_le_bytes(self.fixed()?)),
             0xfe => u64::from(u32::from_le_bytes(self.fixed()?)),
-            0xff => u64::from_le_bytes(self.fixed()?),
+            0xff => match u64::from_le_bytes(self.fixed()?) {
+                n @ 0..=MAX_SAFE => n,
+                _ => return Err(DecodeError::Invalid { what: "uint" }),
+            },
             small => u64::from(small),
         })
     }
@@ -81,39 +72,4 @@ impl<'a> Reader<'a> {
         let n = self.uint()?;
         self.take(n)
     }
-}
-
-/// How many bytes [`put_uint`] writes.
-pub fn uint_len(n: u64) -> usize {
-    match n {
-        0..=0xfc => 1,
-        0xfd..=0xffff => 3,
-        0x1_0000..=0xffff_ffff => 5,
-        _ => 9,
-    }
-}
-
-/// Appends a compact-encoding `uint`, in its shortest form.
-pub fn put_uint(out: &mut Vec<u8>, n: u64) {
-    match uint_len(n) {
-        1 => out.push(n as u8),
-        3 => {
-            out.push(0xfd);
-            out.extend_from_slice(&(n as u16).to_le_bytes());
-        }
-        5 => {
-            out.push(0xfe);
-            out.extend_from_slice(&(n as u32).to_le_bytes());
-        }
-        _ => {
-            out.push(0xff);
-            out.extend_from_slice(&n.to_le_bytes());
-        }
-    }
-}
-
-/// Appends a `uint` length and the bytes.
-pub fn put_buffer(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_uint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
 }

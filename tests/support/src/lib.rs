@@ -24,8 +24,8 @@ pub fn load(name: &str, known: &[&str], elsewhere: &[&str]) -> Value {
             path.display()
         )
     });
-    let value: Value =
-        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let value: Value = serde_json::from_str(&whole_characters(&text))
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let Value::Object(lists) = &value else {
         panic!("{}: not an object", path.display())
     };
@@ -60,4 +60,22 @@ pub fn hex(value: &Value) -> Vec<u8> {
     data_encoding::HEXLOWER
         .decode(text.as_bytes())
         .unwrap_or_else(|e| panic!("{text:?}: {e}"))
+}
+
+/// JavaScript text may hold half a surrogate pair (`\ud800`), Rust text may not: it reads as U+FFFD, which is also how it is encoded.
+fn whole_characters(json: &str) -> String {
+    let unit = |rest: &str| u16::from_str_radix(rest.get(..6)?.strip_prefix("\\u")?, 16).ok();
+    let (mut out, mut rest) = (String::with_capacity(json.len()), json);
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        let (kept, len) = match (unit(escape), escape.get(6..).and_then(unit)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (&escape[..12], 12),
+            (Some(0xd800..=0xdfff), _) => ("\\ufffd", 6),
+            _ => (&escape[..2], 2),
+        };
+        out.push_str(kept);
+        rest = &escape[len..];
+    }
+    out + rest
 }
