@@ -2,11 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use pome_cores::{
-    Key, KeyPair, Manifest, Prologue, Signer, caps, crypto,
+    Key, KeyPair, Manifest, Prologue, Signer, Verifier, caps, crypto,
     manifest::{ManifestError, ManifestOptions},
-    merkle::{MerkleBatch, Node, Seek, Tree, TreeError},
+    merkle::{
+        MerkleBatch, Node, NodeRequest, ProofRequest, Seek, SeekRequest, Tree, TreeError,
+        UpgradeRequest,
+    },
+    multisig,
+    replication::messages::{Data, Request},
 };
+use pome_encoding::{DecodeError, Reader};
 use pome_test_support::{hex, load};
 use serde_json::Value;
 
@@ -369,6 +376,325 @@ fn vectors_truncations() {
             same_tree(&log.tree, &step["state"]);
             let all: Vec<Node> = log.nodes.values().copied().collect();
             assert_eq!(all, node_list(&step["nodes"]));
+        }
+    }
+}
+
+/// A verifier as the original has it for this key: compat keys are public keys.
+fn verifier(case: &Value) -> Verifier {
+    let manifest = Manifest::decode(&hex(&case["manifest"])).unwrap();
+    Verifier::with_key(Key(fixed(&case["key"])), manifest)
+}
+
+/// What the signer signs, and the signature itself: Ed25519 has one per message.
+fn same_signature(verifier: &Verifier, tree: &Tree, pair: &KeyPair, state: &Value) {
+    let namespace = verifier.manifest().signers[0].namespace;
+    let signable = match (verifier.is_compat(), verifier.manifest().version) {
+        (true, _) => tree.signable_compat().to_vec(),
+        (false, 0) => tree.signable(&namespace).to_vec(),
+        (false, _) => tree.signable(&verifier.key().0).to_vec(),
+    };
+    if state["signature"].is_null() {
+        assert!(state["signable"].is_null());
+        return;
+    }
+    assert_eq!(signable, hex(&state["signable"]));
+    let signature = verifier.sign(tree, pair).unwrap();
+    assert_eq!(signature, hex(&state["signature"]));
+    assert!(verifier.verify(tree, &signature));
+    let mut other = signature.to_vec();
+    other[20] ^= 1;
+    assert!(!verifier.verify(tree, &other));
+}
+
+#[test]
+fn vectors_logs_signatures() {
+    for case in list(&core()["logs"]) {
+        let (verifier, pair) = (verifier(case), key_pair(&case["key_pair"]));
+        assert_eq!(verifier.is_compat(), case["kind"] == "compat");
+        let mut log = Log::default();
+        let blocks = blocks(&case["blocks"]);
+        for (block, state) in blocks
+            .iter()
+            .zip(case.get("after_each_append").map_or(&[][..], list))
+        {
+            log.append(std::slice::from_ref(block));
+            same_signature(&verifier, &log.tree, &pair, state);
+        }
+        same_signature(&verifier, &Log::of(&blocks).tree, &pair, &case["final"]);
+    }
+}
+
+#[test]
+fn vectors_multisigs() {
+    for case in list(&core()["multisigs"]) {
+        let verifier = verifier(case);
+        let pairs: Vec<KeyPair> = list(&case["key_pairs"]).iter().map(key_pair).collect();
+        assert_eq!(
+            u64::from(verifier.manifest().version),
+            number(&case["version"])
+        );
+        assert_eq!(
+            verifier.manifest().allow_patch,
+            case["allow_patch"].as_bool().unwrap()
+        );
+        let log = Log::of(&blocks(&case["blocks"]));
+        let at = |length: u64| {
+            let mut batch = log.tree.batch();
+            batch.truncate(&log.nodes(), length, 0).unwrap();
+            batch.into_tree()
+        };
+        for case in list(&case["cases"]) {
+            let length = number(&case["length"]);
+            let mut parts = Vec::new();
+            for part in list(&case["parts"]) {
+                let signer = number(&part["signer"]);
+                let tree = at(number(&part["length"]));
+                let signature = verifier.sign(&tree, &pairs[signer as usize]).unwrap();
+                let context = match verifier.manifest().version {
+                    0 => verifier.manifest().signers[0].namespace,
+                    _ => verifier.key().0,
+                };
+                assert_eq!(tree.signable(&context).to_vec(), hex(&part["signable"]));
+                let ours = multisig::partial_signature(
+                    &log.tree,
+                    &log.nodes(),
+                    signer,
+                    length,
+                    Some(tree.length),
+                    &signature,
+                )
+                .unwrap()
+                .unwrap();
+                let part = &part["part"];
+                assert_eq!(ours.signer, number(&part["signer"]));
+                assert_eq!(ours.signature, fixed(&part["signature"]));
+                assert_eq!(ours.patch, number(&part["patch"]));
+                let nodes = match &part["nodes"] {
+                    Value::Null => vec![],
+                    nodes => node_list(nodes),
+                };
+                assert_eq!(ours.nodes, nodes);
+                parts.push(ours);
+            }
+            let tree = at(length);
+            let mut signature = verifier.assemble(&parts).unwrap();
+            assert_eq!(signature, hex(&case["signature"]));
+            assert_eq!(
+                verifier.verify(&tree, &signature),
+                case["verifies"].as_bool().unwrap()
+            );
+            signature[10] ^= 1;
+            assert_eq!(
+                verifier.verify(&tree, &signature),
+                case["verifies_flipped"].as_bool().unwrap()
+            );
+        }
+        for refused in list(&case["refused"]) {
+            assert_eq!(
+                verifier.verify(&log.tree, &hex(&refused["signature"])),
+                refused["verifies"].as_bool().unwrap(),
+                "{}",
+                refused["what"]
+            );
+        }
+    }
+}
+
+fn proof_request(value: &Value) -> ProofRequest {
+    only(
+        value,
+        &["block", "hash", "seek", "upgrade", "manifest", "id"],
+    );
+    let there = |field: &str| value.get(field).filter(|value| !value.is_null());
+    let node = |value: &Value| NodeRequest {
+        index: number(&value["index"]),
+        nodes: number(&value["nodes"]),
+    };
+    ProofRequest {
+        block: there("block").map(node),
+        hash: there("hash").map(node),
+        seek: there("seek").map(|seek| SeekRequest {
+            bytes: number(&seek["bytes"]),
+            padding: number(&seek["padding"]),
+        }),
+        upgrade: there("upgrade").map(|upgrade| UpgradeRequest {
+            start: number(&upgrade["start"]),
+            length: number(&upgrade["length"]),
+        }),
+    }
+}
+
+fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode(&mut out);
+    out
+}
+
+fn decoded<T>(bytes: &[u8], decode: impl FnOnce(&mut Reader<'_>) -> Result<T, DecodeError>) -> T {
+    let mut input = Reader::new(bytes);
+    let value = decode(&mut input).unwrap();
+    assert!(input.is_empty());
+    value
+}
+
+/// The core that the proofs of a case are made from.
+fn proving_log(case: &Value) -> (Log, Vec<Vec<u8>>) {
+    let blocks = blocks(&case["blocks"]);
+    let mut log = Log::of(&blocks);
+    same_tree(&log.tree, &case["state"]);
+    log.tree.signature = Some(hex(&case["state"]["signature"]).into());
+    (log, blocks)
+}
+
+fn block_of(request: &ProofRequest, blocks: &[Vec<u8>]) -> Option<Bytes> {
+    let block = blocks.get(request.block?.index as usize)?;
+    Some(Bytes::copy_from_slice(block))
+}
+
+#[test]
+fn vectors_proofs() {
+    for case in list(&core()["proofs"]) {
+        let (log, blocks) = proving_log(case);
+        let key = Key(fixed(&case["key"]));
+        let manifest = Manifest::decode(&hex(&case["manifest"])).unwrap();
+        for case in list(&case["proofs"]) {
+            let request = Request {
+                id: number(&case["request"]["id"]),
+                fork: log.tree.fork,
+                proof: proof_request(&case["request"]),
+                manifest: case["request"]["manifest"].as_bool().unwrap(),
+                priority: 0,
+            };
+            let bytes = hex(&case["request_bytes"]);
+            assert_eq!(encoded(|out| request.encode(out)), bytes);
+            assert_eq!(decoded(&bytes, Request::decode), request);
+
+            let block = block_of(&request.proof, &blocks);
+            let mut proof = log.tree.proof(&log.nodes(), &request.proof, block).unwrap();
+            proof.manifest = request.manifest.then(|| manifest.clone());
+            let data = Data {
+                request: request.id,
+                proof,
+            };
+            let bytes = hex(&case["data_bytes"]);
+            assert_eq!(
+                encoded(|out| data.encode(out)),
+                bytes,
+                "{}",
+                case["request"]
+            );
+            assert_eq!(decoded(&bytes, Data::decode), data);
+            if case.get("proof").is_some_and(|proof| !proof.is_null()) {
+                same_proof(&data, &case["proof"]);
+            }
+
+            // a peer that has what the request says believes it
+            let mut peer = Log::default();
+            let has = request
+                .proof
+                .upgrade
+                .map_or(log.tree.length, |upgrade| upgrade.start);
+            peer.tree = Tree::load(&log.nodes(), has, 0).unwrap();
+            peer.nodes = log.nodes.clone();
+            let stored = (has > 0).then_some(&manifest);
+            let verified = Verifier::check(key, stored, &peer.tree, &peer.nodes(), &data.proof)
+                .unwrap()
+                .unwrap();
+            for node in verified.batch.nodes() {
+                assert_eq!(Some(node), log.nodes.get(&node.index));
+            }
+            if request.proof.upgrade.is_some() {
+                assert_eq!(verified.batch.tree(), &log.tree);
+            }
+        }
+    }
+}
+
+fn same_proof(data: &Data, value: &Value) {
+    only(
+        value,
+        &[
+            "request", "fork", "block", "hash", "seek", "upgrade", "manifest",
+        ],
+    );
+    assert_eq!(data.request, number(&value["request"]));
+    assert_eq!(data.proof.fork, number(&value["fork"]));
+    let same = |ours: Option<&[Node]>, value: &Value| match ours {
+        Some(nodes) => assert_eq!(nodes, node_list(&value["nodes"])),
+        None => assert!(value.is_null()),
+    };
+    let proof = &data.proof;
+    same(
+        proof.block.as_ref().map(|part| &part.nodes[..]),
+        &value["block"],
+    );
+    same(
+        proof.hash.as_ref().map(|part| &part.nodes[..]),
+        &value["hash"],
+    );
+    same(
+        proof.seek.as_ref().map(|part| &part.nodes[..]),
+        &value["seek"],
+    );
+    same(
+        proof.upgrade.as_ref().map(|part| &part.nodes[..]),
+        &value["upgrade"],
+    );
+    if let Some(upgrade) = &proof.upgrade {
+        assert_eq!(
+            upgrade.additional_nodes,
+            node_list(&value["upgrade"]["additionalNodes"])
+        );
+    }
+}
+
+#[test]
+fn vectors_refused_requests() {
+    let core = core();
+    for case in list(&core["refused_requests"]) {
+        let length = number(&case["length"]);
+        let log = list(&core["proofs"])
+            .iter()
+            .map(|case| proving_log(case))
+            .find(|(log, _)| log.tree.length == length);
+        let (log, blocks) = log.unwrap();
+        let request = proof_request(&case["request"]);
+        let refused = log
+            .tree
+            .proof(&log.nodes(), &request, block_of(&request, &blocks))
+            .unwrap_err();
+        // for a block past the end the original answers a proof without a block, which it then cannot encode
+        assert_eq!(refused.code(), "INVALID_OPERATION", "{}", case["request"]);
+        let error = case["error"].as_str().unwrap();
+        assert!(
+            error.starts_with("INVALID_OPERATION")
+                || error.starts_with("Cannot read properties of null")
+        );
+    }
+}
+
+#[test]
+fn vectors_tampered() {
+    for case in list(&core()["tampered"]) {
+        let what = case["what"].as_str().unwrap();
+        let key = Key(fixed(&case["key"]));
+        let data = decoded(&hex(&case["data_bytes"]), Data::decode);
+        let log = Log::default();
+        let answer = Verifier::check(key, None, &log.tree, &log.nodes(), &data.proof);
+        match (case.get("accepted").and_then(Value::as_bool), answer) {
+            (Some(true), Ok(Some(verified))) => {
+                assert_eq!(verified.batch.tree().length, number(&case["length_after"]));
+                assert_eq!(verified.manifest.map(|manifest| manifest.key()), Some(key));
+            }
+            (Some(false), Ok(None)) => assert_eq!(what, "fork"),
+            (None, Err(error)) => {
+                let expected = case["error"].as_str().unwrap();
+                let code = expected.split(':').next().unwrap();
+                assert_eq!(error.code(), code, "{what}");
+                assert_eq!(number(&case["length_after"]), 0);
+            }
+            (expected, answer) => panic!("{what}: {expected:?} expected, got {answer:?}"),
         }
     }
 }

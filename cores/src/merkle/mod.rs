@@ -10,9 +10,18 @@ mod batch;
 mod error;
 pub mod flat_tree;
 mod node;
+mod proof;
+mod reorg;
 mod tree;
+mod verify;
 
 pub use batch::{MerkleBatch, RemovedNodes};
 pub use error::TreeError;
 pub use node::{Node, Nodes};
+pub(crate) use proof::upgrade_indexes;
+pub use proof::{
+    BlockProof, HashProof, NodeRequest, Proof, ProofRequest, SeekProof, SeekRequest, UpgradeProof,
+    UpgradeRequest,
+};
+pub use reorg::{Reorg, Want};
 pub use tree::{Seek, Tree};

@@ -1,0 +1,2 @@
+//! Exchanging blocks with peers.
+pub mod messages;
