@@ -1,4 +1,5 @@
 //! Golden vectors of trees, manifests, signatures and proofs, made by hypercore 11.37.1 (`tests/vectors/core.json`).
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 
@@ -656,7 +657,7 @@ fn vectors_refused_requests() {
         let length = number(&case["length"]);
         let log = list(&core["proofs"])
             .iter()
-            .map(|case| proving_log(case))
+            .map(proving_log)
             .find(|(log, _)| log.tree.length == length);
         let (log, blocks) = log.unwrap();
         let request = proof_request(&case["request"]);
