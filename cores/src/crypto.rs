@@ -273,13 +273,9 @@ impl Eq for KeyPair {}
 impl fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyPair")
-            .field("public", &hex(&self.public))
+            .field("public", &Key(self.public).to_hex())
             .finish_non_exhaustive()
     }
-}
-
-fn hex(bytes: &[u8; 32]) -> String {
-    Key(*bytes).to_hex()
 }
 
 /// True when `signature` is the one that the owner of `public` made for `message`. Any wrong length is simply false.
@@ -361,7 +357,7 @@ impl EncryptionKeyPair {
 impl fmt::Debug for EncryptionKeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EncryptionKeyPair")
-            .field("public", &hex(&self.public))
+            .field("public", &Key(self.public).to_hex())
             .finish_non_exhaustive()
     }
 }
