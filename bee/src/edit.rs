@@ -1,0 +1,686 @@
+//! Changing the tree: puts and deletes on nodes in memory, and the blocks that come of them.
+//!
+//! The nodes, the child slots and the order in which they are written are part of the format: what a block repeats of the tree follows from which slots
+//! are shared and which nodes are marked as changed, so both have an identity here (an index), as they have upstream.
+//! Source: hyperbee 2.27.3, `index.js` (`Batch`, `TreeNode`, `rebalance`, `setKeyToNearestLeaf`, `toBlocks`). Vectors: `bee.json`.
+use crate::{
+    error::{Error, Result},
+    hyperbee::Cas,
+    node::{Block, Fault, Level, MAX_KEYS, MIN_KEYS, Value, encode_node},
+    view::{NodeRef, Source, TOO_DEEP, View},
+};
+use bytes::Bytes;
+use std::sync::Arc;
+
+type NodeId = usize;
+type SlotId = usize;
+
+/// A key of a node: the block that has it, and its bytes once they are known.
+#[derive(Debug, Clone)]
+struct Key {
+    seq: u64,
+    bytes: Option<Bytes>,
+}
+
+/// A place for a child in a node: where the child is stored, and the child itself once it is loaded.
+#[derive(Debug)]
+struct Slot {
+    seq: u64,
+    offset: u64,
+    node: Option<NodeId>,
+}
+
+#[derive(Debug)]
+struct Node {
+    keys: Vec<Key>,
+    children: Vec<SlotId>,
+    /// The block that the node was read from; none when it is new or was written by this batch.
+    block: Option<(Arc<Block>, u64)>,
+    changed: bool,
+}
+
+/// A block that waits for the flush.
+#[derive(Debug)]
+struct Pending {
+    block: Arc<Block>,
+    /// The nodes that the block writes: the root (0), then slots.
+    index: Vec<Option<SlotId>>,
+}
+
+/// What a put or del is given beside key and value.
+pub(crate) struct Conditions {
+    pub(crate) cas: Option<Cas>,
+    /// Length of the prefix that `cas` does not see, in bytes.
+    pub(crate) prefix: usize,
+    pub(crate) always_duplicate: bool,
+}
+
+/// A tree in memory, on top of that of a version, and the blocks that make it out of that version.
+pub(crate) struct Editor {
+    pub(crate) view: View,
+    /// Seq of the first block that this makes.
+    first: u64,
+    nodes: Vec<Node>,
+    slots: Vec<Slot>,
+    root: Option<NodeId>,
+    pending: Vec<Pending>,
+    /// Set while the tree is between two states.
+    broken: bool,
+}
+
+impl Editor {
+    /// Changes to the tree of `view`, in blocks from `first` on.
+    pub(crate) fn new(view: View, first: u64) -> Self {
+        Self {
+            view,
+            first,
+            nodes: Vec::new(),
+            slots: Vec::new(),
+            root: None,
+            pending: Vec::new(),
+            broken: false,
+        }
+    }
+
+    /// Number of blocks that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    fn next_seq(&self) -> u64 {
+        self.first + self.pending.len() as u64
+    }
+
+    /// Sets `key`; false when a condition said no, and then nothing was added.
+    pub(crate) async fn put(
+        &mut self,
+        key: Bytes,
+        value: Option<Bytes>,
+        mut conditions: Conditions,
+    ) -> Result<bool> {
+        let seq = self.next_seq();
+        let mut node = match self.load_root().await? {
+            Some(root) => root,
+            None => self.add(Vec::new(), Vec::new()),
+        };
+        let mut root = node;
+        let mut path = Vec::new();
+        let mut place = loop {
+            let leaf = self.nodes[node].children.is_empty();
+            if !leaf {
+                path.push(node);
+                // only a mark: if a condition says no, the next write of the batch writes this node again, as upstream
+                self.nodes[node].changed = true;
+            }
+            match self.search_loading(node, &key).await? {
+                Ok(at) => {
+                    if !self
+                        .allowed(node, at, seq, &key, Some(&value), &mut conditions)
+                        .await?
+                    {
+                        return Ok(false);
+                    }
+                    self.nodes[node].keys[at] = Key {
+                        seq,
+                        bytes: Some(key.clone()),
+                    };
+                    self.nodes[node].changed = true;
+                    self.write(root, seq, key, value);
+                    return Ok(true);
+                }
+                Err(at) if leaf => break at,
+                Err(at) => node = self.load_child(node, at, path.len()).await?,
+            }
+        };
+        self.check()?;
+        self.broken = true;
+        let mut added = (
+            Key {
+                seq,
+                bytes: Some(key.clone()),
+            },
+            None,
+        );
+        loop {
+            let (new_key, child) = added;
+            let this = &mut self.nodes[node];
+            this.keys.insert(place, new_key);
+            if let Some(child) = child {
+                this.children.insert(place + 1, child);
+            }
+            this.changed = true;
+            if this.keys.len() <= MAX_KEYS {
+                break;
+            }
+            let (median, right) = self.split(node);
+            let right = self.slot(0, 0, Some(right));
+            let Some(parent) = path.pop() else {
+                let left = self.slot(0, 0, Some(node));
+                root = self.add(vec![median], vec![left, right]);
+                break;
+            };
+            let median_bytes = self.load_key_of(&median).await?;
+            place = match self.search_loading(parent, &median_bytes).await? {
+                Ok(at) | Err(at) => at,
+            };
+            added = (median, Some(right));
+            node = parent;
+        }
+        self.write(root, seq, key, value);
+        self.broken = false;
+        Ok(true)
+    }
+
+    /// Removes `key`; false when it is not there or a condition said no, and then nothing was added.
+    pub(crate) async fn del(&mut self, key: Bytes, mut conditions: Conditions) -> Result<bool> {
+        let seq = self.next_seq();
+        let Some(mut node) = self.load_root().await? else {
+            return Ok(false);
+        };
+        let mut path = vec![node];
+        let place = loop {
+            match self.search_loading(node, &key).await? {
+                Ok(at) => break at,
+                Err(_) if self.nodes[node].children.is_empty() => return Ok(false),
+                Err(at) => {
+                    node = self.load_child(node, at, path.len()).await?;
+                    path.push(node);
+                }
+            }
+        };
+        if !self
+            .allowed(node, place, seq, &key, None, &mut conditions)
+            .await?
+        {
+            return Ok(false);
+        }
+        self.check()?;
+        self.broken = true;
+        if self.nodes[node].children.is_empty() {
+            self.nodes[node].keys.remove(place);
+        } else {
+            self.take_from_nearest_leaf(node, place, &mut path).await?;
+        }
+        for node in &path {
+            self.nodes[*node].changed = true;
+        }
+        let root = self.rebalance(path).await?;
+        self.write(root, seq, key, None);
+        self.broken = false;
+        Ok(true)
+    }
+
+    /// The blocks, ready to be appended at the place that [`Editor::new`] was told.
+    pub(crate) fn into_blocks(mut self) -> Result<Vec<Bytes>> {
+        if self.broken {
+            return Err(Error::BatchFailed);
+        }
+        let count = self.pending.len();
+        let mut blocks = Vec::with_capacity(count);
+        for (i, pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
+            let Pending { block, mut index } = pending;
+            if i + 1 < count {
+                self.drop_superseded(&mut index, block.seq);
+            }
+            let levels: Vec<Level> = index
+                .iter()
+                .map(|slot| match slot.and_then(|slot| self.slots[slot].node) {
+                    Some(node) => self.level(node),
+                    None => Level::default(),
+                })
+                .collect();
+            let value = match &block.value {
+                Value::Here(value) => Some(&value[..]),
+                _ => None,
+            };
+            blocks.push(encode_node(&block.key, value, levels.iter()));
+        }
+        Ok(blocks)
+    }
+
+    /// Takes out the root and the nodes that a later block writes again. The last node moves into each gap, and children learn their new place.
+    fn drop_superseded(&mut self, index: &mut Vec<Option<SlotId>>, seq: u64) {
+        if let Some(root) = index.first_mut() {
+            *root = None;
+        }
+        let mut at = 0;
+        while at < index.len() {
+            match index[at] {
+                Some(slot) if self.slots[slot].seq == seq => {
+                    self.slots[slot].offset = at as u64;
+                    at += 1;
+                }
+                _ => {
+                    index.swap_remove(at);
+                }
+            }
+        }
+    }
+
+    fn level(&self, node: NodeId) -> Level {
+        let node = &self.nodes[node];
+        Level {
+            keys: node.keys.iter().map(|key| key.seq).collect(),
+            children: node
+                .children
+                .iter()
+                .map(|slot| (self.slots[*slot].seq, self.slots[*slot].offset))
+                .collect(),
+        }
+    }
+
+    /// Adds the block that makes `root` the tree.
+    fn write(&mut self, root: NodeId, seq: u64, key: Bytes, value: Option<Bytes>) {
+        let mut index = Vec::with_capacity(8);
+        self.collect_changed(root, seq, &mut index);
+        index[0] = Some(self.slot(seq, 0, Some(root)));
+        self.root = Some(root);
+        self.pending.push(Pending {
+            block: Arc::new(Block::pending(seq, key, value)),
+            index,
+        });
+    }
+
+    fn collect_changed(&mut self, node: NodeId, seq: u64, index: &mut Vec<Option<SlotId>>) -> u64 {
+        let offset = index.len();
+        index.push(None);
+        self.nodes[node].changed = false;
+        self.nodes[node].block = None;
+        for i in 0..self.nodes[node].children.len() {
+            let slot = self.nodes[node].children[i];
+            let Some(child) = self.slots[slot].node.filter(|c| self.nodes[*c].changed) else {
+                continue;
+            };
+            self.slots[slot].seq = seq;
+            let at = self.collect_changed(child, seq, index);
+            self.slots[slot].offset = at;
+            index[at as usize] = Some(slot);
+        }
+        offset as u64
+    }
+
+    fn add(&mut self, keys: Vec<Key>, children: Vec<SlotId>) -> NodeId {
+        self.nodes.push(Node {
+            keys,
+            children,
+            block: None,
+            changed: true,
+        });
+        self.nodes.len() - 1
+    }
+
+    fn slot(&mut self, seq: u64, offset: u64, node: Option<NodeId>) -> SlotId {
+        self.slots.push(Slot { seq, offset, node });
+        self.slots.len() - 1
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.broken {
+            return Err(Error::BatchFailed);
+        }
+        Ok(())
+    }
+
+    async fn load_root(&mut self) -> Result<Option<NodeId>> {
+        self.check()?;
+        if let Some(root) = self.root {
+            if self.pending.is_empty() {
+                self.nodes[root].changed = false;
+            }
+            return Ok(Some(root));
+        }
+        let Some(NodeRef::Stored(block, offset)) = self.view.root().await? else {
+            return Ok(None);
+        };
+        self.root = Some(self.adopt(block, offset)?);
+        Ok(self.root)
+    }
+
+    /// Takes a stored node into memory.
+    fn adopt(&mut self, block: Arc<Block>, offset: u64) -> Result<NodeId> {
+        let level = block
+            .level(offset)
+            .map_err(|w| self.view.fault(block.seq, w))?;
+        let keys = level
+            .keys
+            .iter()
+            .map(|seq| Key {
+                seq: *seq,
+                bytes: (*seq == block.seq).then(|| block.key.clone()),
+            })
+            .collect();
+        let children = level
+            .children
+            .iter()
+            .map(|(seq, offset)| {
+                self.slots.push(Slot {
+                    seq: *seq,
+                    offset: *offset,
+                    node: None,
+                });
+                self.slots.len() - 1
+            })
+            .collect();
+        self.nodes.push(Node {
+            keys,
+            children,
+            block: Some((block, offset)),
+            changed: false,
+        });
+        Ok(self.nodes.len() - 1)
+    }
+
+    async fn load_child(&mut self, node: NodeId, index: usize, depth: usize) -> Result<NodeId> {
+        if depth > crate::node::MAX_DEPTH {
+            return Err(self.fault(self.view.version.saturating_sub(1), TOO_DEEP));
+        }
+        let slot = self.nodes[node].children[index];
+        let Slot { seq, offset, node } = self.slots[slot];
+        if let Some(node) = node {
+            return Ok(node);
+        }
+        let block = self.view.block(seq).await?;
+        let child = self.adopt(block, offset)?;
+        self.slots[slot].node = Some(child);
+        Ok(child)
+    }
+
+    async fn load_key_of(&self, key: &Key) -> Result<Bytes> {
+        match &key.bytes {
+            Some(bytes) => Ok(bytes.clone()),
+            None => Ok(self.view.block(key.seq).await?.key.clone()),
+        }
+    }
+
+    /// As [`Source::search`], and keeps the keys that it had to look up.
+    async fn search_loading(&mut self, node: NodeId, key: &[u8]) -> Result<Result<usize, usize>> {
+        let (mut start, mut end) = (0, self.nodes[node].keys.len());
+        while start < end {
+            let middle = (start + end) / 2;
+            if self.nodes[node].keys[middle].bytes.is_none() {
+                let bytes = self.load_key_of(&self.nodes[node].keys[middle]).await?;
+                self.nodes[node].keys[middle].bytes = Some(bytes);
+            }
+            let other = self.nodes[node].keys[middle].bytes.as_deref();
+            match Some(key).cmp(&other) {
+                std::cmp::Ordering::Equal => return Ok(Ok(middle)),
+                std::cmp::Ordering::Less => end = middle,
+                std::cmp::Ordering::Greater => start = middle + 1,
+            }
+        }
+        Ok(Err(start))
+    }
+
+    /// Asks the conditions whether the key at `at` may be changed. `value` is none for a del.
+    async fn allowed(
+        &mut self,
+        node: NodeId,
+        at: usize,
+        seq: u64,
+        key: &Bytes,
+        value: Option<&Option<Bytes>>,
+        conditions: &mut Conditions,
+    ) -> Result<bool> {
+        let unequal = !conditions.always_duplicate && value.is_some();
+        if conditions.cas.is_none() && !unequal {
+            return Ok(true);
+        }
+        let previous = self.block(self.nodes[node].keys[at].seq).await?;
+        let previous_value = self.value(&previous).await?;
+        if let Some(cas) = conditions.cas.take() {
+            let entry = |seq, key: &Bytes, value| crate::Entry {
+                seq,
+                key: key.slice(conditions.prefix.min(key.len())..),
+                value,
+            };
+            let before = entry(previous.seq, &previous.key, previous_value.clone());
+            let after = entry(seq, key, value.cloned().flatten());
+            if !cas(&before, &after) {
+                return Ok(false);
+            }
+        }
+        Ok(!(unequal && value == Some(&previous_value)))
+    }
+
+    /// Cuts a node of nine keys into two of four; the fifth goes up.
+    fn split(&mut self, node: NodeId) -> (Key, NodeId) {
+        let this = &mut self.nodes[node];
+        let half = this.keys.len() / 2;
+        let keys = this.keys.split_off(this.keys.len() - half);
+        let median = this.keys.pop().expect("a node that is split has nine keys");
+        let children = match this.children.len() {
+            0 => Vec::new(),
+            n => this.children.split_off(n - (half + 1)),
+        };
+        this.changed = true;
+        (median, self.add(keys, children))
+    }
+
+    /// Replaces key `at` of an inner node by its neighbour from the fuller of the two nearest leaves (the left one if they are alike).
+    async fn take_from_nearest_leaf(
+        &mut self,
+        node: NodeId,
+        at: usize,
+        path: &mut Vec<NodeId>,
+    ) -> Result<()> {
+        let left = self.spine(node, at, true, path.len()).await?;
+        let right = self.spine(node, at + 1, false, path.len()).await?;
+        let size = |spine: &[NodeId]| spine.last().map_or(0, |leaf| self.nodes[*leaf].keys.len());
+        let from_right = size(&left) < size(&right);
+        let spine = if from_right { right } else { left };
+        let leaf = *spine.last().expect("a spine has its first node");
+        let keys = &mut self.nodes[leaf].keys;
+        let key = match keys.len() {
+            0 => return Err(self.fault(self.view.version.saturating_sub(1), EMPTY_LEAF)),
+            _ if from_right => keys.remove(0),
+            last => keys.remove(last - 1),
+        };
+        self.nodes[node].keys[at] = key;
+        path.extend(spine);
+        Ok(())
+    }
+
+    /// The nodes from child `at` of `node` down to its last (or first) leaf.
+    async fn spine(
+        &mut self,
+        node: NodeId,
+        at: usize,
+        last: bool,
+        depth: usize,
+    ) -> Result<Vec<NodeId>> {
+        let mut spine = vec![self.load_child(node, at, depth).await?];
+        loop {
+            let below = spine[spine.len() - 1];
+            let at = match self.nodes[below].children.len() {
+                0 => return Ok(spine),
+                n if last => n - 1,
+                _ => 0,
+            };
+            spine.push(self.load_child(below, at, depth + spine.len()).await?);
+        }
+    }
+
+    /// Gives each node of `path`, from the leaf up, at least four keys again: from a sibling that can spare one, else by joining one. Answers the root.
+    async fn rebalance(&mut self, mut path: Vec<NodeId>) -> Result<NodeId> {
+        let root = path[0];
+        while path.len() > 1 {
+            let (node, parent) = (path[path.len() - 1], path[path.len() - 2]);
+            path.pop();
+            if self.nodes[node].keys.len() >= MIN_KEYS {
+                return Ok(root);
+            }
+            let at = self.nodes[parent]
+                .children
+                .iter()
+                .position(|slot| self.slots[*slot].node == Some(node))
+                .ok_or_else(|| self.fault(self.view.version.saturating_sub(1), NOT_A_TREE))?;
+            let depth = path.len();
+            let left = match at {
+                0 => None,
+                _ => Some(self.load_child(parent, at - 1, depth).await?),
+            };
+            let right = match at + 1 < self.nodes[parent].children.len() {
+                true => Some(self.load_child(parent, at + 1, depth).await?),
+                false => None,
+            };
+            let leaf = self.nodes[node].children.is_empty();
+            if [left, right]
+                .iter()
+                .flatten()
+                .any(|n| self.nodes[*n].children.is_empty() != leaf)
+            {
+                return Err(self.fault(self.view.version.saturating_sub(1), NOT_A_TREE));
+            }
+            if let Some(left) = left.filter(|n| self.nodes[*n].keys.len() > MIN_KEYS) {
+                self.borrow(left, node, parent, at - 1, true);
+                return Ok(root);
+            }
+            if let Some(right) = right.filter(|n| self.nodes[*n].keys.len() > MIN_KEYS) {
+                self.borrow(right, node, parent, at, false);
+                return Ok(root);
+            }
+            match (left, right) {
+                (Some(left), _) => self.merge(left, node, parent, at - 1),
+                (None, Some(right)) => self.merge(node, right, parent, at),
+                (None, None) => {
+                    return Err(self.fault(self.view.version.saturating_sub(1), NOT_A_TREE));
+                }
+            }
+        }
+        match self.nodes[root].keys.is_empty() && !self.nodes[root].children.is_empty() {
+            true => self.load_child(root, 0, 1).await,
+            false => Ok(root),
+        }
+    }
+
+    /// Moves a key of `from` up into `parent` at `at`, and the one that was there down into `to`; the child next to it goes along.
+    fn borrow(&mut self, from: NodeId, to: NodeId, parent: NodeId, at: usize, from_left: bool) {
+        let Node { keys, children, .. } = &mut self.nodes[from];
+        let (key, child) = if from_left {
+            (keys.pop(), children.pop())
+        } else {
+            let child = (!children.is_empty()).then(|| children.remove(0));
+            (Some(keys.remove(0)), child)
+        };
+        self.nodes[from].changed = true;
+        let key = key.expect("a sibling that can spare a key has five");
+        let down = std::mem::replace(&mut self.nodes[parent].keys[at], key);
+        let to = &mut self.nodes[to];
+        if from_left {
+            to.keys.insert(0, down);
+            if let Some(child) = child {
+                to.children.insert(0, child);
+            }
+        } else {
+            to.keys.push(down);
+            to.children.extend(child);
+        }
+    }
+
+    /// Joins two children of `parent` and the key `at` between them in the left one.
+    fn merge(&mut self, left: NodeId, right: NodeId, parent: NodeId, at: usize) {
+        let median = self.nodes[parent].keys.remove(at);
+        let freed = self.nodes[parent].children.remove(at + 1);
+        self.slots[freed].seq = 0;
+        self.nodes[parent].changed = true;
+        // the right one is left as it is: an earlier block of the batch may still name it
+        let (keys, children) = (
+            self.nodes[right].keys.clone(),
+            self.nodes[right].children.clone(),
+        );
+        let left = &mut self.nodes[left];
+        left.keys.push(median);
+        left.keys.extend(keys);
+        left.children.extend(children);
+        left.changed = true;
+    }
+}
+
+const EMPTY_LEAF: Fault = "a leaf has no keys";
+const NOT_A_TREE: Fault = "a node has no sibling of its own height";
+
+impl Source for Editor {
+    fn version(&self) -> u64 {
+        self.next_seq()
+    }
+
+    async fn root(&self) -> Result<Option<NodeRef>> {
+        self.check()?;
+        match self.root {
+            Some(root) => Ok(Some(self.reference(root))),
+            None => self.view.root().await,
+        }
+    }
+
+    async fn block(&self, seq: u64) -> Result<Arc<Block>> {
+        let waiting = seq
+            .checked_sub(self.first)
+            .and_then(|i| self.pending.get(usize::try_from(i).ok()?));
+        match waiting {
+            Some(pending) => Ok(pending.block.clone()),
+            None => self.view.block(seq).await,
+        }
+    }
+
+    async fn value(&self, block: &Block) -> Result<Option<Bytes>> {
+        self.view.value(block).await
+    }
+
+    async fn child(&self, node: &NodeRef, index: usize) -> Result<NodeRef> {
+        match node {
+            NodeRef::Stored(..) => self.view.child(node, index).await,
+            NodeRef::Live(node) => {
+                let slot = &self.slots[self.nodes[*node].children[index]];
+                match slot.node {
+                    Some(node) => Ok(self.reference(node)),
+                    None => {
+                        let block = self.view.block(slot.seq).await?;
+                        self.view.stored(block, slot.offset)
+                    }
+                }
+            }
+        }
+    }
+
+    async fn key(&self, node: &NodeRef, index: usize) -> Result<Bytes> {
+        match node {
+            NodeRef::Stored(..) => self.view.key(node, index).await,
+            NodeRef::Live(node) => self.load_key_of(&self.nodes[*node].keys[index]).await,
+        }
+    }
+
+    fn key_seq(&self, node: &NodeRef, index: usize) -> u64 {
+        match node {
+            NodeRef::Stored(..) => self.view.key_seq(node, index),
+            NodeRef::Live(node) => self.nodes[*node].keys[index].seq,
+        }
+    }
+
+    fn key_count(&self, node: &NodeRef) -> usize {
+        match node {
+            NodeRef::Stored(..) => self.view.key_count(node),
+            NodeRef::Live(node) => self.nodes[*node].keys.len(),
+        }
+    }
+
+    fn is_leaf(&self, node: &NodeRef) -> bool {
+        match node {
+            NodeRef::Stored(..) => self.view.is_leaf(node),
+            NodeRef::Live(node) => self.nodes[*node].children.is_empty(),
+        }
+    }
+
+    fn fault(&self, seq: u64, what: Fault) -> Error {
+        self.view.fault(seq, what)
+    }
+}
+
+impl Editor {
+    /// A node as a reader sees it: one that was not written by this batch is the stored one.
+    fn reference(&self, node: NodeId) -> NodeRef {
+        match &self.nodes[node].block {
+            Some((block, offset)) => NodeRef::Stored(block.clone(), *offset),
+            None => NodeRef::Live(node),
+        }
+    }
+}

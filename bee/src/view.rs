@@ -1,0 +1,226 @@
+//! Reading the tree at one version.
+use crate::{
+    cache::Cache,
+    error::{Error, Result},
+    node::{Block, Fault, Level, MAX_DEPTH, Value},
+};
+use bytes::Bytes;
+use pome_cores::{GetOptions, Hypercore};
+use std::{cmp::Ordering, sync::Arc};
+
+/// Blocks up to this many bytes are copied out of the store's buffers when they are read.
+const COPIED_BYTES_MAX: usize = 16 << 10;
+
+/// A core, up to a version of the tree in it.
+#[derive(Clone)]
+pub(crate) struct View {
+    pub(crate) core: Hypercore,
+    /// The version: the length of the core that the tree is read at, in blocks.
+    pub(crate) version: u64,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) waiting: GetOptions,
+}
+
+/// A tree node.
+#[derive(Debug, Clone)]
+pub(crate) enum NodeRef {
+    /// One of the nodes that a batch holds in memory.
+    Live(usize),
+    /// Level of a block in the core.
+    Stored(Arc<Block>, u64),
+}
+
+/// A tree that can be walked: that of a version, or that of a batch.
+pub(crate) trait Source: Send + Sync {
+    /// The version that the walk is of, which bounds how many nodes it can have.
+    fn version(&self) -> u64;
+    fn root(&self) -> impl Future<Output = Result<Option<NodeRef>>> + Send;
+    /// The block, maybe without a large value.
+    fn block(&self, seq: u64) -> impl Future<Output = Result<Arc<Block>>> + Send;
+    /// The value of a block.
+    fn value(&self, block: &Block) -> impl Future<Output = Result<Option<Bytes>>> + Send;
+    fn child(&self, node: &NodeRef, index: usize) -> impl Future<Output = Result<NodeRef>> + Send;
+    fn key(&self, node: &NodeRef, index: usize) -> impl Future<Output = Result<Bytes>> + Send;
+    fn key_seq(&self, node: &NodeRef, index: usize) -> u64;
+    fn key_count(&self, node: &NodeRef) -> usize;
+    fn is_leaf(&self, node: &NodeRef) -> bool;
+    /// The error for a block that breaks the rules.
+    fn fault(&self, seq: u64, what: Fault) -> Error;
+
+    /// Where `key` is among the keys of `node`: `Ok` its place, `Err` that of the child under which it would be.
+    fn search(
+        &self,
+        node: &NodeRef,
+        key: &[u8],
+    ) -> impl Future<Output = Result<Result<usize, usize>>> + Send {
+        async move {
+            let (mut start, mut end) = (0, self.key_count(node));
+            while start < end {
+                let middle = (start + end) / 2;
+                match key.cmp(&self.key(node, middle).await?) {
+                    Ordering::Equal => return Ok(Ok(middle)),
+                    Ordering::Less => end = middle,
+                    Ordering::Greater => start = middle + 1,
+                }
+            }
+            Ok(Err(start))
+        }
+    }
+
+    /// The block of the newest put of `key`.
+    fn find(&self, key: &[u8]) -> impl Future<Output = Result<Option<Arc<Block>>>> + Send {
+        async move {
+            let Some(mut node) = self.root().await? else {
+                return Ok(None);
+            };
+            for _ in 0..MAX_DEPTH {
+                // a block on the way to its own key is the newest of that key
+                if let NodeRef::Stored(block, _) = &node
+                    && block.key == key
+                {
+                    let gone = block.is_deletion().map_err(|w| self.fault(block.seq, w))?;
+                    return Ok((!gone).then(|| block.clone()));
+                }
+                match self.search(&node, key).await? {
+                    Ok(at) => return Ok(Some(self.block(self.key_seq(&node, at)).await?)),
+                    Err(_) if self.is_leaf(&node) => return Ok(None),
+                    Err(at) => node = self.child(&node, at).await?,
+                }
+            }
+            Err(self.fault(self.version().saturating_sub(1), TOO_DEEP))
+        }
+    }
+}
+
+/// What is wrong with a tree whose walk does not end.
+pub(crate) const TOO_DEEP: Fault = "the tree is deeper than any honest one";
+
+impl View {
+    /// The bytes of a block of the core, waiting as the caller said.
+    pub(crate) async fn raw(&self, seq: u64) -> Result<Bytes> {
+        match self.core.get_with(seq, self.waiting.clone()).await? {
+            Some(raw) => Ok(raw),
+            None if self.waiting.no_wait => Err(pome_cores::Error::BlockNotAvailable {
+                key: self.core.key(),
+                index: seq,
+            }
+            .into()),
+            None => Ok(self.core.get(seq).await?),
+        }
+    }
+
+    fn level<'a>(&self, block: &'a Block, offset: u64) -> Result<&'a Level> {
+        block.level(offset).map_err(|w| self.fault(block.seq, w))
+    }
+
+    /// Where child `index` of a node is: block and level. None in a leaf.
+    pub(crate) fn child_place(&self, node: &NodeRef, index: usize) -> Option<(u64, u64)> {
+        self.checked(node).1.children.get(index).copied()
+    }
+
+    /// The node and its place, checked once so that the rest of [`Source`] can rely on it.
+    pub(crate) fn stored(&self, block: Arc<Block>, offset: u64) -> Result<NodeRef> {
+        self.level(&block, offset)?;
+        Ok(NodeRef::Stored(block, offset))
+    }
+
+    fn checked<'a>(&self, node: &'a NodeRef) -> (&'a Arc<Block>, &'a Level) {
+        match node {
+            NodeRef::Stored(block, offset) => (
+                block,
+                block.level(*offset).expect("checked when it was loaded"),
+            ),
+            NodeRef::Live(_) => unreachable!("a stored tree has no live nodes"),
+        }
+    }
+}
+
+impl Source for View {
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    async fn root(&self) -> Result<Option<NodeRef>> {
+        if self.version < 2 {
+            return Ok(None);
+        }
+        let block = self.block(self.version - 1).await?;
+        self.stored(block, 0).map(Some)
+    }
+
+    async fn block(&self, seq: u64) -> Result<Arc<Block>> {
+        let fork = self.core.fork();
+        if let Some(block) = self.cache.get(fork, seq) {
+            return Ok(block);
+        }
+        let raw = self.raw(seq).await?;
+        // what stays in memory must not keep a larger buffer of the store alive
+        let raw = match raw.len() {
+            ..=COPIED_BYTES_MAX => Bytes::copy_from_slice(&raw),
+            _ => raw,
+        };
+        let block = Block::decode(seq, &raw).map_err(|w| self.fault(seq, w))?;
+        let block = Arc::new(block.kept());
+        if self.core.fork() == fork {
+            self.cache.insert(fork, block.clone());
+        }
+        Ok(block)
+    }
+
+    async fn value(&self, block: &Block) -> Result<Option<Bytes>> {
+        match &block.value {
+            Value::None => Ok(None),
+            Value::Here(value) => Ok(Some(value.clone())),
+            Value::InCore => {
+                let raw = self.raw(block.seq).await?;
+                match Block::decode(block.seq, &raw).map_err(|w| self.fault(block.seq, w))? {
+                    Block {
+                        value: Value::Here(value),
+                        ..
+                    } => Ok(Some(value)),
+                    _ => Ok(None),
+                }
+            }
+        }
+    }
+
+    async fn child(&self, node: &NodeRef, index: usize) -> Result<NodeRef> {
+        let (block, level) = self.checked(node);
+        let (seq, offset) = level.children[index];
+        let block = if seq == block.seq {
+            block.clone()
+        } else {
+            self.block(seq).await?
+        };
+        self.stored(block, offset)
+    }
+
+    async fn key(&self, node: &NodeRef, index: usize) -> Result<Bytes> {
+        let (block, level) = self.checked(node);
+        let seq = level.keys[index];
+        if seq == block.seq {
+            return Ok(block.key.clone());
+        }
+        Ok(self.block(seq).await?.key.clone())
+    }
+
+    fn key_seq(&self, node: &NodeRef, index: usize) -> u64 {
+        self.checked(node).1.keys[index]
+    }
+
+    fn key_count(&self, node: &NodeRef) -> usize {
+        self.checked(node).1.keys.len()
+    }
+
+    fn is_leaf(&self, node: &NodeRef) -> bool {
+        self.checked(node).1.children.is_empty()
+    }
+
+    fn fault(&self, seq: u64, what: Fault) -> Error {
+        Error::Decoding {
+            key: self.core.key(),
+            seq,
+            what,
+        }
+    }
+}
