@@ -1,4 +1,5 @@
 //! The golden vectors of the bee: `tests/vectors/bee.json`, made by hyperbee 2.27.3.
+#![allow(clippy::unwrap_used)]
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use pome_bee::{
