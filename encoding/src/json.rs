@@ -7,7 +7,7 @@
 //! Source: ECMA-262, `JSON.stringify` and `Number::toString`; compact-encoding 3.5.2, `index.js` and `raw.js` (`json`, `ndjson`).
 
 use crate::{Codec, CodecError, DecodeError, RawText, Reader, STRING, Text, object::in_key_order};
-use serde_json::Value;
+use serde_json::{Number, Value};
 use std::{borrow::Cow, fmt::Write};
 
 /// What `JSON.stringify(value)` gives.
@@ -82,19 +82,19 @@ fn write_string(text: &str, out: &mut String) {
 
 /// ECMAScript's `Number::toString`: the shortest digits, with an exponent from 10^21 up and below 10^-6.
 fn write_float(number: f64, out: &mut String) {
-    if !number.is_finite() {
-        out.push_str("null");
+    let Some(shortest) = Number::from_f64(number.abs()).filter(|_| number != 0.0) else {
+        out.push_str(if number == 0.0 { "0" } else { "null" });
         return;
-    }
-    if number == 0.0 {
-        out.push('0');
-        return;
-    }
-    let scientific = format!("{number:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    };
+    // Of two equally short spellings serde_json takes the one with an even last digit, as JavaScript does; `{:e}` takes the other.
+    let shortest = shortest.to_string();
+    let (mantissa, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = [whole, fraction].concat();
+    let leading = digits.len() - digits.trim_start_matches('0').len();
     // Where the decimal point stands, counted in digits from the left.
-    let point = exponent.parse::<i32>().unwrap_or(0) + 1;
+    let point = exponent.parse::<i32>().unwrap_or(0) + whole.len() as i32 - leading as i32;
+    let digits = digits.trim_matches('0');
     let count = digits.len() as i32;
     if number < 0.0 {
         out.push('-');
@@ -102,7 +102,7 @@ fn write_float(number: f64, out: &mut String) {
     let zeros = |n: i32| "0".repeat(n.unsigned_abs() as usize);
     match point {
         1..=21 if count <= point => {
-            out.push_str(&digits);
+            out.push_str(digits);
             out.push_str(&zeros(point - count));
         }
         1..=21 => {
@@ -231,6 +231,10 @@ mod tests {
             (1e-7, "1e-7"),
             (-1.23e-7, "-1.23e-7"),
             (5e-324, "5e-324"),
+            (1_369_748_370_562_444.2, "1369748370562444.2"),
+            (123.0, "123"),
+            (100.5, "100.5"),
+            (0.001_05, "0.00105"),
             (f64::MAX, "1.7976931348623157e+308"),
             (-0.0, "0"),
             (f64::NAN, "null"),
