@@ -1,6 +1,6 @@
 //! JSON as JavaScript reads and writes it.
 //!
-//! Promised: [`stringify`] gives the bytes of `JSON.stringify`, so what ends up in a core is what npm would have put there: numbers as
+//! Promised: [`stringify()`] gives the bytes of `JSON.stringify`, so what ends up in a core is what npm would have put there: numbers as
 //! ECMAScript prints them, array-index names first. [`parse`] takes what `JSON.parse` takes, but no more than 128 levels of nesting; halves
 //! of surrogate pairs in `\u` escapes, which no Rust string can hold, become U+FFFD.
 //!
