@@ -46,7 +46,8 @@ pub struct Tree {
 /// Where a byte is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seek {
-    /// In this block, at this offset in it. The end of the tree is block `length`, offset 0.
+    /// In this block, at this offset in it. A place between two blocks is offset 0 of the later one, or of an empty block in between;
+    /// the end of the tree is block `length`, offset 0, or an empty block before it.
     Found {
         /// Index of the block.
         block: u64,
