@@ -164,6 +164,15 @@ impl EntryValue {
 }
 
 impl BlobId {
+    /// About how many bytes each of its blocks has: 64 KiB where it looks like a blob given whole, else the average.
+    pub(crate) fn usual_block_size(&self) -> u64 {
+        let block_size = crate::blobs::BLOCK_SIZE as u64;
+        if self.byte_length.div_ceil(block_size) == self.block_length {
+            return block_size;
+        }
+        self.byte_length.div_ceil(self.block_length.max(1)).max(1)
+    }
+
     fn decode(value: &Value) -> Result<Self, &'static str> {
         let number = |name: &'static str| value.get(name).and_then(Value::as_u64).ok_or(name);
         let id = Self {
