@@ -191,7 +191,8 @@ impl Blobs {
     /// # Errors
     /// [`Error::BadBlob`] when the id does not fit the core; [`Error::Core`].
     pub async fn read_at(&self, id: &BlobId, offset: u64, len: usize) -> Result<Bytes, Error> {
-        let mut cursor = Cursor::open(self, id, offset, len as u64, &GetOptions::default()).await?;
+        let options = GetOptions::default();
+        let mut cursor = Cursor::open(self, id, offset, len as u64, &options).await?;
         cursor.rest().await
     }
 
@@ -204,7 +205,8 @@ impl Blobs {
     ) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static + use<> {
         let blobs = self.clone();
         async_stream::try_stream! {
-            let mut cursor = Cursor::open(&blobs, &id, offset, len, &GetOptions::default()).await?;
+            let options = GetOptions::default();
+            let mut cursor = Cursor::open(&blobs, &id, offset, len, &options).await?;
             while let Some(pieces) = cursor.next().await? {
                 for piece in pieces {
                     yield piece;

@@ -15,9 +15,22 @@ use std::io::Write as _;
 /// The key prefix of all entries in the database.
 pub(crate) const FILES: &[u8] = b"files\0";
 
-/// The database key of a stored path (or of the beginning of one).
+/// The key prefix of the descriptions of folders (see [`posix`](crate::posix)).
+pub(crate) const FOLDERS: &[u8] = b"folders\0";
+
+/// The database key of a stored path (or of the beginning of one) in one of the two spaces.
+pub(crate) fn key_of(space: &[u8], path: &str) -> Vec<u8> {
+    [space, path.as_bytes()].concat()
+}
+
+/// The database key of a file's stored path.
 pub(crate) fn database_key(path: &str) -> Vec<u8> {
-    [FILES, path.as_bytes()].concat()
+    key_of(FILES, path)
+}
+
+/// The database key of a folder's description. The `/` at the end gives the folder the place that its content has.
+pub(crate) fn folder_key(folder: &str) -> Vec<u8> {
+    key_of(FOLDERS, &format!("{folder}/"))
 }
 
 /// Where a file's content lies in the content core.
@@ -76,7 +89,9 @@ impl Entry {
     }
 
     pub(crate) fn decode(seq: u64, key: &[u8], value: Option<&[u8]>) -> Result<Self, Error> {
-        let path = key.strip_prefix(FILES).unwrap_or(key);
+        let prefixes = [FILES, FOLDERS];
+        let path = prefixes.iter().find_map(|p| key.strip_prefix(*p));
+        let path = path.unwrap_or(key);
         let path = String::from_utf8_lossy(path).into_owned();
         match EntryValue::decode(value.unwrap_or_default()) {
             Ok(value) => Ok(Self { seq, path, value }),

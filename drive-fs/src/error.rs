@@ -14,6 +14,9 @@ pub enum Error {
     /// From a core below.
     #[error(transparent)]
     Core(Arc<pome_cores::Error>),
+    /// From the database of entries.
+    #[error(transparent)]
+    Bee(Arc<pome_bee::Error>),
     /// There is no entry at this path.
     #[error("{path}: no such file in the drive")]
     NotFound {
@@ -155,6 +158,7 @@ impl Error {
         match self {
             Self::Path(e) => e.code(),
             Self::Core(e) => e.code(),
+            Self::Bee(e) => e.code(),
             Self::NotFound { .. } => "NOT_FOUND",
             Self::NotAFile { .. } => "NOT_A_FILE",
             Self::NotWritable { .. } | Self::Checkout { .. } => "SESSION_NOT_WRITABLE",
@@ -186,5 +190,11 @@ impl Error {
 impl From<pome_cores::Error> for Error {
     fn from(error: pome_cores::Error) -> Self {
         Self::Core(Arc::new(error))
+    }
+}
+
+impl From<pome_bee::Error> for Error {
+    fn from(error: pome_bee::Error) -> Self {
+        Self::Bee(Arc::new(error))
     }
 }

@@ -11,8 +11,8 @@
 //! - `uid`, `gid`: owner and group. Default: whoever mounts or exports.
 //! - `mtime`: seconds (may be negative) and nanoseconds since 1970.
 //! - `xattrs`: extended attributes, values in hexadecimal.
-//! - `dir`: the entry describes a folder. Such entries stand under the database key `folders`, NUL, path, beside the files'
-//!   `files`, NUL, path, and have the same form: so they replicate with the drive, and a JavaScript peer, which knows files
+//! - `dir`: the entry describes a folder. Such entries stand under the database key `folders`, NUL, path, `/`, beside the
+//!   files' `files`, NUL, path, and have the same form: so they replicate with the drive, and a JavaScript peer, which knows files
 //!   only, never sees them. A folder has one only if it is empty or if something about it differs from the defaults.
 //!
 //! A symlink entry that has a `posix` object was made on a POSIX file system: its `linkname` is the target as `readlink` gives it.

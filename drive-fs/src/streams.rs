@@ -6,8 +6,8 @@ use crate::{
     block_map::{BlockMap, MappedBlock},
 };
 use bytes::{Bytes, BytesMut};
-use pome_cores::{Appended, Durability, Transaction};
-use std::collections::{HashMap, VecDeque};
+use pome_cores::{Appended, Durability, Transaction, crypto::hash};
+use std::collections::{HashMap, hash_map::Entry};
 use tokio::sync::OwnedMutexGuard;
 
 /// Bytes that a writer keeps before it appends them as one batch: fewer, larger commits are faster, and the core's bytes are the same.
@@ -59,12 +59,20 @@ pub struct BlobWriter {
     lock: Option<OwnedMutexGuard<()>>,
 }
 
+#[derive(Default)]
 struct Dedup {
-    /// Blocks by their hash.
-    known: HashMap<[u8; 32], MappedBlock>,
-    map: BlockMap,
-    /// Where in `map` the blocks stand that are not appended yet: their index is counted from the start of the blob until then.
-    fresh: VecDeque<usize>,
+    known: HashMap<[u8; 32], Place>,
+    places: Vec<Place>,
+    appended: u64,
+}
+
+/// Where a block of a deduplicated blob stands.
+#[derive(Clone, Copy)]
+enum Place {
+    /// In an older blob.
+    Old(MappedBlock),
+    /// Among the blocks that this writer appends, counted from its first.
+    New { index: u64, byte_length: u64 },
 }
 
 impl BlobWriter {
@@ -79,5 +87,191 @@ impl BlobWriter {
             dedup: None,
             lock: None,
         }
+    }
+
+    /// A writer of block-map blobs: a write that equals a block of `previous`, or an earlier write, is not stored again.
+    pub(crate) async fn dedup(blobs: Blobs, previous: Option<BlobId>) -> Result<Self, Error> {
+        let mut dedup = Dedup::default();
+        if let Some(id) = previous {
+            let indexes: Vec<u64> = match id.block_map {
+                true => blobs.map(&id).await?.blocks().iter().map(|b| b.index).collect(),
+                false => (id.block_offset..id.block_offset + id.block_length).collect(),
+            };
+            for index in indexes {
+                let block = blobs.core().get(index).await?;
+                let byte_length = block.len() as u64;
+                let place = Place::Old(MappedBlock { index, byte_length });
+                dedup.known.insert(hash(&[&block]), place);
+            }
+        }
+        Ok(Self {
+            dedup: Some(dedup),
+            ..Self::new(blobs, None)
+        })
+    }
+
+    /// Adds to the content. Appends once 2 MiB have come together.
+    ///
+    /// # Errors
+    /// [`Error::Core`], for example when the core is not writable here or the disk is full.
+    pub async fn write(&mut self, content: impl Into<Bytes>) -> Result<(), Error> {
+        let content = content.into();
+        match self.block_size {
+            None => self.push(content),
+            Some(size) => self.push_cut(content, size),
+        }
+        if self.part_bytes >= PART_BYTES || self.part.len() >= PART_BLOCKS {
+            self.append_part(None, Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    fn push_cut(&mut self, mut content: Bytes, size: usize) {
+        if !self.rest.is_empty() {
+            let missing = (size - self.rest.len()).min(content.len());
+            self.rest.extend_from_slice(&content.split_to(missing));
+            if self.rest.len() < size {
+                return;
+            }
+            let block = self.rest.split().freeze();
+            self.push(block);
+        }
+        while content.len() >= size {
+            let block = content.split_to(size);
+            self.push(block);
+        }
+        if !content.is_empty() {
+            self.rest.reserve(size);
+            self.rest.extend_from_slice(&content);
+        }
+    }
+
+    fn push(&mut self, block: Bytes) {
+        if let Some(dedup) = &mut self.dedup {
+            let new = Place::New {
+                index: dedup.appended,
+                byte_length: block.len() as u64,
+            };
+            match dedup.known.entry(hash(&[&block])) {
+                Entry::Occupied(place) => {
+                    dedup.places.push(*place.get());
+                    return;
+                }
+                Entry::Vacant(vacant) => {
+                    vacant.insert(new);
+                    dedup.places.push(new);
+                    dedup.appended += 1;
+                }
+            }
+        }
+        self.part_bytes += block.len() as u64;
+        self.part.push(block);
+    }
+
+    /// Appends what has come together, and `more` behind it; answers the blob of `more`.
+    async fn append_part(
+        &mut self,
+        transaction: Option<&mut Transaction>,
+        more: Vec<Bytes>,
+    ) -> Result<Option<BlobId>, Error> {
+        let mut blocks = std::mem::take(&mut self.part);
+        let (count, byte_length) = (blocks.len() as u64, std::mem::take(&mut self.part_bytes));
+        let (more_count, more_bytes) = (more.len() as u64, total(&more));
+        blocks.extend(more);
+        if blocks.is_empty() {
+            return Ok(None);
+        }
+        if self.lock.is_none() {
+            self.lock = Some(self.blobs.lock().await);
+        }
+        let core = self.blobs.core();
+        let appended: Appended = match transaction {
+            Some(transaction) => transaction.append(core, blocks).await?,
+            None => core.append_with(blocks, Durability::Buffered).await?,
+        };
+        let part = self
+            .blobs
+            .id_of(&appended, count + more_count, byte_length + more_bytes);
+        let id = self.id.get_or_insert(BlobId {
+            block_length: 0,
+            byte_length: 0,
+            ..part
+        });
+        let expected = id.block_offset + id.block_length;
+        if part.block_offset != expected {
+            return Err(Error::BlobInterrupted {
+                key: self.blobs.key(),
+                expected,
+                found: part.block_offset,
+            });
+        }
+        id.block_length += count;
+        id.byte_length += byte_length;
+        Ok(Some(BlobId {
+            block_offset: part.block_offset + count,
+            byte_offset: part.byte_offset + byte_length,
+            block_length: more_count,
+            byte_length: more_bytes,
+            block_map: false,
+        }))
+    }
+
+    /// Appends what is left, `Buffered`, and answers where the content is.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub async fn finish(mut self) -> Result<BlobId, Error> {
+        self.complete(None).await
+    }
+
+    /// As [`finish`](Self::finish), with what is left in a transaction: the answer holds once that commits. Keep the writer until then.
+    pub(crate) async fn complete(
+        &mut self,
+        mut transaction: Option<&mut Transaction>,
+    ) -> Result<BlobId, Error> {
+        let rest = self.rest.split().freeze();
+        if !rest.is_empty() {
+            self.push(rest);
+        }
+        let Some(mut dedup) = self.dedup.take() else {
+            self.append_part(transaction, Vec::new()).await?;
+            if let Some(id) = self.id {
+                return Ok(id);
+            }
+            let _lock = self.blobs.lock().await;
+            return Ok(self.blobs.empty());
+        };
+        // The map names the blocks by their index in the core, so the first of them must have its place.
+        if self.id.is_none() && !self.part.is_empty() {
+            self.append_part(transaction.as_deref_mut(), Vec::new())
+                .await?;
+        }
+        let first = self.id.map_or(0, |id| id.block_offset);
+        let mut map = BlockMap::default();
+        for place in dedup.places.drain(..) {
+            let block = match place {
+                Place::Old(block) => block,
+                Place::New { index, byte_length } => MappedBlock {
+                    index: first + index,
+                    byte_length,
+                },
+            };
+            map.push(block).map_err(|what| Error::BadBlockMap {
+                key: self.blobs.key(),
+                block_offset: first,
+                what,
+            })?;
+        }
+        let id = match self.append_part(transaction, map.encode()).await? {
+            Some(id) => id,
+            None => {
+                let _lock = self.blobs.lock().await;
+                self.blobs.empty()
+            }
+        };
+        Ok(BlobId {
+            block_map: true,
+            ..id
+        })
     }
 }
