@@ -377,8 +377,14 @@ impl Hypercore {
     }
     /// Which block holds the byte at `byte_offset` (padding left out), and where in it. The end offset gives `(length, 0)`; past the end waits.
     pub async fn seek(&self, byte_offset: u64) -> Result<(u64, u64), Error> {
-        let _ = byte_offset;
-        Ok((0, 0))
+        let mut left = byte_offset;
+        for (i, b) in self.blocks.lock().iter().enumerate() {
+            if left < b.len() as u64 {
+                return Ok((i as u64, left));
+            }
+            left -= b.len() as u64;
+        }
+        Ok((self.length(), left))
     }
     /// Cuts to `new_length` and raises the fork.
     pub async fn truncate(&self, new_length: u64) -> Result<(), Error> {

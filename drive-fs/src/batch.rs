@@ -2,8 +2,9 @@
 
 use crate::{
     Entry, EntryValue, Error, Hyperdrive, PutOptions,
-    entry::{folder_key, database_key},
-    path, posix::PosixMetadata,
+    entry::{database_key, folder_key},
+    path,
+    posix::PosixMetadata,
 };
 use bytes::Bytes;
 use pome_cores::{Durability, Transaction};
@@ -37,7 +38,10 @@ struct Change {
 
 enum What {
     /// The content is `contents[at]`.
-    Content { at: usize, value: EntryValue },
+    Content {
+        at: usize,
+        value: EntryValue,
+    },
     Entry(EntryValue),
     Text(Bytes),
     Delete,

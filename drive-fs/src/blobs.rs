@@ -270,7 +270,12 @@ impl Blobs {
 
     /// The list of blocks of a block-map blob.
     pub(crate) async fn map(&self, id: &BlobId) -> Result<Arc<BlockMap>, Error> {
-        let kept = self.maps.lock().iter().find(|(kept, _)| kept == id).cloned();
+        let kept = self
+            .maps
+            .lock()
+            .iter()
+            .find(|(kept, _)| kept == id)
+            .cloned();
         if let Some((_, map)) = kept {
             return Ok(map);
         }

@@ -39,7 +39,10 @@ pub fn content_key(manifest: &Manifest, key: &Key) -> Option<Key> {
 /// The content core that the database core's manifest gives.
 pub(crate) fn derived_key(db: &Hypercore) -> Option<Key> {
     // The skeleton's cores have no manifest: the key stands in for it.
-    Some(Key(hash(&[&namespace("hyperdrive", 0), db.key().as_bytes()])))
+    Some(Key(hash(&[
+        &namespace("hyperdrive", 0),
+        db.key().as_bytes(),
+    ])))
 }
 
 /// Opens the content core of a drive.

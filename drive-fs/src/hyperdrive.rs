@@ -241,7 +241,11 @@ impl Hyperdrive {
     ///
     /// # Errors
     /// As [`entry`](Self::entry), [`Error::RecursiveSymlink`] after 16 links, [`Error::Timeout`].
-    pub async fn entry_with(&self, path: &str, options: &GetOptions) -> Result<Option<Entry>, Error> {
+    pub async fn entry_with(
+        &self,
+        path: &str,
+        options: &GetOptions,
+    ) -> Result<Option<Entry>, Error> {
         let find = async {
             let mut path = path::normalize(path)?;
             for _ in 0..LINKS_MAX {
@@ -533,7 +537,11 @@ impl Hyperdrive {
     ///
     /// # Errors
     /// [`Error::Path`], [`Error::NotWritable`].
-    pub async fn write_stream(&self, path: &str, options: PutOptions) -> Result<WriteStream, Error> {
+    pub async fn write_stream(
+        &self,
+        path: &str,
+        options: PutOptions,
+    ) -> Result<WriteStream, Error> {
         let writer = self.checked_blobs(path).await?.block_writer();
         Ok(WriteStream::new(self, path, options, writer))
     }
@@ -552,7 +560,11 @@ impl Hyperdrive {
     ///
     /// # Errors
     /// As [`write_stream`](Self::write_stream).
-    pub async fn dedup_stream(&self, path: &str, options: PutOptions) -> Result<WriteStream, Error> {
+    pub async fn dedup_stream(
+        &self,
+        path: &str,
+        options: PutOptions,
+    ) -> Result<WriteStream, Error> {
         let blobs = self.checked_blobs(path).await?.clone();
         let previous = self.entry(path).await?.and_then(|e| e.value.blob);
         let writer = BlobWriter::dedup(blobs, previous).await?;

@@ -94,7 +94,13 @@ impl BlobWriter {
         let mut dedup = Dedup::default();
         if let Some(id) = previous {
             let indexes: Vec<u64> = match id.block_map {
-                true => blobs.map(&id).await?.blocks().iter().map(|b| b.index).collect(),
+                true => blobs
+                    .map(&id)
+                    .await?
+                    .blocks()
+                    .iter()
+                    .map(|b| b.index)
+                    .collect(),
                 false => (id.block_offset..id.block_offset + id.block_length).collect(),
             };
             for index in indexes {

@@ -16,13 +16,21 @@ async fn fixture() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), Options::default()).unwrap();
     let store = Corestore::open(store).unwrap();
-    let drive = Hyperdrive::open(store, DriveOptions::default()).await.unwrap();
-    Fixture { drive, _folder: folder }
+    let drive = Hyperdrive::open(store, DriveOptions::default())
+        .await
+        .unwrap();
+    Fixture {
+        drive,
+        _folder: folder,
+    }
 }
 
 async fn put(drive: &Hyperdrive, path: &str, content: &str) {
     let content = content.as_bytes().to_vec();
-    drive.put(path, content, PutOptions::default()).await.unwrap();
+    drive
+        .put(path, content, PutOptions::default())
+        .await
+        .unwrap();
 }
 
 async fn names(drive: &Hyperdrive, folder: &str) -> Vec<String> {
@@ -55,15 +63,24 @@ async fn files_come_and_go() {
         old.put("/x", "y", PutOptions::default()).await,
         Err(Error::Checkout { version: 3, .. })
     ));
-    assert!(matches!(drive.checkout(9), Err(Error::NoSuchVersion { newest: 4, .. })));
+    assert!(matches!(
+        drive.checkout(9),
+        Err(Error::NoSuchVersion { newest: 4, .. })
+    ));
 }
 
 #[tokio::test]
 async fn large_files_are_read_in_ranges() {
     let Fixture { drive, _folder } = fixture().await;
     let content: Vec<u8> = (0..300_000u32).map(|n| (n % 251) as u8).collect();
-    drive.put("/f", content.clone(), PutOptions::default()).await.unwrap();
-    let mut stream = drive.write_stream("/s", PutOptions::default()).await.unwrap();
+    drive
+        .put("/f", content.clone(), PutOptions::default())
+        .await
+        .unwrap();
+    let mut stream = drive
+        .write_stream("/s", PutOptions::default())
+        .await
+        .unwrap();
     for part in content.chunks(70_001) {
         stream.write(part.to_vec()).await.unwrap();
     }
@@ -71,17 +88,34 @@ async fn large_files_are_read_in_ranges() {
     for path in ["/f", "/s"] {
         let entry = drive.entry(path).await.unwrap().unwrap();
         assert_eq!(drive.get(path).await.unwrap().unwrap(), content);
-        for (offset, len) in [(0, 1), (65_535, 2), (65_536, 70_000), (299_999, 10), (300_000, 1), (1 << 40, 5)] {
+        for (offset, len) in [
+            (0, 1),
+            (65_535, 2),
+            (65_536, 70_000),
+            (299_999, 10),
+            (300_000, 1),
+            (1 << 40, 5),
+        ] {
             let read = drive.read_at(&entry, offset, len).await.unwrap();
             let from = content.len().min(offset as usize);
             let to = content.len().min(from + len);
             assert_eq!(read, content[from..to], "{path} {offset} {len}");
         }
-        let options = ReadOptions { start: 5, end: Some(70_000), length: None };
-        let read: Vec<_> = drive.read_stream(path, options).try_collect().await.unwrap();
+        let options = ReadOptions {
+            start: 5,
+            end: Some(70_000),
+            length: None,
+        };
+        let read: Vec<_> = drive
+            .read_stream(path, options)
+            .try_collect()
+            .await
+            .unwrap();
         assert_eq!(read.concat(), content[5..=70_000]);
     }
-    let missing = drive.read_stream("/none", ReadOptions::default()).try_collect::<Vec<_>>();
+    let missing = drive
+        .read_stream("/none", ReadOptions::default())
+        .try_collect::<Vec<_>>();
     assert!(matches!(missing.await, Err(Error::NotFound { .. })));
 }
 
@@ -91,7 +125,16 @@ async fn a_batch_is_one_commit_and_reads_its_own_writes() {
     put(&drive, "/old", "old").await;
     let mut batch = drive.batch().unwrap();
     batch.put("/a", "1", PutOptions::default()).unwrap();
-    batch.put("/a", "2", PutOptions { executable: true, ..PutOptions::default() }).unwrap();
+    batch
+        .put(
+            "/a",
+            "2",
+            PutOptions {
+                executable: true,
+                ..PutOptions::default()
+            },
+        )
+        .unwrap();
     batch.del("/old").unwrap();
     batch.symlink("/l", "../a", None).unwrap();
     assert_eq!(batch.get("/a").await.unwrap().unwrap(), "2");
@@ -102,7 +145,10 @@ async fn a_batch_is_one_commit_and_reads_its_own_writes() {
     assert_eq!(drive.get("/a").await.unwrap().unwrap(), "2");
     assert!(drive.entry("/a").await.unwrap().unwrap().value.executable);
     // npm's view of relative links: the link itself is the folder they start from
-    let follow = GetOptions { follow: true, ..GetOptions::default() };
+    let follow = GetOptions {
+        follow: true,
+        ..GetOptions::default()
+    };
     assert_eq!(drive.get_with("/l", &follow).await.unwrap().unwrap(), "2");
     assert_eq!(drive.get("/l").await.unwrap(), None);
 }
@@ -110,14 +156,23 @@ async fn a_batch_is_one_commit_and_reads_its_own_writes() {
 #[tokio::test]
 async fn a_name_is_listed_once() {
     let Fixture { drive, _folder } = fixture().await;
-    for path in ["/dd", "/dd-x", "/dd.txt", "/dd/e", "/dd/f/g", "/dd0", "/e/x", "/e0"] {
+    for path in [
+        "/dd", "/dd-x", "/dd.txt", "/dd/e", "/dd/f/g", "/dd0", "/e/x", "/e0",
+    ] {
         put(&drive, path, path).await;
     }
-    assert_eq!(names(&drive, "/").await, ["dd", "dd-x", "dd.txt", "dd0", "e", "e0"]);
+    assert_eq!(
+        names(&drive, "/").await,
+        ["dd", "dd-x", "dd.txt", "dd0", "e", "e0"]
+    );
     assert_eq!(names(&drive, "/dd").await, ["e", "f"]);
     assert_eq!(names(&drive, "/none").await, [""; 0]);
     let children: Vec<_> = drive.children("/").try_collect().await.unwrap();
-    let again: Vec<_> = children.iter().filter(|c| c.again).map(|c| c.name.as_str()).collect();
+    let again: Vec<_> = children
+        .iter()
+        .filter(|c| c.again)
+        .map(|c| c.name.as_str())
+        .collect();
     assert_eq!(again, ["dd"]);
 }
 
@@ -126,7 +181,9 @@ async fn a_large_subfolder_is_skipped() {
     let Fixture { drive, _folder } = fixture().await;
     let mut batch = drive.batch().unwrap();
     for n in 0..500 {
-        batch.put(&format!("/big/{n:04}"), "", PutOptions::default()).unwrap();
+        batch
+            .put(&format!("/big/{n:04}"), "", PutOptions::default())
+            .unwrap();
     }
     for path in ["/a", "/big0", "/z/1"] {
         batch.put(path, "", PutOptions::default()).unwrap();
@@ -142,7 +199,10 @@ async fn described_folders_are_children_but_not_entries() {
     let Fixture { drive, _folder } = fixture().await;
     put(&drive, "/d/x", "x").await;
     put(&drive, "/d-x", "x").await;
-    let posix = PosixMetadata { mode: Some(0o700), ..PosixMetadata::default() };
+    let posix = PosixMetadata {
+        mode: Some(0o700),
+        ..PosixMetadata::default()
+    };
     let mut batch = drive.batch().unwrap();
     for folder in ["/d", "/d/empty", "/a/b/c", "/", "/e"] {
         batch.put_folder(folder, &posix).unwrap();
@@ -151,15 +211,37 @@ async fn described_folders_are_children_but_not_entries() {
     assert_eq!(paths(&drive, "/").await, ["/d-x", "/d/x"]);
     assert_eq!(names(&drive, "/").await, ["d-x", "d"]);
     let children: Vec<_> = drive.children("/").try_collect().await.unwrap();
-    let view: Vec<_> = children.iter().map(|c| (c.name.as_str(), c.is_folder, c.posix.is_some())).collect();
-    assert_eq!(view, [("a", true, false), ("d-x", false, false), ("d", true, true), ("e", true, true)]);
+    let view: Vec<_> = children
+        .iter()
+        .map(|c| (c.name.as_str(), c.is_folder, c.posix.is_some()))
+        .collect();
+    assert_eq!(
+        view,
+        [
+            ("a", true, false),
+            ("d-x", false, false),
+            ("d", true, true),
+            ("e", true, true)
+        ]
+    );
     assert_eq!(drive.folder("/").await.unwrap().unwrap().mode, Some(0o700));
     assert!(drive.folder("/d").await.unwrap().unwrap().dir);
     assert_eq!(drive.folder("/a").await.unwrap(), None);
-    for (folder, there) in [("/a", true), ("/a/b/c", true), ("/d", true), ("/d-x", false), ("/d/x", false)] {
+    for (folder, there) in [
+        ("/a", true),
+        ("/a/b/c", true),
+        ("/d", true),
+        ("/d-x", false),
+        ("/d/x", false),
+    ] {
         assert_eq!(drive.is_folder(folder).await.unwrap(), there, "{folder}");
     }
-    let folders: Vec<_> = drive.folders("/d").map_ok(|f| f.0).try_collect().await.unwrap();
+    let folders: Vec<_> = drive
+        .folders("/d")
+        .map_ok(|f| f.0)
+        .try_collect()
+        .await
+        .unwrap();
     assert_eq!(folders, ["/d", "/d/empty"]);
     let mut batch = drive.batch().unwrap();
     batch.del_folder("/e").unwrap();
@@ -170,8 +252,15 @@ async fn described_folders_are_children_but_not_entries() {
 #[tokio::test]
 async fn bad_paths_are_refused_before_anything_is_written() {
     let Fixture { drive, _folder } = fixture().await;
-    for (path, code) in [("/", "INVALID_FILENAME"), ("/a/../..", "PATH_ABOVE_ROOT"), ("/a\0b", "PATH_HAS_NUL")] {
-        let put = drive.put(path, "x", PutOptions::default()).await.unwrap_err();
+    for (path, code) in [
+        ("/", "INVALID_FILENAME"),
+        ("/a/../..", "PATH_ABOVE_ROOT"),
+        ("/a\0b", "PATH_HAS_NUL"),
+    ] {
+        let put = drive
+            .put(path, "x", PutOptions::default())
+            .await
+            .unwrap_err();
         assert_eq!(put.code(), code);
         assert_eq!(drive.get(path).await.unwrap_err().code(), code);
         assert_eq!(drive.del(path).await.unwrap_err().code(), code);
@@ -180,9 +269,18 @@ async fn bad_paths_are_refused_before_anything_is_written() {
     }
     assert_eq!(drive.version(), 1);
     let value = EntryValue::symlink("/loop");
-    drive.put_entry("/loop", value, Durability::Buffered).await.unwrap();
-    let follow = GetOptions { follow: true, ..GetOptions::default() };
-    assert!(matches!(drive.get_with("/loop", &follow).await, Err(Error::RecursiveSymlink { .. })));
+    drive
+        .put_entry("/loop", value, Durability::Buffered)
+        .await
+        .unwrap();
+    let follow = GetOptions {
+        follow: true,
+        ..GetOptions::default()
+    };
+    assert!(matches!(
+        drive.get_with("/loop", &follow).await,
+        Err(Error::RecursiveSymlink { .. })
+    ));
 }
 
 #[tokio::test]
@@ -192,12 +290,35 @@ async fn history_and_differences() {
     put(&drive, "/b", "1").await;
     put(&drive, "/a", "2").await;
     drive.del("/b").await.unwrap();
-    let changes: Vec<_> = drive.history(Default::default()).try_collect().await.unwrap();
-    let changes: Vec<_> = changes.iter().map(|c| (c.seq, c.path.as_str(), c.entry.is_some())).collect();
-    assert_eq!(changes, [(1, "/a", true), (2, "/b", true), (3, "/a", true), (4, "/b", false)]);
-    let versions: Vec<_> = drive.versions("/a").map_ok(|v| v.seq).try_collect().await.unwrap();
+    let changes: Vec<_> = drive
+        .history(Default::default())
+        .try_collect()
+        .await
+        .unwrap();
+    let changes: Vec<_> = changes
+        .iter()
+        .map(|c| (c.seq, c.path.as_str(), c.entry.is_some()))
+        .collect();
+    assert_eq!(
+        changes,
+        [
+            (1, "/a", true),
+            (2, "/b", true),
+            (3, "/a", true),
+            (4, "/b", false)
+        ]
+    );
+    let versions: Vec<_> = drive
+        .versions("/a")
+        .map_ok(|v| v.seq)
+        .try_collect()
+        .await
+        .unwrap();
     assert_eq!(versions, [3, 1]);
     let differences: Vec<_> = drive.diff(3, "/").try_collect().await.unwrap();
-    let view: Vec<_> = differences.iter().map(|d| (d.path(), d.left.is_some(), d.right.is_some())).collect();
+    let view: Vec<_> = differences
+        .iter()
+        .map(|d| (d.path(), d.left.is_some(), d.right.is_some()))
+        .collect();
     assert_eq!(view, [("/a", true, true), ("/b", false, true)]);
 }
