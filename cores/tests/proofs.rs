@@ -312,6 +312,7 @@ proptest! {
         let mut bytes = Vec::new();
         Data { request: 1, proof }.encode(&mut bytes);
         let at = at.index(bytes.len());
+        let before = reader.tree.clone();
         bytes[at] ^= flip;
         let Ok(data) = Data::decode(&mut Reader::new(&bytes)) else { return Ok(()) };
         if data.proof.fork != reader.tree.fork || reader.take(&data.proof).is_err() {
@@ -324,7 +325,7 @@ proptest! {
         for (index, block) in &reader.blocks {
             prop_assert_eq!(Some(block), writer.blocks.get(index));
         }
-        prop_assert_eq!(&reader.tree.roots, &writer.tree.roots);
+        prop_assert!(reader.tree == before || reader.tree.roots == writer.tree.roots);
     }
 
     /// Cutting and appending again leaves the same nodes as a log that never had others.
@@ -369,17 +370,17 @@ proptest! {
 
         let mut reorg = reader.tree.reorg(&reader.nodes(), &proof).unwrap();
         Verifier::check_upgrade(key, None, reorg.batch(), &proof).unwrap();
-        for round in 0.. {
+        for pick in picks {
             let Some(want) = reorg.want() else { break };
-            prop_assert!(round < 20, "the reorg does not end");
             let end = want.end.min(writer.tree.length);
-            let index = want.start + picks[round] % (end - want.start);
+            let index = want.start + pick % (end - want.start);
             let request = ProofRequest {
                 hash: Some(NodeRequest { index: 2 * index, nodes: want.nodes }),
                 ..ProofRequest::default()
             };
             prop_assert!(reorg.update(&reader.nodes(), &writer.prove(&request).unwrap()).unwrap());
         }
+        prop_assert_eq!(reorg.want(), None);
         let ancestors = reorg.batch().ancestors();
         let same = first[cut as usize..].iter().zip(&second).take_while(|(a, b)| a == b).count() as u64;
         prop_assert!(ancestors <= cut + same);
