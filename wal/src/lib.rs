@@ -16,7 +16,12 @@
 
 mod device;
 mod error;
+mod frame;
 mod log;
+mod poison;
+mod recovery;
+mod segment;
+mod writer;
 
 pub use bytes::Bytes;
 pub use device::{Device, File, PwriteDevice};

@@ -1,8 +1,24 @@
 //! The face of the log.
 
-use crate::{Device, Error};
+use crate::{
+    Device, Error,
+    frame::{FILE_HEADER, FileId},
+    poison::Poison,
+    recovery::{self, Scan},
+    segment::{self, Readers, at},
+    writer::{Dirty, LogSegment, Shared, Sync, Writer},
+};
 use bytes::Bytes;
-use std::{ops::Range, sync::Arc};
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
 
 /// How the log uses the disk.
 #[derive(Debug, Clone)]
@@ -26,6 +42,18 @@ impl Default for LogOptions {
             free_segments: 1,
             read_only: false,
         }
+    }
+}
+
+impl LogOptions {
+    /// With segments of at least 4 KiB, in whole sectors.
+    fn checked(mut self) -> Self {
+        const SECTOR: u64 = 512;
+        self.log_segment_bytes = self
+            .log_segment_bytes
+            .clamp(4 << 10, 1 << 30)
+            .next_multiple_of(SECTOR);
+        self
     }
 }
 
@@ -142,115 +170,351 @@ pub struct Damage {
     pub seqs: Range<u64>,
 }
 
-/// An open log.
+/// An open log. See the [crate] docs for what it promises.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use pome_wal::{Bytes, Error, Log, LogOptions, PwriteDevice};
+/// use std::sync::Arc;
+///
+/// let folder = tempfile::tempdir()?;
+/// let device = Arc::new(PwriteDevice::open(folder.path())?);
+/// let log = Log::create(device.clone(), LogOptions::default(), 42)?;
+/// let start = log.position(); // what a checkpoint would store
+/// let commit = log.commit(b"operations", &[Bytes::from_static(b"a large value")])?;
+/// log.wait_synced(commit.seq)?;
+/// drop(log); // no close: as after a crash
+///
+/// let (log, recovery) = Log::open(device, LogOptions::default(), start, |commit| {
+///     assert_eq!(commit.body, b"operations");
+///     Ok::<_, Error>(())
+/// })?;
+/// assert_eq!((recovery.replayed, recovery.damage.len()), (1, 0));
+/// assert_eq!(log.read(&commit.payloads[0])?, "a large value");
+/// # Ok(()) }
+/// ```
 pub struct Log {
-    device: Arc<dyn Device>,
+    shared: Shared,
+    writer: Mutex<Writer>,
+    sync: Sync,
+    closed: AtomicBool,
 }
 
 impl Log {
     /// Makes a new log in the folder; `log_id` is a random number. Its files are on disk when this returns, so store
-    /// [`position`](Self::position) afterwards. Leftovers of a creation that was cut short are used; [`Error::Exists`] when there are commits.
+    /// [`position`](Self::position) afterwards. Leftovers of a creation that was cut short are replaced.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when there are segments with more than a header in them; [`Error::Io`].
     pub fn create(
         device: Arc<dyn Device>,
         options: LogOptions,
         log_id: u64,
     ) -> Result<Self, Error> {
-        let _ = (options, log_id);
-        Ok(Self { device })
+        if options.read_only {
+            return Err(Error::ReadOnly);
+        }
+        let options = options.checked();
+        for id in FileId::list(&*device)? {
+            if !is_blank(&*device, id)? {
+                return Err(Error::Exists {
+                    file: id.to_string(),
+                });
+            }
+            at("remove", id, device.remove(&id.to_string()))?;
+        }
+        let number = 1;
+        let id = FileId::log(number);
+        let file = segment::create_log(&*device, number, log_id, options.log_segment_bytes)?;
+        at("sync", id, file.sync())?;
+        device
+            .sync_dir()
+            .map_err(|e| Error::io("sync", "folder", e))?;
+        let writer = Writer {
+            next_seq: 1,
+            boot: recovery::boot(device.boot_id()),
+            marked: 0,
+            log: LogSegment {
+                number,
+                file,
+                offset: FILE_HEADER as u64,
+                capacity: options.log_segment_bytes,
+                last_seq: 0,
+            },
+            sealed: Vec::new(),
+            free: Vec::new(),
+            next_log: number + 1,
+            payload: None,
+            next_payload: 1,
+            payload_lens: BTreeMap::new(),
+            released: Start {
+                seq: 0,
+                log_id,
+                log: number,
+                payload: None,
+            },
+            log_written: 0,
+            log_released: 0,
+            positions: VecDeque::new(),
+            dirty: Dirty::default(),
+            buf: Vec::new(),
+        };
+        Ok(Self::with(device, options, log_id, writer))
     }
+
     /// Opens the log and hands every commit past `start` to `replay`, in order. What was not known to be on disk is written
-    /// again and synced before this returns. An error of `replay` ends it.
+    /// again and synced before this returns; [`Recovery`] says what was cut and what is damaged.
+    ///
+    /// # Errors
+    /// What `replay` answers; [`Error::UnknownVersion`]; [`Error::Io`]. Damage is no error: look at [`Recovery::damage`].
     pub fn open<E: From<Error>>(
         device: Arc<dyn Device>,
         options: LogOptions,
         start: Start,
-        mut replay: impl FnMut(Replayed<'_>) -> Result<(), E>,
+        replay: impl FnMut(Replayed<'_>) -> Result<(), E>,
     ) -> Result<(Self, Recovery), E> {
-        let _ = (options, start);
-        if false {
-            replay(Replayed {
-                seq: 0,
-                body: &[],
-                payloads: vec![],
-            })?;
+        let options = options.checked();
+        let scan = Scan::new(&*device, start)?;
+        scan.replay(replay)?;
+        let (writer, recovery) = scan.finish(&*device, &options)?;
+        let read_only = options.read_only;
+        let log = Self::with(device, options, start.log_id, writer);
+        if recovery.rewritten > 0 && !read_only {
+            // Saves the next recovery from writing the same tail again. It is a hint: without it nothing is lost.
+            drop(log.mark());
         }
-        Ok((Self { device }, Recovery::default()))
+        Ok((log, recovery))
     }
+
+    fn with(device: Arc<dyn Device>, options: LogOptions, log_id: u64, writer: Writer) -> Self {
+        let last = writer.next_seq - 1;
+        Self {
+            shared: Shared {
+                device,
+                options,
+                log_id,
+                poison: Poison::default(),
+                readers: Readers::default(),
+                committed: AtomicU64::new(last),
+                synced: AtomicU64::new(last),
+                commits: AtomicU64::new(0),
+                syncs: AtomicU64::new(0),
+            },
+            writer: Mutex::new(writer),
+            sync: Sync::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    fn check_writable(&self) -> Result<(), Error> {
+        self.shared.poison.check()?;
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        if self.shared.options.read_only {
+            return Err(Error::ReadOnly);
+        }
+        Ok(())
+    }
+
     /// Appends one commit: one write into the page cache, so it survives the end of this process but not a power cut until
-    /// [`wait_synced`](Self::wait_synced). The caller serialises commits. A full disk fails this commit alone.
+    /// [`wait_synced`](Self::wait_synced). The caller serialises commits.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] past 256 MiB of body, 64 MiB in one payload, 2^20 payloads or 2 GiB in all. [`Error::Io`] (a full disk)
+    /// fails this commit alone. [`Error::Poisoned`], [`Error::Closed`], [`Error::ReadOnly`].
     pub fn commit(&self, body: &[u8], payloads: &[Bytes]) -> Result<Committed, Error> {
-        let _ = (body, payloads, &self.device);
-        Err(Error::Closed)
+        self.check_writable()?;
+        let (seq, payloads) = self.writer.lock().commit(&self.shared, body, payloads)?;
+        Ok(Committed { seq, payloads })
     }
-    /// Blocks until commit `seq` is on disk; all that wait at the same time share one fdatasync.
+
+    /// Blocks until commit `seq`, which was made, is on disk; all that wait at the same time share one fdatasync.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] when it could not be synced: whether it is on disk is then unknown.
     pub fn wait_synced(&self, seq: u64) -> Result<(), Error> {
-        let _ = seq;
-        Err(Error::Closed)
+        self.sync.wait(&self.shared, &self.writer, seq)
     }
+
     /// Blocks until everything committed so far is on disk.
+    ///
+    /// # Errors
+    /// As [`wait_synced`](Self::wait_synced).
     pub fn sync(&self) -> Result<(), Error> {
         self.wait_synced(self.committed_seq())
     }
+
     /// The newest commit that is known to be on disk.
     pub fn synced_seq(&self) -> u64 {
-        0
+        self.shared.synced.load(Ordering::Acquire)
     }
+
     /// The newest commit.
     pub fn committed_seq(&self) -> u64 {
-        0
+        self.shared.committed.load(Ordering::Acquire)
     }
+
     /// How many commits were made since this log was opened.
     pub fn commits(&self) -> u64 {
-        0
+        self.shared.commits.load(Ordering::Relaxed)
     }
+
     /// How many syncs (each of one or two files) served them.
     pub fn syncs(&self) -> u64 {
-        0
+        self.shared.syncs.load(Ordering::Relaxed)
     }
-    /// Writes down how far the log is synced, when the newest frame does not say it. Call it when idle.
+
+    /// Writes down how far the log is synced, when the newest frame does not say it: below that point recovery has nothing to
+    /// write again, and tells damage from a torn end. Call it when idle. It reaches the disk with the next sync.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
     pub fn mark(&self) -> Result<(), Error> {
-        Err(Error::Closed)
+        self.check_writable()?;
+        self.writer.lock().mark(&self.shared)
     }
-    /// Syncs, marks, syncs the mark. Later commits answer [`Error::Closed`]; reads go on.
+
+    /// Syncs, marks, syncs the mark. Later commits answer [`Error::Closed`]; reads go on. Closing twice is fine.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit) and [`wait_synced`](Self::wait_synced).
     pub fn close(&self) -> Result<(), Error> {
-        Err(Error::Closed)
+        self.shared.poison.check()?;
+        if self.shared.options.read_only || self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.sync.flush(&self.shared, &self.writer)?;
+        self.writer.lock().mark(&self.shared)?;
+        self.sync.flush(&self.shared, &self.writer)
     }
-    /// The bytes of a payload, checked, without a copy. [`Error::Corrupt`] when they are not what was committed.
+
+    /// The bytes of a payload, checked, without a copy. Reads need no lock that commits hold.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when they are not what was committed.
     pub fn read(&self, at: &PayloadRef) -> Result<Bytes, Error> {
-        let _ = at;
-        Err(Error::Closed)
+        let id = FileId::payload(at.segment);
+        let corrupt = |found| Error::Corrupt {
+            what: "payload",
+            file: id.to_string(),
+            offset: at.offset,
+            expected: at.crc,
+            found,
+        };
+        let end = at.offset.checked_add(u64::from(at.len));
+        let end = end.ok_or_else(|| corrupt(0))?;
+        let file = self.shared.readers.get(&*self.shared.device, at.segment)?;
+        let bytes = file.view(at.offset..end).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => corrupt(0),
+            _ => Error::io("read", &id.to_string(), e),
+        })?;
+        let found = crc32fast::hash(&bytes);
+        if found != at.crc {
+            return Err(corrupt(found));
+        }
+        Ok(bytes)
     }
-    /// Where a checkpoint that covers every commit so far would start. (Take it with commits held off.)
+
+    /// Where a checkpoint that covers every commit so far would start. Take it with commits held off, sync, write the checkpoint,
+    /// store this in it, and give it to [`release`](Self::release) when all that is on disk.
     pub fn position(&self) -> Start {
+        let mut writer = self.writer.lock();
+        let seq = writer.next_seq - 1;
+        let written = writer.log_written;
+        writer.positions.retain(|(s, _)| *s != seq);
+        writer.positions.push_back((seq, written));
+        if writer.positions.len() > 8 {
+            writer.positions.pop_front();
+        }
         Start {
-            seq: 0,
-            log_id: 0,
-            log: 0,
-            payload: None,
+            seq,
+            log_id: self.shared.log_id,
+            log: writer.log.number,
+            payload: match &writer.payload {
+                Some(p) => Some((p.number, p.offset)),
+                // After damage nothing more goes into the old segments: all of them are below.
+                None => writer.payload_lens.last_key_value().map(|(n, l)| (*n, *l)),
+            },
         }
     }
-    /// Tells that a checkpoint with this start is on disk: log segments wholly at or below it are reused or deleted.
+
+    /// Tells that a checkpoint with this start is on disk: log segments wholly at or below it are used again, beyond
+    /// [`LogOptions::free_segments`] they are deleted. Commits that it covers are synced first if they are not.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit) and [`wait_synced`](Self::wait_synced).
     pub fn release(&self, checkpointed: &Start) -> Result<(), Error> {
-        let _ = checkpointed;
-        Err(Error::Closed)
+        self.check_writable()?;
+        if self.synced_seq() < checkpointed.seq {
+            self.wait_synced(checkpointed.seq)?;
+        }
+        self.writer.lock().release(&self.shared, checkpointed)
     }
-    /// The payload segments and their lengths in bytes, in order. The last is the one being written.
+
+    /// The payload segments and their lengths in bytes, in order. The last may be the one being written.
     pub fn payload_segments(&self) -> Vec<(u32, u64)> {
-        Vec::new()
+        let writer = self.writer.lock();
+        writer.payload_lens.iter().map(|(n, l)| (*n, *l)).collect()
     }
-    /// Deletes a payload segment in which nothing is alive; views of it stay valid. It must lie below the last released
-    /// start ([`Error::StillNeeded`]), since its frames hold commits.
+
+    /// Deletes a payload segment in which nothing is alive; views of it stay valid. No error when it is gone already.
+    ///
+    /// # Errors
+    /// [`Error::StillNeeded`] when it does not lie below the segment of the last released start, since its frames hold commits.
     pub fn remove_payload_segment(&self, segment: u32) -> Result<(), Error> {
-        let _ = segment;
-        Err(Error::Closed)
+        self.check_writable()?;
+        let mut writer = self.writer.lock();
+        if writer.released.payload.is_none_or(|(n, _)| segment >= n) {
+            return Err(Error::StillNeeded { segment });
+        }
+        let id = FileId::payload(segment);
+        match self.shared.device.remove(&id.to_string()) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", &id.to_string(), e));
+            }
+            _ => {}
+        }
+        writer.payload_lens.remove(&segment);
+        writer.dirty.add_dir();
+        self.shared.readers.forget(segment);
+        Ok(())
     }
-    /// Bytes of log frames written since the last release (what recovery would read).
+
+    /// Bytes of log frames past the last released start: what recovery would replay of the recycled log.
     pub fn log_bytes(&self) -> u64 {
-        0
+        let writer = self.writer.lock();
+        writer.log_written.saturating_sub(writer.log_released)
     }
-    /// Bytes written to payload segments since `start`.
+
+    /// Bytes written to payload segments since `start`: what recovery would walk through of them.
     pub fn payload_bytes_since(&self, start: &Start) -> u64 {
-        let _ = start;
-        0
+        let (segment, offset) = start.payload.unwrap_or((0, 0));
+        let writer = self.writer.lock();
+        writer
+            .payload_lens
+            .range(segment..)
+            .map(|(n, len)| match *n == segment {
+                true => len.saturating_sub(offset),
+                false => *len,
+            })
+            .sum()
+    }
+}
+
+/// True for a segment in which nothing but a header was written.
+fn is_blank(device: &dyn Device, id: FileId) -> Result<bool, Error> {
+    let file = at("open", id, device.open(&id.to_string(), false))?;
+    let mut buf = [0; 16 << 10];
+    let mut offset = FILE_HEADER as u64;
+    loop {
+        let n = at("read", id, file.read_at(&mut buf, offset))?;
+        if buf[..n].iter().any(|b| *b != 0) {
+            return Ok(false);
+        }
+        if n < buf.len() {
+            return Ok(true);
+        }
+        offset += n as u64;
     }
 }

@@ -1,0 +1,665 @@
+//! What is on disk, what of it counts, and putting it right.
+//!
+//! *Mark*: the newest commit of which any valid header says that it was synced. *Gap*: a commit that is missing, or whose header,
+//! body or (past the mark) payload fails its crc. Frames name their boot, and a frame past the mark was written in the same boot as
+//! every missing one before it.
+//!
+//! | what is found | what recovery does | test |
+//! | --- | --- | --- |
+//! | nothing past the start | starts there | `row_nothing` |
+//! | frames to the end of the log | replays them | `row_whole` |
+//! | whole frames past the mark | replays, writes them again in place, syncs | `row_tail_is_rewritten` |
+//! | a bad last frame past the mark | torn: cuts it | `row_torn_tail` |
+//! | a gap past the mark, valid frames after it, **another boot** | torn: a power cut; cuts from the gap on | `row_power_cut_gap` |
+//! | a gap past the mark, valid frames after it, **the same boot** | damage: names the lost commits, replays the others | `row_same_boot_gap` |
+//! | a gap at or below the mark | damage: names the lost commits, replays the others | `row_gap_below_mark` |
+//! | the log ends below the mark | damage: names the lost commits; their numbers are not used again | `row_end_below_mark` |
+//! | a bad payload at or below the mark | replays; reading the payload answers `Corrupt` | `row_bad_payload_below_mark` |
+//! | the segments that the start names are missing or too short | damage | `row_missing_files` |
+//! | a file header is bad | damage, written again; the frames count (they name their place themselves) | `row_bad_file_header` |
+//! | a segment without header and frames (its making was cut short) | uses or deletes it | `row_unfinished_segment` |
+//! | a file of another log | damage; leaves it alone | `row_foreign_file` |
+//! | a file of a newer version | refuses to open | `row_newer_version` |
+//! | frames of an earlier use, frames in a payload, frames that were moved | not frames | `row_not_frames` |
+//!
+//! A damaged frame stays where it is, for a person or a later repair, and commits go on in new segments.
+
+use crate::{
+    Bytes, Damage, Device, Error, File, LogOptions, Recovery, Replayed, Start, Torn,
+    frame::{
+        self, ALIGN, Entry, FILE_HEADER, FileHeader, FileId, FileKind, Header, Kind, Place, aligned,
+    },
+    segment::{self, at},
+    writer::{Dirty, LogSegment, PayloadSegment, Sealed, Writer, refs},
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io::IoSlice,
+    ops::Range,
+    sync::Arc,
+};
+
+/// A frame header that was found, past the start.
+struct Found {
+    /// Index into [`Scan::files`].
+    file: usize,
+    offset: u64,
+    header: Header,
+    /// The payload table; `None` when body or length are bad.
+    entries: Option<Vec<Entry>>,
+}
+
+impl Found {
+    fn end(&self) -> u64 {
+        self.offset + self.header.frame_len()
+    }
+    fn is_commit(&self) -> bool {
+        self.header.kind == Kind::Commit
+    }
+}
+
+/// One file, read.
+struct Scanned {
+    id: FileId,
+    file: Arc<dyn File>,
+    len: u64,
+    /// Where scanning began.
+    base: u64,
+    /// The bytes from `base` on.
+    bytes: Bytes,
+    header: FileHeader,
+    /// The header bytes are zeros or not there.
+    blank: bool,
+}
+
+/// What the files say.
+pub(crate) struct Scan {
+    start: Start,
+    boot: u64,
+    files: Vec<Scanned>,
+    /// Payload segments below the start, and their lengths.
+    older: BTreeMap<u32, u64>,
+    /// Good commits that count, in order.
+    kept: Vec<Found>,
+    /// All other headers that were found.
+    rest: Vec<Found>,
+    next_log: u32,
+    next_payload: u32,
+    next_seq: u64,
+    pub(crate) recovery: Recovery,
+}
+
+/// The first 8 bytes of the boot id folded with the last: what a frame carries of it. 0: unknown.
+pub(crate) fn boot(id: [u8; 16]) -> u64 {
+    let id = u128::from_le_bytes(id);
+    (id as u64) ^ ((id >> 64) as u64)
+}
+
+impl Scan {
+    /// Reads the files and decides; writes nothing.
+    pub(crate) fn new(device: &dyn Device, start: Start) -> Result<Self, Error> {
+        let mut scan = Self {
+            start,
+            boot: boot(device.boot_id()),
+            files: Vec::new(),
+            older: BTreeMap::new(),
+            kept: Vec::new(),
+            rest: Vec::new(),
+            next_log: start.log.saturating_add(1),
+            next_payload: start.payload.map_or(1, |(n, _)| n.saturating_add(1)),
+            next_seq: 0,
+            recovery: Recovery::default(),
+        };
+        let mut found = Vec::new();
+        for id in FileId::list(device)? {
+            let next = match id.kind {
+                FileKind::Log => &mut scan.next_log,
+                FileKind::Payload => &mut scan.next_payload,
+            };
+            *next = (*next).max(id.number.saturating_add(1));
+            scan.read(device, id, &mut found)?;
+        }
+        scan.check_start();
+        scan.decide(found);
+        Ok(scan)
+    }
+
+    fn read(
+        &mut self,
+        device: &dyn Device,
+        id: FileId,
+        found: &mut Vec<Found>,
+    ) -> Result<(), Error> {
+        let file = at("open", id, device.open(&id.to_string(), false))?;
+        let len = at("measure", id, file.len())?;
+        let first = FILE_HEADER as u64;
+        let base = match (id.kind, self.start.payload) {
+            (FileKind::Payload, Some((segment, _))) if id.number < segment => {
+                self.older.insert(id.number, len);
+                return Ok(());
+            }
+            (FileKind::Payload, Some((segment, offset))) if id.number == segment => {
+                aligned(offset.clamp(first, len.max(first)))
+            }
+            _ => first,
+        };
+        let mut head = [0; FILE_HEADER];
+        at("read", id, file.read_at(&mut head, 0))?;
+        let header = frame::decode_file_header(&head, id);
+        match header {
+            FileHeader::Newer { version } => {
+                return Err(Error::UnknownVersion {
+                    file: id.to_string(),
+                    found: version,
+                    known: frame::VERSION,
+                });
+            }
+            FileHeader::Valid { log_id } if log_id != self.start.log_id => {
+                self.damage(Some(id), 0, 0..0);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let bytes = match id.kind {
+            _ if base >= len => Bytes::new(),
+            FileKind::Payload => at("read", id, file.view(base..len))?,
+            // Log segments are written over while they are open, and a view must not change.
+            FileKind::Log => {
+                let mut bytes = vec![0; (len - base) as usize];
+                let n = at("read", id, file.read_at(&mut bytes, base))?;
+                bytes.truncate(n);
+                bytes.into()
+            }
+        };
+        let index = self.files.len();
+        self.find(index, id, base, &bytes, found);
+        if header == FileHeader::Bad && head != [0; FILE_HEADER] {
+            self.damage(Some(id), 0, 0..0);
+        }
+        self.files.push(Scanned {
+            id,
+            file,
+            len,
+            base,
+            bytes,
+            header,
+            blank: head == [0; FILE_HEADER],
+        });
+        Ok(())
+    }
+
+    /// Finds all frame headers past the start. After a good frame the search goes on behind it, else at the next aligned byte:
+    /// the length of a bad or old frame says nothing about what lies in it now.
+    fn find(&self, file: usize, id: FileId, base: u64, bytes: &[u8], found: &mut Vec<Found>) {
+        let mut at = 0;
+        while let Some(rest) = bytes.get(at..).filter(|r| r.len() >= frame::HEADER) {
+            let offset = base + at as u64;
+            let place = Place {
+                log_id: self.start.log_id,
+                file: id,
+                offset,
+            };
+            let fresh = Header::decode(rest, &place).filter(|h| match h.kind {
+                Kind::Commit => h.seq > self.start.seq,
+                Kind::Mark => h.synced > self.start.seq,
+            });
+            let mut step = ALIGN;
+            if let Some(header) = fresh {
+                let entries = header
+                    .decode_table(rest)
+                    .filter(|_| header.frame_len() <= rest.len() as u64);
+                if entries.is_some() {
+                    step = header.frame_len();
+                }
+                found.push(Found {
+                    file,
+                    offset,
+                    header,
+                    entries,
+                });
+            }
+            at += step as usize;
+        }
+    }
+
+    fn check_start(&mut self) {
+        let log = FileId::log(self.start.log);
+        if !self.files.iter().any(|f| f.id == log) {
+            self.damage_once(log);
+        }
+        if let Some((number, offset)) = self.start.payload {
+            let id = FileId::payload(number);
+            if !self.files.iter().any(|f| f.id == id && f.len >= offset) {
+                self.damage_once(id);
+            }
+        }
+    }
+
+    fn damage_once(&mut self, id: FileId) {
+        let name = id.to_string();
+        if !self
+            .recovery
+            .damage
+            .iter()
+            .any(|d| d.file.as_ref() == Some(&name))
+        {
+            self.damage(Some(id), 0, 0..0);
+        }
+    }
+
+    fn damage(&mut self, file: Option<FileId>, offset: u64, seqs: Range<u64>) {
+        self.recovery.damage.push(Damage {
+            file: file.map(|f| f.to_string()),
+            offset,
+            seqs,
+        });
+    }
+
+    /// True when all payloads have the crc of the table.
+    fn payloads_good(&self, found: &Found) -> bool {
+        let (Some(entries), Some(file)) = (&found.entries, self.files.get(found.file)) else {
+            return false;
+        };
+        let start = found.offset - file.base;
+        entries.iter().all(|e| {
+            let from = (start + e.at) as usize;
+            file.bytes
+                .get(from..from + e.len as usize)
+                .is_some_and(|bytes| crc32fast::hash(bytes) == e.crc)
+        })
+    }
+
+    /// Sorts what was found into what counts and what does not.
+    fn decide(&mut self, found: Vec<Found>) {
+        let mark = found
+            .iter()
+            .map(|f| f.header.synced)
+            .fold(self.start.seq, u64::max);
+        let (mut good, mut rest): (Vec<_>, Vec<_>) = found.into_iter().partition(|f| {
+            f.is_commit() && f.entries.is_some() && (f.header.seq <= mark || self.payloads_good(f))
+        });
+        good.sort_by_key(|f| f.header.seq);
+        let mut expected = self.start.seq + 1;
+        let mut kept: Vec<Found> = Vec::with_capacity(good.len());
+        let mut cut: Vec<Found> = Vec::new();
+        for next in good {
+            let seq = next.header.seq;
+            if !cut.is_empty() {
+                cut.push(next);
+                continue;
+            }
+            if seq < expected {
+                rest.push(next);
+                continue;
+            }
+            if seq > expected {
+                let same_boot = self.boot != 0 && next.header.boot == self.boot;
+                // The part of the gap at or below the mark is damage in any case; what is past it only when the page
+                // cache that held it was never lost.
+                let lost = if same_boot { seq } else { seq.min(mark + 1) };
+                if lost > expected {
+                    let (file, offset) = self.locate(expected, &kept, &rest, Some(&next));
+                    self.damage(file, offset, expected..lost);
+                    expected = lost;
+                }
+                if seq > expected {
+                    cut.push(next);
+                    continue;
+                }
+            }
+            expected = seq + 1;
+            kept.push(next);
+        }
+        if cut.is_empty() && expected <= mark {
+            let (file, offset) = self.locate(expected, &kept, &rest, None);
+            self.damage(file, offset, expected..mark + 1);
+            expected = mark + 1;
+        }
+        let traces = cut
+            .iter()
+            .chain(
+                rest.iter()
+                    .filter(|f| f.is_commit() && f.header.seq >= expected),
+            )
+            .map(|f| f.header.seq);
+        if let Some(newest) = traces.max() {
+            let (file, offset) = self.locate(expected, &kept, &rest, cut.first());
+            self.recovery.torn = Some(Torn {
+                file: file.map(|f| f.to_string()),
+                offset,
+                seqs: expected..newest.saturating_add(1),
+            });
+        }
+        rest.append(&mut cut);
+        self.recovery.mark = mark;
+        self.recovery.last_seq = expected - 1;
+        self.recovery.replayed = kept.len() as u64;
+        self.next_seq = expected;
+        self.kept = kept;
+        self.rest = rest;
+        self.find_torn_payload();
+    }
+
+    /// Where the missing commit `seq` is, or most likely was.
+    fn locate(
+        &self,
+        seq: u64,
+        kept: &[Found],
+        rest: &[Found],
+        next: Option<&Found>,
+    ) -> (Option<FileId>, u64) {
+        let id = |f: &Found| self.files.get(f.file).map(|s| s.id);
+        if let Some(bad) = rest.iter().find(|f| f.is_commit() && f.header.seq == seq) {
+            return (id(bad), bad.offset);
+        }
+        // A hole in a file: behind a frame before it, in front of the frame after it.
+        if let Some(next) = next {
+            let before = kept.iter().rev().find(|f| f.file == next.file);
+            let end = before.map_or(FILE_HEADER as u64, Found::end);
+            let base = self.files.get(next.file).map_or(end, |f| f.base.max(end));
+            if base < next.offset {
+                return (id(next), base);
+            }
+        }
+        kept.last().map_or((None, 0), |f| (id(f), f.end()))
+    }
+
+    /// Where the frames that count end in a file.
+    fn kept_end(&self, index: usize) -> u64 {
+        let base = self.files.get(index).map_or(FILE_HEADER as u64, |f| f.base);
+        self.kept
+            .iter()
+            .filter(|f| f.file == index)
+            .map(Found::end)
+            .fold(base, u64::max)
+    }
+
+    /// Bytes behind the last frame of the last payload segment are a torn end, even when no header is left of it.
+    fn find_torn_payload(&mut self) {
+        if self.recovery.torn.is_some() || !self.recovery.damage.is_empty() {
+            return;
+        }
+        for index in 0..self.files.len() {
+            let end = self.kept_end(index);
+            let file = &self.files[index];
+            if file.id.kind == FileKind::Payload && file.len > end {
+                self.recovery.torn = Some(Torn {
+                    file: Some(file.id.to_string()),
+                    offset: end,
+                    seqs: self.next_seq..self.next_seq,
+                });
+                return;
+            }
+        }
+    }
+
+    /// Hands over all commits that count, in order.
+    pub(crate) fn replay<E>(
+        &self,
+        mut each: impl FnMut(Replayed<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for found in &self.kept {
+            let file = &self.files[found.file];
+            let from = (found.offset - file.base + found.header.body_at()) as usize;
+            let body = &file.bytes[from..from + found.header.body_len as usize];
+            let entries = found.entries.as_deref().unwrap_or_default();
+            each(Replayed {
+                seq: found.header.seq,
+                body,
+                payloads: refs(entries, file.id, found.offset),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Writes the tail again, cuts what does not count, syncs all of it, and answers where commits go on.
+    pub(crate) fn finish(
+        mut self,
+        device: &dyn Device,
+        options: &LogOptions,
+    ) -> Result<(Writer, Recovery), Error> {
+        // Views must not be alive while their files are written.
+        for file in &mut self.files {
+            file.bytes = Bytes::new();
+        }
+        let mut writer = self.writer(device, options)?;
+        if !options.read_only {
+            self.cut(device, &mut writer)?;
+            self.rewrite(&mut writer)?;
+            writer.dirty.add_dir();
+            let dirty = std::mem::take(&mut writer.dirty);
+            let poison = crate::poison::Poison::default();
+            dirty.sync(device, &poison)?;
+        }
+        Ok((writer, self.recovery))
+    }
+
+    /// Everything past the mark: an earlier sync may have failed, and then the page cache shows bytes that are not on disk and
+    /// that no sync would write. Written again, they are dirty again.
+    fn rewrite(&mut self, writer: &mut Writer) -> Result<(), Error> {
+        const STEP: u64 = 1 << 20;
+        let mut buf = Vec::new();
+        for found in self
+            .kept
+            .iter()
+            .filter(|f| f.header.seq > self.recovery.mark)
+        {
+            let Scanned { id, file, .. } = &self.files[found.file];
+            let (mut from, end) = (found.offset, found.end());
+            while from < end {
+                buf.resize((end - from).min(STEP) as usize, 0);
+                let n = at("read", *id, file.read_at(&mut buf, from))?;
+                if n < buf.len() {
+                    let short = std::io::ErrorKind::UnexpectedEof.into();
+                    return Err(Error::io("read", &id.to_string(), short));
+                }
+                at("write", *id, file.write_at(&[IoSlice::new(&buf)], from))?;
+                from += n as u64;
+            }
+            writer.dirty.add(*id, file);
+            self.recovery.rewritten += 1;
+        }
+        for file in &self.files {
+            if file.header == FileHeader::Bad && !self.is_leftover(file, writer) {
+                let header = frame::encode_file_header(file.id, self.start.log_id);
+                at(
+                    "write",
+                    file.id,
+                    file.file.write_at(&[IoSlice::new(&header)], 0),
+                )?;
+                writer.dirty.add(file.id, &file.file);
+            }
+        }
+        Ok(())
+    }
+
+    /// A payload segment that was removed by [`cut`](Self::cut).
+    fn is_leftover(&self, file: &Scanned, writer: &Writer) -> bool {
+        file.id.kind == FileKind::Payload && !writer.payload_lens.contains_key(&file.id.number)
+    }
+
+    /// Makes sure that frames which do not count never come back.
+    fn cut(&mut self, device: &dyn Device, writer: &mut Writer) -> Result<(), Error> {
+        let damaged = !self.recovery.damage.is_empty();
+        for index in 0..self.files.len() {
+            let end = self.kept_end(index);
+            let Scanned { id, file, len, .. } = &self.files[index];
+            let ghosts: Vec<&Found> = self
+                .rest
+                .iter()
+                .filter(|f| f.file == index && f.is_commit() && f.header.seq >= self.next_seq)
+                .collect();
+            match id.kind {
+                FileKind::Log => {
+                    if !ghosts.is_empty() {
+                        at("write", *id, segment::write_zeros(&**file, end, *len))?;
+                        writer.dirty.add(*id, file);
+                    }
+                }
+                FileKind::Payload if damaged => {
+                    // What lies here may be a damaged frame: only what was surely never synced goes.
+                    for ghost in &ghosts {
+                        let zeros = [0; frame::HEADER];
+                        at(
+                            "write",
+                            *id,
+                            file.write_at(&[IoSlice::new(&zeros)], ghost.offset),
+                        )?;
+                        writer.dirty.add(*id, file);
+                    }
+                }
+                FileKind::Payload
+                    if end == FILE_HEADER as u64
+                        && self.start.payload.is_none_or(|(n, _)| id.number > n) =>
+                {
+                    at("remove", *id, device.remove(&id.to_string()))?;
+                    writer.payload_lens.remove(&id.number);
+                }
+                FileKind::Payload => {
+                    if *len > end {
+                        at("cut", *id, file.set_len(end))?;
+                        writer.dirty.add(*id, file);
+                    }
+                    writer.payload_lens.insert(id.number, end);
+                }
+            }
+        }
+        if writer
+            .payload
+            .as_ref()
+            .is_some_and(|p| !writer.payload_lens.contains_key(&p.number))
+        {
+            writer.payload = None;
+        }
+        Ok(())
+    }
+
+    /// Sorts the segments into the one that goes on, full ones and free ones.
+    fn writer(&self, device: &dyn Device, options: &LogOptions) -> Result<Writer, Error> {
+        let damaged = !self.recovery.damage.is_empty();
+        let size = options.log_segment_bytes;
+        let mut sealed = Vec::new();
+        let mut free = Vec::new();
+        let mut dirty = Dirty::default();
+        for (index, file) in self.files.iter().enumerate() {
+            if file.id.kind != FileKind::Log {
+                continue;
+            }
+            let number = file.id.number;
+            let kept = self.kept.iter().filter(|f| f.file == index);
+            // A damaged segment may hold lost commits: it stays until a checkpoint covers all that is there.
+            let evidence = damaged && self.rest.iter().any(|f| f.file == index && f.is_commit());
+            let last = kept.map(|f| f.header.seq).max();
+            if let Some(last_seq) = last.or(evidence.then(|| self.next_seq - 1)) {
+                sealed.push(Sealed {
+                    number,
+                    last_seq,
+                    capacity: file.len,
+                });
+            } else if file.len == size && !file.blank || options.read_only {
+                free.push(number);
+            } else if number == self.start.log {
+                let made = segment::create_log(device, number, self.start.log_id, size)?;
+                at("cut", file.id, made.set_len(size))?;
+                dirty.add(file.id, &made);
+                free.push(number);
+            } else {
+                at("remove", file.id, device.remove(&file.id.to_string()))?;
+            }
+        }
+        sealed.sort_by_key(|s| s.last_seq);
+        let mut next_log = self.next_log;
+        let log = match sealed.pop_if(|_| !damaged) {
+            Some(s) => self.continue_log(&s),
+            None => match free.iter().position(|n| *n == self.start.log) {
+                Some(at) => Self::begin_log(device, free.swap_remove(at), size)?,
+                None => match free.pop() {
+                    Some(number) => Self::begin_log(device, number, size)?,
+                    None => {
+                        let made = if options.read_only {
+                            self.files.first().map(|f| f.file.clone())
+                        } else {
+                            None
+                        };
+                        let number = next_log;
+                        next_log += 1;
+                        let file = match made {
+                            Some(file) => file,
+                            None => segment::create_log(device, number, self.start.log_id, size)?,
+                        };
+                        dirty.add(FileId::log(number), &file);
+                        LogSegment {
+                            number,
+                            file,
+                            offset: FILE_HEADER as u64,
+                            capacity: size,
+                            last_seq: 0,
+                        }
+                    }
+                },
+            },
+        };
+        let payloads = || {
+            let files = self.files.iter().enumerate();
+            files.filter(|(_, f)| f.id.kind == FileKind::Payload)
+        };
+        let mut payload_lens = self.older.clone();
+        payload_lens.extend(payloads().map(|(_, f)| (f.id.number, f.len)));
+        let payload = payloads()
+            .next_back()
+            .filter(|_| !damaged)
+            .map(|(index, f)| PayloadSegment {
+                number: f.id.number,
+                file: f.file.clone(),
+                offset: self.kept_end(index),
+            });
+        let in_log = |f: &&Found| self.files[f.file].id.kind == FileKind::Log;
+        Ok(Writer {
+            next_seq: self.next_seq,
+            boot: self.boot,
+            marked: self.recovery.mark,
+            log,
+            sealed,
+            free,
+            next_log,
+            payload,
+            next_payload: self.next_payload,
+            payload_lens,
+            released: self.start,
+            log_written: self
+                .kept
+                .iter()
+                .filter(in_log)
+                .map(|f| f.header.frame_len())
+                .sum(),
+            log_released: 0,
+            positions: VecDeque::new(),
+            dirty,
+            buf: Vec::new(),
+        })
+    }
+
+    fn continue_log(&self, sealed: &Sealed) -> LogSegment {
+        let id = FileId::log(sealed.number);
+        let index = self.files.iter().position(|f| f.id == id);
+        let index = index.expect("a sealed segment is one of the files");
+        LogSegment {
+            number: sealed.number,
+            file: self.files[index].file.clone(),
+            offset: self.kept_end(index),
+            capacity: sealed.capacity,
+            last_seq: sealed.last_seq,
+        }
+    }
+
+    fn begin_log(device: &dyn Device, number: u32, size: u64) -> Result<LogSegment, Error> {
+        let id = FileId::log(number);
+        Ok(LogSegment {
+            number,
+            file: at("open", id, device.open(&id.to_string(), false))?,
+            offset: FILE_HEADER as u64,
+            capacity: size,
+            last_seq: 0,
+        })
+    }
+}

@@ -1,0 +1,435 @@
+//! Where the next frame goes, and group commit.
+//!
+//! Committers hold [`Writer`] for one write into the page cache. Those that wait for the disk elect a leader: it takes all files that
+//! are dirty at that moment, syncs them without holding the writer, and then everyone whose commit was written before is served.
+//! Whoever comes meanwhile waits for the next round, which one of them leads.
+
+use crate::{
+    Bytes, Device, Error, File, LogOptions, PayloadRef, Start,
+    frame::{self, FILE_HEADER, FileId, Kind, Place, Plan},
+    poison::Poison,
+    segment::{self, Readers, at},
+};
+use parking_lot::{Condvar, Mutex};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io::IoSlice,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// A body larger than this part of a log segment goes into a payload segment, so that the recycled log stays small.
+const LARGE_BODY_PART: u64 = 4;
+
+/// The log segment that is written to.
+pub(crate) struct LogSegment {
+    pub number: u32,
+    pub file: Arc<dyn File>,
+    /// Where the next frame goes.
+    pub offset: u64,
+    /// Its size.
+    pub capacity: u64,
+    /// The newest commit in it (0: none since it was begun).
+    pub last_seq: u64,
+}
+
+/// The payload segment that is written to.
+pub(crate) struct PayloadSegment {
+    pub number: u32,
+    pub file: Arc<dyn File>,
+    /// Where the next frame goes.
+    pub offset: u64,
+}
+
+/// A full log segment that recovery still needs.
+pub(crate) struct Sealed {
+    pub number: u32,
+    pub last_seq: u64,
+    pub capacity: u64,
+}
+
+/// What the next commit needs to know.
+pub(crate) struct Writer {
+    pub next_seq: u64,
+    pub boot: u64,
+    /// The newest synced seq that a written frame carries.
+    pub marked: u64,
+    pub log: LogSegment,
+    pub sealed: Vec<Sealed>,
+    /// Log segments to be written over.
+    pub free: Vec<u32>,
+    /// One past the greatest number of a log segment ever seen.
+    pub next_log: u32,
+    pub payload: Option<PayloadSegment>,
+    /// One past the greatest number of a payload segment ever seen.
+    pub next_payload: u32,
+    /// Lengths of all payload segments.
+    pub payload_lens: BTreeMap<u32, u64>,
+    /// The newest released start.
+    pub released: Start,
+    /// Bytes of log frames ever written, and how many of them a checkpoint covers.
+    pub log_written: u64,
+    pub log_released: u64,
+    /// `log_written` at the positions that were handed out last.
+    pub positions: VecDeque<(u64, u64)>,
+    pub dirty: Dirty,
+    pub buf: Vec<u8>,
+}
+
+/// What the next sync has to sync.
+#[derive(Default)]
+pub(crate) struct Dirty {
+    files: Vec<(FileId, Arc<dyn File>)>,
+    dir: bool,
+}
+
+impl Dirty {
+    pub(crate) fn add(&mut self, id: FileId, file: &Arc<dyn File>) {
+        if !self.files.iter().any(|(known, _)| *known == id) {
+            self.files.push((id, file.clone()));
+        }
+    }
+    pub(crate) fn add_dir(&mut self) {
+        self.dir = true;
+    }
+    /// Syncs everything. A failure is final.
+    pub(crate) fn sync(&self, device: &dyn Device, poison: &Poison) -> Result<(), Error> {
+        for (id, file) in &self.files {
+            file.sync()
+                .map_err(|e| poison.set("sync", &id.to_string(), e))?;
+        }
+        if self.dir {
+            device
+                .sync_dir()
+                .map_err(|e| poison.set("sync", "folder", e))?;
+        }
+        Ok(())
+    }
+}
+
+/// What all parts of an open log share.
+pub(crate) struct Shared {
+    pub device: Arc<dyn Device>,
+    pub options: LogOptions,
+    pub log_id: u64,
+    pub poison: Poison,
+    pub readers: Readers,
+    pub committed: AtomicU64,
+    pub synced: AtomicU64,
+    pub commits: AtomicU64,
+    pub syncs: AtomicU64,
+}
+
+impl Writer {
+    /// Writes one commit; it is in the page cache when this returns.
+    pub(crate) fn commit(
+        &mut self,
+        shared: &Shared,
+        body: &[u8],
+        payloads: &[Bytes],
+    ) -> Result<(u64, Vec<PayloadRef>), Error> {
+        let mut plan = Plan::new(Kind::Commit, body, payloads)?;
+        let seq = self.next_seq;
+        let synced = shared.synced.load(Ordering::Acquire);
+        let large = shared.options.log_segment_bytes / LARGE_BODY_PART;
+        let refs = if payloads.is_empty() && plan.len() <= large {
+            self.make_room(shared, plan.len())?;
+            self.write_log_frame(shared, &mut plan, (seq, synced), body)?;
+            self.log.last_seq = seq;
+            Vec::new()
+        } else {
+            self.write_payload_frame(shared, &mut plan, (seq, synced), body, payloads)?
+        };
+        self.marked = synced;
+        self.next_seq += 1;
+        shared.committed.store(seq, Ordering::Release);
+        shared.commits.fetch_add(1, Ordering::Relaxed);
+        Ok((seq, refs))
+    }
+
+    /// Writes a mark frame when the newest frame does not say how far the log is synced.
+    pub(crate) fn mark(&mut self, shared: &Shared) -> Result<(), Error> {
+        let synced = shared.synced.load(Ordering::Acquire);
+        if synced <= self.marked {
+            return Ok(());
+        }
+        let mut plan = Plan::new(Kind::Mark, &[], &[])?;
+        self.make_room(shared, plan.len())?;
+        self.write_log_frame(shared, &mut plan, (self.next_seq - 1, synced), &[])?;
+        self.marked = synced;
+        Ok(())
+    }
+
+    /// Goes to the next log segment when `len` bytes do not fit into this one.
+    fn make_room(&mut self, shared: &Shared, len: u64) -> Result<(), Error> {
+        if self.log.offset + len <= self.log.capacity {
+            return Ok(());
+        }
+        let (number, file, capacity) = match self.free.last().copied() {
+            Some(number) => {
+                let id = FileId::log(number);
+                let file = at("open", id, shared.device.open(&id.to_string(), false))?;
+                let capacity = at("measure", id, file.len())?;
+                self.free.pop();
+                (number, file, capacity)
+            }
+            None => {
+                let number = self.next_log;
+                let capacity = shared.options.log_segment_bytes;
+                let file = segment::create_log(&*shared.device, number, shared.log_id, capacity)?;
+                self.next_log += 1;
+                self.dirty.add_dir();
+                (number, file, capacity)
+            }
+        };
+        let full = std::mem::replace(
+            &mut self.log,
+            LogSegment {
+                number,
+                file,
+                capacity,
+                offset: FILE_HEADER as u64,
+                last_seq: 0,
+            },
+        );
+        if full.last_seq > self.released.seq {
+            self.sealed.push(Sealed {
+                number: full.number,
+                last_seq: full.last_seq,
+                capacity: full.capacity,
+            });
+        } else {
+            self.free.push(full.number);
+        }
+        Ok(())
+    }
+
+    fn write_log_frame(
+        &mut self,
+        shared: &Shared,
+        plan: &mut Plan,
+        (seq, synced): (u64, u64),
+        body: &[u8],
+    ) -> Result<(), Error> {
+        let id = FileId::log(self.log.number);
+        let offset = self.log.offset;
+        let place = Place {
+            log_id: shared.log_id,
+            file: id,
+            offset,
+        };
+        plan.encode(&place, (seq, synced, self.boot), body, &mut self.buf);
+        self.dirty.add(id, &self.log.file);
+        let file = &self.log.file;
+        if let Err(e) = file.write_at(&[IoSlice::new(&self.buf)], offset) {
+            let gone = || {
+                file.write_at(&[IoSlice::new(&[0; frame::HEADER])], offset)?;
+                file.sync()
+            };
+            return Err(undo(shared, id, e, gone()));
+        }
+        self.log.offset += plan.len();
+        self.log_written += plan.len();
+        Ok(())
+    }
+
+    fn write_payload_frame(
+        &mut self,
+        shared: &Shared,
+        plan: &mut Plan,
+        (seq, synced): (u64, u64),
+        body: &[u8],
+        payloads: &[Bytes],
+    ) -> Result<Vec<PayloadRef>, Error> {
+        let boot = self.boot;
+        let mut buf = std::mem::take(&mut self.buf);
+        let result = self
+            .payload_segment(shared, plan.len())
+            .and_then(|segment| {
+                let id = FileId::payload(segment.number);
+                let offset = segment.offset;
+                let place = Place {
+                    log_id: shared.log_id,
+                    file: id,
+                    offset,
+                };
+                plan.encode(&place, (seq, synced, boot), body, &mut buf);
+                let mut parts = Vec::with_capacity(1 + 2 * payloads.len());
+                parts.push(IoSlice::new(&buf));
+                for payload in payloads {
+                    parts.push(IoSlice::new(payload));
+                    let padding = frame::padding(payload.len());
+                    if !padding.is_empty() {
+                        parts.push(IoSlice::new(padding));
+                    }
+                }
+                if let Err(e) = segment.file.write_at(&parts, offset) {
+                    let gone = segment
+                        .file
+                        .set_len(offset)
+                        .and_then(|()| segment.file.sync());
+                    return Err(undo(shared, id, e, gone));
+                }
+                segment.offset += plan.len();
+                Ok((id, segment.offset, segment.file.clone(), offset))
+            });
+        self.buf = buf;
+        let (id, end, file, offset) = result?;
+        self.dirty.add(id, &file);
+        self.payload_lens.insert(id.number, end);
+        Ok(refs(&plan.entries, id, offset))
+    }
+
+    /// The payload segment for a frame of `len` bytes: this one, or a new one when it would grow past its size.
+    fn payload_segment(&mut self, shared: &Shared, len: u64) -> Result<&mut PayloadSegment, Error> {
+        let fits = self.payload.as_ref().is_some_and(|segment| {
+            segment.offset == FILE_HEADER as u64
+                || segment.offset + len <= shared.options.payload_segment_bytes
+        });
+        if !fits {
+            let number = self.next_payload;
+            let file = segment::create_payload(&*shared.device, number, shared.log_id)?;
+            self.next_payload += 1;
+            self.dirty.add_dir();
+            self.dirty.add(FileId::payload(number), &file);
+            self.payload_lens.insert(number, FILE_HEADER as u64);
+            shared.readers.insert(number, file.clone());
+            self.payload = None;
+            return Ok(self.payload.insert(PayloadSegment {
+                number,
+                file,
+                offset: FILE_HEADER as u64,
+            }));
+        }
+        Ok(self.payload.as_mut().expect("it fits, so it is there"))
+    }
+
+    /// Gives back the log segments that a checkpoint has made superfluous.
+    pub(crate) fn release(&mut self, shared: &Shared, start: &Start) -> Result<(), Error> {
+        if start.seq < self.released.seq {
+            return Ok(());
+        }
+        self.released = *start;
+        if let Some((_, written)) = self.positions.iter().find(|(seq, _)| *seq == start.seq) {
+            self.log_released = *written;
+        }
+        let size = shared.options.log_segment_bytes;
+        let (done, needed) = std::mem::take(&mut self.sealed)
+            .into_iter()
+            .partition(|s: &Sealed| s.last_seq <= start.seq);
+        self.sealed = needed;
+        let mut odd = Vec::new();
+        for segment in done {
+            if segment.capacity == size {
+                self.free.push(segment.number);
+            } else {
+                odd.push(segment.number);
+            }
+        }
+        if self.log.last_seq <= start.seq {
+            // Nothing in it is needed: write over it from its beginning, so that a small store keeps to one segment.
+            self.log.offset = FILE_HEADER as u64;
+            self.log.last_seq = 0;
+        }
+        // The segment that the checkpoint names must be found at the next open.
+        let mut surplus: Vec<u32> = odd;
+        while self.free.len() > shared.options.free_segments {
+            surplus.push(self.free.remove(0));
+        }
+        for number in surplus {
+            if number == start.log {
+                self.free.push(number);
+            } else {
+                let id = FileId::log(number);
+                self.dirty.files.retain(|(known, _)| *known != id);
+                at("remove", id, shared.device.remove(&id.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn refs(entries: &[frame::Entry], file: FileId, offset: u64) -> Vec<PayloadRef> {
+    entries
+        .iter()
+        .map(|e| PayloadRef {
+            segment: file.number,
+            offset: offset + e.at,
+            len: e.len,
+            crc: e.crc,
+        })
+        .collect()
+}
+
+/// After a failed write: what it left behind must be gone, and known to be gone, before the seq is used again.
+fn undo(shared: &Shared, id: FileId, failed: std::io::Error, gone: std::io::Result<()>) -> Error {
+    match gone {
+        Ok(()) => Error::io("write", &id.to_string(), failed),
+        Err(e) => shared.poison.set("undo a failed write", &id.to_string(), e),
+    }
+}
+
+/// Who waits for the disk.
+#[derive(Default)]
+pub(crate) struct Sync {
+    leading: Mutex<bool>,
+    done: Condvar,
+}
+
+impl Sync {
+    /// Returns when commit `seq` is on disk.
+    pub(crate) fn wait(
+        &self,
+        shared: &Shared,
+        writer: &Mutex<Writer>,
+        seq: u64,
+    ) -> Result<(), Error> {
+        let mut leading = self.leading.lock();
+        loop {
+            if shared.synced.load(Ordering::Acquire) >= seq {
+                return Ok(());
+            }
+            shared.poison.check()?;
+            if !*leading {
+                break;
+            }
+            self.done.wait(&mut leading);
+        }
+        *leading = true;
+        drop(leading);
+        let result = self.lead(shared, writer);
+        *self.leading.lock() = false;
+        self.done.notify_all();
+        result
+    }
+
+    /// Syncs what is dirty now, even when no commit waits for it (a mark).
+    pub(crate) fn flush(&self, shared: &Shared, writer: &Mutex<Writer>) -> Result<(), Error> {
+        let mut leading = self.leading.lock();
+        while *leading {
+            self.done.wait(&mut leading);
+        }
+        *leading = true;
+        drop(leading);
+        let result = shared
+            .poison
+            .check()
+            .and_then(|()| self.lead(shared, writer));
+        *self.leading.lock() = false;
+        self.done.notify_all();
+        result
+    }
+
+    fn lead(&self, shared: &Shared, writer: &Mutex<Writer>) -> Result<(), Error> {
+        let (dirty, target) = {
+            let mut writer = writer.lock();
+            (std::mem::take(&mut writer.dirty), writer.next_seq - 1)
+        };
+        dirty.sync(&*shared.device, &shared.poison)?;
+        shared.syncs.fetch_add(1, Ordering::Relaxed);
+        shared.synced.fetch_max(target, Ordering::AcqRel);
+        Ok(())
+    }
+}

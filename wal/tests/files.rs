@@ -1,0 +1,122 @@
+//! The log on real files.
+#![allow(clippy::unwrap_used)]
+
+use pome_wal::{Bytes, Device, Error, Log, LogOptions, PwriteDevice, Recovery, Start};
+use std::sync::Arc;
+
+fn options() -> LogOptions {
+    let mut options = LogOptions::default();
+    options.log_segment_bytes = 64 << 10;
+    options.payload_segment_bytes = 1 << 20;
+    options
+}
+
+type Commits = Vec<(u64, Vec<u8>, Vec<Bytes>)>;
+
+fn reopen(device: &Arc<PwriteDevice>, start: Start) -> (Log, Recovery, Commits) {
+    let mut seen = Vec::new();
+    let (log, recovery) = Log::open(device.clone(), options(), start, |r| {
+        seen.push((r.seq, r.body.to_vec(), r.payloads));
+        Ok::<_, Error>(())
+    })
+    .unwrap();
+    let seen = seen
+        .into_iter()
+        .map(|(seq, body, refs)| {
+            let payloads = refs.iter().map(|r| log.read(r).unwrap()).collect();
+            (seq, body, payloads)
+        })
+        .collect();
+    (log, recovery, seen)
+}
+
+fn sample(i: u64) -> (Vec<u8>, Vec<Bytes>) {
+    let body = vec![i as u8; (i as usize * 37) % 900];
+    let payloads = (0..if i % 7 == 0 { i % 4 } else { 0 })
+        .map(|k| Bytes::from(vec![(i + k) as u8; (i * 1000 + k) as usize % 70_000]))
+        .collect();
+    (body, payloads)
+}
+
+#[test]
+fn commits_come_back_across_segments_and_reopens() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = Arc::new(PwriteDevice::open(dir.path()).unwrap());
+    let mut log = Log::create(device.clone(), options(), 7).unwrap();
+    let start = log.position();
+    let mut expected: Commits = Vec::new();
+    for round in 0..4 {
+        for _ in 0..200 {
+            let i = log.committed_seq() + 1;
+            let (body, payloads) = sample(i);
+            let done = log.commit(&body, &payloads).unwrap();
+            assert_eq!(done.seq, i);
+            for (at, payload) in done.payloads.iter().zip(&payloads) {
+                assert_eq!(log.read(at).unwrap(), payload);
+            }
+            expected.push((i, body, payloads));
+        }
+        match round {
+            0 => {}
+            1 => log.sync().unwrap(),
+            _ => log.close().unwrap(),
+        }
+        drop(log);
+        let (next, recovery, seen) = reopen(&device, start);
+        assert_eq!((recovery.torn, recovery.damage), (None, vec![]));
+        assert!(seen == expected, "round {round}");
+        log = next;
+    }
+}
+
+#[test]
+fn a_release_gives_log_segments_back_and_recovery_starts_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = Arc::new(PwriteDevice::open(dir.path()).unwrap());
+    let log = Log::create(device.clone(), options(), 7).unwrap();
+    let mut start = log.position();
+    for i in 0..5000u64 {
+        log.commit(&[1; 200], &[]).unwrap();
+        if i % 700 == 699 {
+            assert!(log.log_bytes() > 100_000);
+            start = log.position();
+            log.release(&start).unwrap();
+            assert_eq!(log.log_bytes(), 0);
+        }
+    }
+    let files = device.list().unwrap();
+    assert!(files.len() <= 4, "{files:?}");
+    drop(log);
+    let (log, recovery, seen) = reopen(&device, start);
+    assert_eq!(recovery.damage, []);
+    assert_eq!((seen.len(), log.committed_seq()), (100, 5000));
+}
+
+#[test]
+fn a_new_log_is_small_and_is_not_made_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = Arc::new(PwriteDevice::open(dir.path()).unwrap());
+    let log = Log::create(device.clone(), LogOptions::default(), 7).unwrap();
+    let names = device.list().unwrap();
+    assert_eq!(names, ["log-1"]);
+    assert_eq!(device.open("log-1", false).unwrap().len().unwrap(), 2 << 20);
+    // Cut short before anything was committed: made anew.
+    drop(log);
+    let log = Log::create(device.clone(), LogOptions::default(), 8).unwrap();
+    log.commit(b"x", &[]).unwrap();
+    drop(log);
+    let again = Log::create(device, LogOptions::default(), 9);
+    assert!(matches!(again, Err(Error::Exists { .. })));
+}
+
+#[test]
+fn the_lock_has_one_holder() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = PwriteDevice::open(dir.path()).unwrap();
+    let other = PwriteDevice::open(dir.path()).unwrap();
+    let held = device.lock().unwrap();
+    let refused = other.lock().err().unwrap();
+    assert_eq!(refused.kind(), std::io::ErrorKind::WouldBlock);
+    drop(held);
+    other.lock().unwrap();
+}
