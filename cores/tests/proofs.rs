@@ -439,6 +439,32 @@ proptest! {
         }
     }
 
+    /// Two logs of one signer with one length and fork but other blocks: each proof holds by itself, and the hashes tell.
+    #[test]
+    fn a_conflict_is_two_proofs_that_hold(first in vec(vec(any::<u8>(), 0..5), 1..40), at in any::<prop::sample::Index>()) {
+        let mut second = first.clone();
+        second[at.index(first.len())].push(1);
+        let (ours, theirs) = (log(&first), log(&second));
+        let proof = theirs.prove(&upgrade(0, theirs.tree.length)).unwrap();
+        let batch = ours.tree.verify_fully_remote(&proof).unwrap();
+        Verifier::check_upgrade(ours.manifest.key(), Some(&ours.manifest), &batch, &proof).unwrap();
+        prop_assert_eq!(batch.tree().length, ours.tree.length);
+        prop_assert_ne!(batch.tree().hash(), ours.tree.hash());
+        prop_assert!(ours.tree.verify_fully_remote(&Proof::default()).is_err());
+    }
+
+    /// A reader that has nothing but the roots lacks as many nodes as can be lacking.
+    #[test]
+    fn missing_nodes_are_counted_to_the_root(blocks in vec(vec(any::<u8>(), 0..2), 1..70)) {
+        let writer = log(&blocks);
+        let mut reader = Log::empty(&writer.manifest);
+        reader.take(&writer.prove(&upgrade(0, writer.tree.length)).unwrap()).unwrap();
+        for index in 0..=2 * writer.tree.length {
+            let missing = reader.tree.missing_nodes(&reader.nodes(), index).unwrap();
+            prop_assert_eq!(missing, Tree::max_missing_nodes(index, writer.tree.length));
+        }
+    }
+
     /// Any bytes are a manifest or an error, and a manifest reads back as itself.
     #[test]
     fn any_bytes_are_a_manifest_or_an_error(bytes in vec(any::<u8>(), 0..200), head in prop::sample::select(vec![vec![], vec![1, 2, 0], vec![2, 15, 0, 1, 1, 0], vec![0, 0, 2]])) {

@@ -699,3 +699,33 @@ fn vectors_tampered() {
         }
     }
 }
+
+#[test]
+fn vectors_encryption_trees_and_seeks() {
+    for case in list(&core()["encryption"]) {
+        let padding = number(&case["padding"]);
+        let mut log = Log::default();
+        for step in list(&case["steps"]) {
+            let (length, fork) = (number(&step["first_index"]), number(&step["fork"]));
+            let mut batch = log.tree.batch();
+            if length < log.tree.length {
+                batch.truncate(&log.nodes(), length, fork).unwrap();
+            }
+            batch.append_blocks(&blocks(&step["stored"]));
+            log.store(batch);
+            same_tree(&log.tree, &step["state"]);
+            assert_eq!(
+                log.tree.byte_length - padding * log.tree.length,
+                number(&step["unpadded_byte_length"])
+            );
+        }
+        for seek in list(&case["seeks"]) {
+            let found = log.tree.seek(&log.nodes(), number(&seek["bytes"]), padding);
+            let expected = Seek::Found {
+                block: number(&seek["result"][0]),
+                offset: number(&seek["result"][1]),
+            };
+            assert_eq!(found.unwrap(), expected);
+        }
+    }
+}

@@ -101,6 +101,30 @@ pub struct UpgradeProof {
 }
 
 /// An answer to a [`ProofRequest`].
+///
+/// ```
+/// use pome_cores::merkle::{Node, NodeRequest, ProofRequest, Tree, TreeError, UpgradeRequest};
+/// use std::collections::HashMap;
+///
+/// let mut batch = Tree::default().batch();
+/// batch.append_blocks(&[b"one".as_slice(), b"two", b"three"]);
+/// let stored: HashMap<u64, Node> = batch.nodes().iter().map(|node| (node.index, *node)).collect();
+/// let nodes = |index| Ok::<_, TreeError>(stored.get(&index).copied());
+/// let tree = batch.into_tree();
+///
+/// let request = ProofRequest {
+///     block: Some(NodeRequest { index: 1, nodes: 0 }),
+///     upgrade: Some(UpgradeRequest { start: 0, length: 3 }),
+///     ..ProofRequest::default()
+/// };
+/// let proof = tree.proof(&nodes, &request, Some("two".into()))?;
+///
+/// let nothing = |_| Ok::<_, TreeError>(None);
+/// let batch = Tree::default().verify(&nothing, &proof)?;
+/// assert!(batch.upgraded()); // to be believed, it needs a signature over this tree
+/// assert_eq!(batch.tree().hash(), tree.hash());
+/// # Ok::<_, TreeError>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proof {
     /// The sender's fork.
