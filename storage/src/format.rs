@@ -1,0 +1,337 @@
+//! Every number of the format: magic words, versions, limits, the superblock and the manifest; and the checked reader all decoders use.
+//!
+//! A store is one folder:
+//! ```text
+//! superblock          two slots of 4 KiB: which manifest is current
+//! manifest-<n>        which tables there are, from where the log is read, live bytes of each payload segment
+//! table-<n>           a sorted table of the index
+//! lock, log and payload files    see pome-wal
+//! ```
+//! `<n>` is eight or more digits of hexadecimal. All integers are little-endian; *varint* is LEB128.
+
+use pome_wal::{Damage, Start};
+
+/// The one version this code reads and writes.
+pub const FORMAT_VERSION: u32 = 1;
+/// Longest key a caller may use, in bytes.
+pub const KEY_BYTES_MAX: usize = 1024;
+/// Longest value, in bytes.
+pub const VALUE_BYTES_MAX: usize = 64 << 20;
+/// Values of at least this many bytes go into payload segments; smaller ones into the log and the index.
+pub const PAYLOAD_BYTES_MIN: usize = 1024;
+
+/// Bytes in front of each key: its space.
+pub(crate) const SPACE_BYTES: usize = 8;
+/// The name of the superblock's file.
+pub(crate) const SUPERBLOCK: &str = "superblock";
+/// What comes before a table's number in its name.
+pub(crate) const TABLE_PREFIX: &str = "table-";
+/// What comes before a manifest's number in its name.
+pub(crate) const MANIFEST_PREFIX: &str = "manifest-";
+/// Bytes of one slot of the superblock; there are two.
+pub(crate) const SLOT_BYTES: usize = 4096;
+pub(crate) const SUPERBLOCK_MAGIC: [u8; 8] = *b"pomestor";
+pub(crate) const MANIFEST_MAGIC: [u8; 8] = *b"pomemani";
+pub(crate) const TABLE_MAGIC: [u8; 8] = *b"pometabl";
+
+// A block addresses its entries with 16 bits.
+const _: () = assert!(4 * (KEY_BYTES_MAX + PAYLOAD_BYTES_MIN) + 4096 < u16::MAX as usize);
+
+/// The name of a numbered file.
+pub(crate) fn file_name(prefix: &str, number: u64) -> String {
+    format!("{prefix}{number:08x}")
+}
+
+/// The number in a file's name, if it has this prefix and is written as [`file_name`] does.
+pub(crate) fn file_number(prefix: &str, name: &str) -> Option<u64> {
+    let number = u64::from_str_radix(name.strip_prefix(prefix)?, 16).ok()?;
+    (file_name(prefix, number) == name).then_some(number)
+}
+
+/// Appends a varint.
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// Reads from bytes that may be anything; `None` where they end too early or make no sense.
+#[derive(Clone, Copy)]
+pub(crate) struct Input<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Input<'a> {
+    pub(crate) fn new(rest: &'a [u8]) -> Self {
+        Self { rest }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    pub(crate) fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.bytes(N)?.try_into().ok()
+    }
+
+    pub(crate) fn u8(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// At most ten bytes; more than 64 bits is nonsense.
+    pub(crate) fn varint(&mut self) -> Option<u64> {
+        let mut value = 0u64;
+        for index in 0..10 {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            if index == 9 && bits > 1 {
+                return None;
+            }
+            value |= bits << (7 * index);
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    /// A varint length, then as many bytes.
+    pub(crate) fn counted(&mut self) -> Option<&'a [u8]> {
+        let len = self.varint()?;
+        self.bytes(usize::try_from(len).ok()?)
+    }
+}
+
+/// One slot of the superblock.
+///
+/// ```text
+/// magic 8 │ version u32 │ flags u32 │ store id 16 │ generation u64 │ manifest length u64 │ manifest crc32 u32 │ crc32 u32 │ zeros
+/// ```
+/// The valid slot with the higher generation holds; a switch writes the other one. The manifest's number is the generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Superblock {
+    /// Random, from the store's making.
+    pub(crate) store_id: [u8; 16],
+    /// Grows by one with each switch. 0 means that the store's making was not finished: nothing was ever committed.
+    pub(crate) generation: u64,
+    pub(crate) manifest_len: u64,
+    pub(crate) manifest_crc: u32,
+}
+
+/// Why a slot is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BadSlot {
+    /// Nothing was ever written there.
+    Empty,
+    /// Of a version this code does not know.
+    Version(u32),
+    /// Bytes that no version writes.
+    Garbage,
+    /// Its crc does not fit.
+    Crc { expected: u32, found: u32 },
+}
+
+const SLOT_CONTENT_BYTES: usize = 8 + 4 + 4 + 16 + 8 + 8 + 4;
+
+impl Superblock {
+    pub(crate) fn encode(&self) -> [u8; SLOT_BYTES] {
+        let mut out = Vec::with_capacity(SLOT_BYTES);
+        out.extend_from_slice(&SUPERBLOCK_MAGIC);
+        out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        out.extend_from_slice(&0u32.to_le_bytes());
+        out.extend_from_slice(&self.store_id);
+        out.extend_from_slice(&self.generation.to_le_bytes());
+        out.extend_from_slice(&self.manifest_len.to_le_bytes());
+        out.extend_from_slice(&self.manifest_crc.to_le_bytes());
+        out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
+        let mut slot = [0; SLOT_BYTES];
+        slot[..out.len()].copy_from_slice(&out);
+        slot
+    }
+
+    pub(crate) fn decode(slot: &[u8]) -> Result<Self, BadSlot> {
+        if slot.iter().all(|b| *b == 0) {
+            return Err(BadSlot::Empty);
+        }
+        let mut input = Input::new(slot);
+        let mut read = || {
+            let magic: [u8; 8] = input.array()?;
+            let version = input.u32()?;
+            let _flags = input.u32()?;
+            Some((
+                magic,
+                version,
+                Self {
+                    store_id: input.array()?,
+                    generation: input.u64()?,
+                    manifest_len: input.u64()?,
+                    manifest_crc: input.u32()?,
+                },
+                input.u32()?,
+            ))
+        };
+        let (magic, version, superblock, expected) = read().ok_or(BadSlot::Garbage)?;
+        if magic != SUPERBLOCK_MAGIC {
+            return Err(BadSlot::Garbage);
+        }
+        let found = crc32fast::hash(slot.get(..SLOT_CONTENT_BYTES).unwrap_or_default());
+        if version != FORMAT_VERSION {
+            // A later version may lay out the rest in another way, so its crc cannot be asked for.
+            return Err(BadSlot::Version(version));
+        }
+        if expected != found {
+            return Err(BadSlot::Crc { expected, found });
+        }
+        Ok(superblock)
+    }
+}
+
+/// A table, as the manifest knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TableMeta {
+    pub(crate) id: u64,
+    /// Bytes of its file.
+    pub(crate) len: u64,
+    /// Points, deletions among them.
+    pub(crate) entries: u64,
+}
+
+/// What of a payload segment is still in use, by the index of the checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Live {
+    pub(crate) bytes: u64,
+    pub(crate) values: u64,
+}
+
+/// What a checkpoint leaves behind: a file of its own, written whole, never changed.
+///
+/// ```text
+/// magic 8 │ version u32 │ generation │ next table │ log start 32 │ tables: count, (number, length, entries)… │
+/// live: count, (segment, bytes, values)… │ keys │ damage: count, (file, offset, first lost, past last lost)… │ crc32 u32
+/// ```
+/// All numbers without a type are varints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    pub(crate) generation: u64,
+    /// The number the next table will have.
+    pub(crate) next_table: u64,
+    /// Where the log is read from on open.
+    pub(crate) start: Start,
+    /// Newest first.
+    pub(crate) tables: Vec<TableMeta>,
+    /// Ordered by segment.
+    pub(crate) live: Vec<(u32, Live)>,
+    /// Keys that have a value.
+    pub(crate) keys: u64,
+    pub(crate) damage: Vec<Damage>,
+}
+
+impl Manifest {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = MANIFEST_MAGIC.to_vec();
+        out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        put_varint(&mut out, self.generation);
+        put_varint(&mut out, self.next_table);
+        out.extend_from_slice(&self.start.to_bytes());
+        put_varint(&mut out, self.tables.len() as u64);
+        for table in &self.tables {
+            put_varint(&mut out, table.id);
+            put_varint(&mut out, table.len);
+            put_varint(&mut out, table.entries);
+        }
+        put_varint(&mut out, self.live.len() as u64);
+        for (segment, live) in &self.live {
+            put_varint(&mut out, u64::from(*segment));
+            put_varint(&mut out, live.bytes);
+            put_varint(&mut out, live.values);
+        }
+        put_varint(&mut out, self.keys);
+        put_varint(&mut out, self.damage.len() as u64);
+        for damage in &self.damage {
+            put_bytes(
+                &mut out,
+                damage.file.as_deref().unwrap_or_default().as_bytes(),
+            );
+            put_varint(&mut out, damage.offset);
+            put_varint(&mut out, damage.seqs.start);
+            put_varint(&mut out, damage.seqs.end);
+        }
+        let crc = crc32fast::hash(&out);
+        out.extend_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    /// `None` when the crc does not fit or the bytes make no sense.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (content, crc) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
+        if crc32fast::hash(content).to_le_bytes() != crc {
+            return None;
+        }
+        let mut input = Input::new(content);
+        if input.array()? != MANIFEST_MAGIC || input.u32()? != FORMAT_VERSION {
+            return None;
+        }
+        let generation = input.varint()?;
+        let next_table = input.varint()?;
+        let start = Start::from_bytes(&input.array()?);
+        let mut tables = vec![];
+        for _ in 0..input.varint()? {
+            tables.push(TableMeta {
+                id: input.varint()?,
+                len: input.varint()?,
+                entries: input.varint()?,
+            });
+        }
+        let mut live = vec![];
+        for _ in 0..input.varint()? {
+            let segment = u32::try_from(input.varint()?).ok()?;
+            live.push((
+                segment,
+                Live {
+                    bytes: input.varint()?,
+                    values: input.varint()?,
+                },
+            ));
+        }
+        let keys = input.varint()?;
+        let mut damage = vec![];
+        for _ in 0..input.varint()? {
+            let file = String::from_utf8(input.counted()?.to_vec()).ok()?;
+            damage.push(Damage {
+                file: (!file.is_empty()).then_some(file),
+                offset: input.varint()?,
+                seqs: input.varint()?..input.varint()?,
+            });
+        }
+        input.is_empty().then_some(Self {
+            generation,
+            next_table,
+            start,
+            tables,
+            live,
+            keys,
+            damage,
+        })
+    }
+}

@@ -1,0 +1,265 @@
+//! The block: some sorted entries of a table in about 4 KiB, with direct access to each.
+//!
+//! ```text
+//! count u16 │ prefix length u16 │ prefix │ entry … │ entry offsets u16 × count │ crc32 u32
+//! entry = suffix length varint │ suffix │ slot
+//! ```
+//! All integers are little-endian. The prefix is what all keys of the block share, stored once: keys of one core differ only in their last bytes, so
+//! this saves what restart points would, and a search needs no decoding of neighbours. The crc32 covers the table's number and the block's offset
+//! before the content, so that a block from elsewhere (a misdirected write) does not pass.
+
+use super::{Slot, SlotRef};
+use crate::format::{Input, put_varint};
+use bytes::Bytes;
+use std::cmp::Ordering;
+
+/// A block is closed when it has grown to this many bytes.
+pub(crate) const BLOCK_BYTES: usize = 4096;
+const HEADER_BYTES: usize = 4;
+const CRC_BYTES: usize = 4;
+
+/// The crc32 of a block with this content at this place.
+pub(crate) fn block_crc(table: u64, offset: u64, content: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&table.to_le_bytes());
+    hasher.update(&offset.to_le_bytes());
+    hasher.update(content);
+    hasher.finalize()
+}
+
+/// Splits a block with its trailer into content, stored crc and computed crc.
+pub(crate) fn checked_content(table: u64, offset: u64, block: &[u8]) -> Option<(&[u8], u32, u32)> {
+    let at = block.len().checked_sub(CRC_BYTES)?;
+    let (content, crc) = block.split_at_checked(at)?;
+    let stored = u32::from_le_bytes(crc.try_into().ok()?);
+    Some((content, stored, block_crc(table, offset, content)))
+}
+
+/// Collects entries in key order and encodes them.
+#[derive(Default)]
+pub(crate) struct BlockBuilder {
+    keys: Vec<Bytes>,
+    slots: Vec<u8>,
+    ends: Vec<usize>,
+    key_bytes: usize,
+}
+
+impl BlockBuilder {
+    pub(crate) fn push(&mut self, key: Bytes, slot: &SlotRef<'_>) {
+        slot.encode(&mut self.slots);
+        self.ends.push(self.slots.len());
+        self.key_bytes += key.len() + 2;
+        self.keys.push(key);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(crate) fn last(&self) -> Option<&Bytes> {
+        self.keys.last()
+    }
+
+    fn prefix_len(&self) -> usize {
+        match (self.keys.first(), self.keys.last()) {
+            (Some(first), Some(last)) => common_prefix(first, last),
+            _ => 0,
+        }
+    }
+
+    /// About how many bytes [`finish`](Self::finish) would write.
+    pub(crate) fn size(&self) -> usize {
+        let shared = self.prefix_len() * self.keys.len().saturating_sub(1);
+        HEADER_BYTES + CRC_BYTES + self.slots.len() + self.key_bytes - shared + 2 * self.keys.len()
+    }
+
+    /// Appends the block for this place to `out`, and starts anew.
+    pub(crate) fn finish(&mut self, table: u64, offset: u64, out: &mut Vec<u8>) {
+        let begin = out.len();
+        let prefix_len = self.prefix_len();
+        let prefix = self.keys.first().map_or(&[][..], |k| &k[..prefix_len]);
+        out.extend_from_slice(&(self.keys.len() as u16).to_le_bytes());
+        out.extend_from_slice(&(prefix_len as u16).to_le_bytes());
+        out.extend_from_slice(prefix);
+        let mut offsets = Vec::with_capacity(self.keys.len() * 2);
+        let mut from = 0;
+        for (key, &end) in self.keys.iter().zip(&self.ends) {
+            let at = u16::try_from(out.len() - begin).expect("a block is far below 64 KiB");
+            offsets.extend_from_slice(&at.to_le_bytes());
+            put_varint(out, (key.len() - prefix_len) as u64);
+            out.extend_from_slice(&key[prefix_len..]);
+            out.extend_from_slice(&self.slots[from..end]);
+            from = end;
+        }
+        out.extend_from_slice(&offsets);
+        let crc = block_crc(table, offset, &out[begin..]);
+        out.extend_from_slice(&crc.to_le_bytes());
+        self.keys.clear();
+        self.slots.clear();
+        self.ends.clear();
+        self.key_bytes = 0;
+    }
+}
+
+/// How many leading bytes two keys share.
+pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(x, y)| x == y).count()
+}
+
+/// A block whose crc was checked, open for reading. Every access is bounds-checked all the same: `None` means that the content breaks the format.
+#[derive(Clone, Copy)]
+pub(crate) struct Block<'a> {
+    content: &'a [u8],
+    prefix: &'a [u8],
+    offsets: &'a [u8],
+}
+
+impl<'a> Block<'a> {
+    /// `content` is the block without its crc.
+    pub(crate) fn parse(content: &'a [u8]) -> Option<Self> {
+        let head: [u8; HEADER_BYTES] = content.get(..HEADER_BYTES)?.try_into().ok()?;
+        let count = usize::from(u16::from_le_bytes([head[0], head[1]]));
+        let prefix_len = usize::from(u16::from_le_bytes([head[2], head[3]]));
+        let prefix = content.get(HEADER_BYTES..HEADER_BYTES + prefix_len)?;
+        let offsets = content.get(content.len().checked_sub(count * 2)?..)?;
+        Some(Self {
+            content,
+            prefix,
+            offsets,
+        })
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.offsets.len() / 2
+    }
+
+    fn entry(&self, index: usize) -> Option<Input<'a>> {
+        let raw = self.offsets.get(index * 2..index * 2 + 2)?;
+        let at = usize::from(u16::from_le_bytes(raw.try_into().ok()?));
+        Some(Input::new(self.content.get(at..)?))
+    }
+
+    /// The part of the key after the shared prefix, and what follows it.
+    fn split(&self, index: usize) -> Option<(&'a [u8], Input<'a>)> {
+        let mut input = self.entry(index)?;
+        let len = input.varint()?;
+        let suffix = input.bytes(usize::try_from(len).ok()?)?;
+        Some((suffix, input))
+    }
+
+    /// Appends the whole key of an entry to `out`.
+    pub(crate) fn key_into(&self, index: usize, out: &mut Vec<u8>) -> Option<()> {
+        let (suffix, _) = self.split(index)?;
+        out.extend_from_slice(self.prefix);
+        out.extend_from_slice(suffix);
+        Some(())
+    }
+
+    pub(crate) fn slot(&self, index: usize) -> Option<SlotRef<'a>> {
+        let (_, mut input) = self.split(index)?;
+        SlotRef::decode(&mut input)
+    }
+
+    /// Where `key` is, or where it would be.
+    pub(crate) fn search(&self, key: &[u8]) -> Option<Result<usize, usize>> {
+        let shared = key.len().min(self.prefix.len());
+        match key.get(..shared)?.cmp(self.prefix.get(..shared)?) {
+            Ordering::Less => return Some(Err(0)),
+            Ordering::Greater => return Some(Err(self.count())),
+            Ordering::Equal if key.len() < self.prefix.len() => return Some(Err(0)),
+            Ordering::Equal => {}
+        }
+        let wanted = key.get(self.prefix.len()..)?;
+        let (mut low, mut high) = (0, self.count());
+        while low < high {
+            let middle = (low + high) / 2;
+            match self.split(middle)?.0.cmp(wanted) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+                Ordering::Equal => return Some(Ok(middle)),
+            }
+        }
+        Some(Err(low))
+    }
+}
+
+impl SlotRef<'_> {
+    /// The slot with its bytes made a part of `whole`, which they lie in.
+    pub(crate) fn to_slot(self, whole: &Bytes) -> Slot {
+        match self {
+            SlotRef::Deleted => Slot::Deleted,
+            SlotRef::Inline(bytes) => Slot::Inline(whole.slice_ref(bytes)),
+            SlotRef::Payload(at) => Slot::Payload(at),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block_of(keys: &[&[u8]]) -> Vec<u8> {
+        let mut builder = BlockBuilder::default();
+        for key in keys {
+            builder.push(Bytes::copy_from_slice(key), &SlotRef::Inline(key));
+        }
+        let mut out = vec![];
+        builder.finish(1, 0, &mut out);
+        out
+    }
+
+    #[test]
+    fn finds_each_key_and_the_gaps() {
+        let raw = block_of(&[b"core-a", b"core-ab", b"core-c"]);
+        let (content, stored, computed) = checked_content(1, 0, &raw).unwrap();
+        assert_eq!(stored, computed);
+        let block = Block::parse(content).unwrap();
+        assert_eq!(block.search(b"core-a"), Some(Ok(0)));
+        assert_eq!(block.search(b"core-ab"), Some(Ok(1)));
+        assert_eq!(block.search(b"core-b"), Some(Err(2)));
+        assert_eq!(block.search(b"c"), Some(Err(0)));
+        assert_eq!(block.search(b"b"), Some(Err(0)));
+        assert_eq!(block.search(b"d"), Some(Err(3)));
+        assert_eq!(block.search(b"core-z"), Some(Err(3)));
+        let mut key = vec![];
+        block.key_into(2, &mut key).unwrap();
+        assert_eq!(key, b"core-c");
+    }
+
+    #[test]
+    fn the_crc_binds_the_place() {
+        let raw = block_of(&[b"a"]);
+        for (table, offset) in [(2, 0), (1, 4096)] {
+            let (_, stored, computed) = checked_content(table, offset, &raw).unwrap();
+            assert_ne!(stored, computed);
+        }
+    }
+
+    #[test]
+    fn hostile_content_is_no_panic() {
+        let raw = block_of(&[b"alpha", b"beta", b"gamma"]);
+        let content = &raw[..raw.len() - 4];
+        for at in 0..content.len() {
+            for bit in 0..8 {
+                let mut bad = content.to_vec();
+                bad[at] ^= 1 << bit;
+                if let Some(block) = Block::parse(&bad) {
+                    for i in 0..block.count() {
+                        let _ = block.slot(i);
+                        let _ = block.key_into(i, &mut vec![]);
+                    }
+                    let _ = block.search(b"beta");
+                }
+            }
+        }
+        for len in 0..content.len() {
+            if let Some(block) = Block::parse(&content[..len]) {
+                let _ = block.search(b"beta");
+            }
+        }
+    }
+}

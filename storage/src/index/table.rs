@@ -1,0 +1,485 @@
+//! Reads a sorted table (written by [`TableWriter`](super::TableWriter)) through a view of its file.
+//!
+//! Nothing is read until the first question. Then each block is checked against its crc once; that it was is kept as one bit in memory.
+
+use super::{
+    Entry, Found, Slot, SlotRef, above, below,
+    block::{Block, checked_content},
+    bloom::{self, PAGE_BYTES},
+    table_writer::{BlockAt, FOOTER_BYTES, Footer, Tree},
+};
+pub(crate) use crate::format::TableMeta;
+use crate::{
+    error::{Error, Op},
+    format::{TABLE_PREFIX, file_name},
+};
+use bytes::Bytes;
+use pome_wal::Device;
+use std::{
+    ops::Bound,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// A table that the manifest names.
+pub(crate) struct Table {
+    pub(crate) meta: TableMeta,
+    device: Arc<dyn Device>,
+    opened: OnceLock<Opened>,
+}
+
+struct Opened {
+    whole: Bytes,
+    footer: Footer,
+    /// A bit for each block, then one for each filter page.
+    checked: Vec<AtomicU64>,
+}
+
+/// Which of the two trees of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Points,
+    Ranges,
+}
+
+impl Table {
+    pub(crate) fn new(device: Arc<dyn Device>, meta: TableMeta) -> Self {
+        Self {
+            meta,
+            device,
+            opened: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> String {
+        file_name(TABLE_PREFIX, self.meta.id)
+    }
+
+    fn corrupt(&self, what: &'static str, offset: u64, expected: u64, found: u64) -> Error {
+        Error::Corrupt {
+            what,
+            file: self.name(),
+            offset,
+            expected,
+            found,
+        }
+    }
+
+    fn malformed(&self, at: &BlockAt) -> Error {
+        self.corrupt("block content", at.offset, 0, 0)
+    }
+
+    fn opened(&self) -> Result<&Opened, Error> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        let opened = self.open()?;
+        Ok(self.opened.get_or_init(|| opened))
+    }
+
+    fn open(&self) -> Result<Opened, Error> {
+        let name = self.name();
+        let io = |e| Error::io(Op::Open, &name, e);
+        let file = self.device.open(&name, false).map_err(io)?;
+        let len = file.len().map_err(io)?;
+        let footer_at = self.meta.len.saturating_sub(FOOTER_BYTES as u64);
+        if len < self.meta.len || self.meta.len < FOOTER_BYTES as u64 {
+            return Err(self.corrupt("file length", 0, self.meta.len, len));
+        }
+        let whole = file.view(0..self.meta.len).map_err(io)?;
+        let raw = whole.get(footer_at as usize..).unwrap_or_default();
+        let (content, expected, found) = checked_content(self.meta.id, footer_at, raw)
+            .ok_or_else(|| self.corrupt("file length", 0, self.meta.len, whole.len() as u64))?;
+        if expected != found {
+            let (expected, found) = (u64::from(expected), u64::from(found));
+            return Err(self.corrupt("table footer", footer_at, expected, found));
+        }
+        let footer = Footer::decode(content)
+            .filter(|f| f.bloom_pages > 0 && f.bloom_pages <= self.meta.len / PAGE_BYTES as u64)
+            .ok_or_else(|| self.corrupt("table footer", footer_at, 0, 0))?;
+        let bits = u64::from(footer.blocks) + footer.bloom_pages;
+        // Each block takes at least 16 bytes, so the file's length bounds this allocation.
+        if u64::from(footer.blocks) > self.meta.len / 16 {
+            return Err(self.corrupt("table footer", footer_at, 0, 0));
+        }
+        Ok(Opened {
+            whole,
+            footer,
+            checked: (0..bits.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+        })
+    }
+
+    /// The content of a stretch with a crc at its end; the crc is computed the first time (or always, when `again`).
+    fn content<'a>(
+        &self,
+        opened: &'a Opened,
+        bit: u64,
+        offset: u64,
+        len: usize,
+        what: &'static str,
+        again: bool,
+    ) -> Result<&'a [u8], Error> {
+        let raw = usize::try_from(offset)
+            .ok()
+            .and_then(|at| opened.whole.get(at..at.checked_add(len)?))
+            .filter(|raw| raw.len() > 4)
+            .ok_or_else(|| self.corrupt(what, offset, len as u64, 0))?;
+        let word = opened
+            .checked
+            .get((bit / 64) as usize)
+            .ok_or_else(|| self.corrupt(what, offset, 0, 0))?;
+        let mask = 1 << (bit % 64);
+        if again || word.load(Ordering::Relaxed) & mask == 0 {
+            let (_, expected, found) = checked_content(self.meta.id, offset, raw)
+                .ok_or_else(|| self.corrupt(what, offset, len as u64, 0))?;
+            if expected != found {
+                return Err(self.corrupt(what, offset, expected.into(), found.into()));
+            }
+            word.fetch_or(mask, Ordering::Relaxed);
+        }
+        Ok(&raw[..raw.len() - 4])
+    }
+
+    fn block<'a>(&self, opened: &'a Opened, at: &BlockAt) -> Result<Block<'a>, Error> {
+        let bit = u64::from(at.ordinal);
+        let content = self.content(
+            opened,
+            bit,
+            at.offset,
+            at.len as usize,
+            "index block",
+            false,
+        )?;
+        Block::parse(content).ok_or_else(|| self.malformed(at))
+    }
+
+    /// The child an index block has at this place. It must lie before the block itself, so that no walk goes in circles.
+    fn child(&self, block: &Block<'_>, index: usize, parent: &BlockAt) -> Result<BlockAt, Error> {
+        match block.slot(index) {
+            Some(SlotRef::Inline(bytes)) => BlockAt::decode(bytes)
+                .filter(|child| child.offset < parent.offset && child.ordinal < parent.ordinal),
+            _ => None,
+        }
+        .ok_or_else(|| self.malformed(parent))
+    }
+
+    fn tree<'a>(&self, opened: &'a Opened, which: Which) -> Option<&'a Tree> {
+        match which {
+            Which::Points => opened.footer.points.as_ref(),
+            Which::Ranges => opened.footer.ranges.as_ref(),
+        }
+    }
+
+    /// The leaf in which `key` lies if it is there; `None` when the tree is empty or all its keys are later.
+    fn leaf_of<'a>(
+        &self,
+        opened: &'a Opened,
+        which: Which,
+        key: &[u8],
+    ) -> Result<Option<(BlockAt, Block<'a>)>, Error> {
+        let Some(tree) = self.tree(opened, which) else {
+            return Ok(None);
+        };
+        let mut at = tree.root;
+        for _ in 0..tree.levels {
+            let block = self.block(opened, &at)?;
+            let index = match block.search(key).ok_or_else(|| self.malformed(&at))? {
+                Ok(index) => index,
+                Err(0) => return Ok(None),
+                Err(index) => index - 1,
+            };
+            at = self.child(&block, index, &at)?;
+        }
+        Ok(Some((at, self.block(opened, &at)?)))
+    }
+
+    fn may_hold(&self, opened: &Opened, key: &[u8]) -> Result<bool, Error> {
+        let (page, ask) = bloom::question(key, opened.footer.bloom_pages);
+        let bit = u64::from(opened.footer.blocks) + page;
+        let offset = opened.footer.bloom_offset + page * PAGE_BYTES as u64;
+        let content = self.content(opened, bit, offset, PAGE_BYTES, "filter page", false)?;
+        Ok(ask(content))
+    }
+
+    /// What this table knows of a key.
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Found, Error> {
+        let opened = self.opened()?;
+        if self.may_hold(opened, key)?
+            && let Some((at, block)) = self.leaf_of(opened, Which::Points, key)?
+            && let Ok(index) = block.search(key).ok_or_else(|| self.malformed(&at))?
+        {
+            let slot = block.slot(index).ok_or_else(|| self.malformed(&at))?;
+            return Ok(Found::Here(slot.to_slot(&opened.whole)));
+        }
+        Ok(match self.covering(key)? {
+            Some(_) => Found::Here(Slot::Deleted),
+            None => Found::Unknown,
+        })
+    }
+
+    /// The deleted range of this table that holds `key`.
+    pub(crate) fn covering(&self, key: &[u8]) -> Result<Option<(Bytes, Bytes)>, Error> {
+        let opened = self.opened()?;
+        if opened.footer.ranges.is_none() {
+            return Ok(None);
+        }
+        let last = self.entries_of(
+            Which::Ranges,
+            Bound::Unbounded,
+            Bound::Included(key),
+            true,
+            1,
+        )?;
+        Ok(match last.into_iter().next() {
+            Some((start, Slot::Inline(end))) if &end[..] > key => Some((start, end)),
+            _ => None,
+        })
+    }
+
+    /// Forward: the first deleted range that ends after `key`. In reverse: the last that starts at or before it.
+    pub(crate) fn range_near(
+        &self,
+        key: &[u8],
+        reverse: bool,
+    ) -> Result<Option<(Bytes, Bytes)>, Error> {
+        if !reverse && let Some(range) = self.covering(key)? {
+            return Ok(Some(range));
+        }
+        let (low, high) = if reverse {
+            (Bound::Unbounded, Bound::Included(key))
+        } else {
+            (Bound::Included(key), Bound::Unbounded)
+        };
+        let near = self.entries_of(Which::Ranges, low, high, reverse, 1)?;
+        Ok(near.into_iter().find_map(|(start, slot)| match slot {
+            Slot::Inline(end) => Some((start, end)),
+            _ => None,
+        }))
+    }
+
+    /// All deleted ranges, in order.
+    pub(crate) fn ranges(&self) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        let mut all: Vec<(Bytes, Bytes)> = vec![];
+        loop {
+            let low = match all.last() {
+                Some((start, _)) => Bound::Excluded(&start[..]),
+                None => Bound::Unbounded,
+            };
+            let more = self.entries_of(Which::Ranges, low, Bound::Unbounded, false, usize::MAX)?;
+            if more.is_empty() {
+                return Ok(all);
+            }
+            all.extend(more.into_iter().filter_map(|(start, slot)| match slot {
+                Slot::Inline(end) => Some((start, end)),
+                _ => None,
+            }));
+        }
+    }
+
+    /// The next few points between two bounds, from the front or from the back. Empty means that there are no more.
+    pub(crate) fn entries(
+        &self,
+        low: Bound<&[u8]>,
+        high: Bound<&[u8]>,
+        reverse: bool,
+    ) -> Result<Vec<Entry>, Error> {
+        self.entries_of(Which::Points, low, high, reverse, usize::MAX)
+    }
+
+    fn entries_of(
+        &self,
+        which: Which,
+        low: Bound<&[u8]>,
+        high: Bound<&[u8]>,
+        reverse: bool,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        let opened = self.opened()?;
+        let mut out = vec![];
+        if let Some(tree) = self.tree(opened, which)
+            && !super::is_empty_range(low, high)
+        {
+            let walk = Walk {
+                table: self,
+                opened,
+                low,
+                high,
+                reverse,
+                limit,
+            };
+            walk.visit(&tree.root, tree.levels, &mut out)?;
+        }
+        Ok(out)
+    }
+
+    /// Reads every block and filter page again and checks crcs and order. `progress` is told the bytes read.
+    pub(crate) fn verify(
+        &self,
+        progress: &mut dyn FnMut(u64),
+        finding: &mut dyn FnMut(Error),
+    ) -> Result<(), Error> {
+        let opened = self.opened()?;
+        for page in 0..opened.footer.bloom_pages {
+            let bit = u64::from(opened.footer.blocks) + page;
+            let offset = opened.footer.bloom_offset + page * PAGE_BYTES as u64;
+            if let Err(e) = self.content(opened, bit, offset, PAGE_BYTES, "filter page", true) {
+                finding(e);
+            }
+            progress(PAGE_BYTES as u64);
+        }
+        for which in [Which::Points, Which::Ranges] {
+            if let Some(tree) = self.tree(opened, which) {
+                let mut last = None;
+                self.verify_tree(
+                    opened,
+                    &tree.root,
+                    tree.levels,
+                    &mut last,
+                    progress,
+                    finding,
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_tree(
+        &self,
+        opened: &Opened,
+        at: &BlockAt,
+        levels: u8,
+        last: &mut Option<Vec<u8>>,
+        progress: &mut dyn FnMut(u64),
+        finding: &mut dyn FnMut(Error),
+    ) {
+        progress(u64::from(at.len));
+        let bit = u64::from(at.ordinal);
+        let block = self
+            .content(opened, bit, at.offset, at.len as usize, "index block", true)
+            .and_then(|content| Block::parse(content).ok_or_else(|| self.malformed(at)));
+        let block = match block {
+            Ok(block) => block,
+            Err(e) => return finding(e),
+        };
+        for index in 0..block.count() {
+            if levels > 0 {
+                match self.child(&block, index, at) {
+                    Ok(child) => {
+                        self.verify_tree(opened, &child, levels - 1, last, progress, finding);
+                    }
+                    Err(e) => finding(e),
+                }
+                continue;
+            }
+            let mut key = vec![];
+            if block.key_into(index, &mut key).is_none() || block.slot(index).is_none() {
+                return finding(self.malformed(at));
+            }
+            if last.as_ref().is_some_and(|last| *last >= key) {
+                finding(self.corrupt("order of keys", at.offset, 0, 0));
+            }
+            *last = Some(key);
+        }
+    }
+}
+
+/// A walk to the first leaf (or last, in reverse) that has entries between the bounds.
+struct Walk<'a> {
+    table: &'a Table,
+    opened: &'a Opened,
+    low: Bound<&'a [u8]>,
+    high: Bound<&'a [u8]>,
+    reverse: bool,
+    limit: usize,
+}
+
+impl Walk<'_> {
+    /// True when the walk is over: entries were found, or the bound was passed.
+    fn visit(&self, at: &BlockAt, levels: u8, out: &mut Vec<Entry>) -> Result<bool, Error> {
+        let table = self.table;
+        let block = table.block(self.opened, at)?;
+        if levels == 0 {
+            self.leaf(at, &block, out)?;
+            return Ok(!out.is_empty());
+        }
+        let edge = if self.reverse { self.high } else { self.low };
+        let first = match edge {
+            Bound::Unbounded if self.reverse => block.count().saturating_sub(1),
+            Bound::Unbounded => 0,
+            Bound::Included(key) | Bound::Excluded(key) => {
+                match block.search(key).ok_or_else(|| table.malformed(at))? {
+                    Ok(index) => index,
+                    Err(index) => index.saturating_sub(1),
+                }
+            }
+        };
+        let order: &mut dyn Iterator<Item = usize> = if self.reverse {
+            &mut (0..=first).rev()
+        } else {
+            &mut (first..block.count())
+        };
+        for index in order {
+            let child = table.child(&block, index, at)?;
+            if self.visit(&child, levels - 1, out)? {
+                return Ok(true);
+            }
+            // A leaf beyond the first that gave nothing lies outside the bounds, so all after it do too.
+            if index != first {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn leaf(&self, at: &BlockAt, block: &Block<'_>, out: &mut Vec<Entry>) -> Result<(), Error> {
+        let malformed = || self.table.malformed(at);
+        let position = |key: &[u8]| block.search(key).ok_or_else(malformed);
+        let mut from = match self.low {
+            Bound::Unbounded => 0,
+            Bound::Included(key) => position(key)?.unwrap_or_else(|i| i),
+            Bound::Excluded(key) => position(key)?.map_or_else(|i| i, |i| i + 1),
+        };
+        let mut to = match self.high {
+            Bound::Unbounded => block.count(),
+            Bound::Included(key) => position(key)?.map_or_else(|i| i, |i| i + 1),
+            Bound::Excluded(key) => position(key)?.unwrap_or_else(|i| i),
+        };
+        if from >= to {
+            return Ok(());
+        }
+        if self.reverse {
+            from = from.max(to.saturating_sub(self.limit));
+        } else {
+            to = to.min(from.saturating_add(self.limit));
+        }
+        let mut keys = Vec::with_capacity(self.opened_key_bytes(block, to - from));
+        let mut ends = Vec::with_capacity(to - from);
+        for index in from..to {
+            block.key_into(index, &mut keys).ok_or_else(malformed)?;
+            ends.push(keys.len());
+        }
+        let keys = Bytes::from(keys);
+        out.reserve(to - from);
+        let mut begin = 0;
+        for (index, end) in (from..to).zip(ends) {
+            let slot = block.slot(index).ok_or_else(malformed)?;
+            let key = keys.slice(begin..end);
+            debug_assert!(above(self.low, &key) && below(self.high, &key));
+            out.push((key, slot.to_slot(&self.opened.whole)));
+            begin = end;
+        }
+        if self.reverse {
+            out.reverse();
+        }
+        Ok(())
+    }
+
+    /// A guess at the bytes of this many whole keys, to allocate once.
+    fn opened_key_bytes(&self, block: &Block<'_>, count: usize) -> usize {
+        let mut first = vec![];
+        let _ = block.key_into(0, &mut first);
+        (first.len() + 4) * count
+    }
+}

@@ -1,0 +1,85 @@
+//! The small words of the store: spaces, commit numbers, durability, and how to open it.
+
+use rand::TryRng;
+use std::time::Duration;
+
+/// Which keyspace a key belongs to. Each core has its own, each local keyspace has its own. Ordered by (space, key bytes).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Space(pub u64);
+
+/// Number of a commit; they start at 1 and grow by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Seq(pub u64);
+
+/// When a commit is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When the kernel has it: survives the end of this process, not a power cut; synced in the background within 200 ms.
+    #[default]
+    Buffered,
+    /// When the disk has it.
+    Synced,
+}
+
+/// How to open a store.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// Make a store where there is none (default true).
+    pub create: bool,
+    /// Refuse to write (default false).
+    pub read_only: bool,
+    /// A checkpoint is written when the log has grown by so many bytes (default 16 MiB). Bounds the memory of what is new (about three times as much)
+    /// and the time of recovery.
+    pub checkpoint_log_bytes: u64,
+    /// The same for payload bytes (default 256 MiB): recovery reads them all.
+    pub checkpoint_payload_bytes: u64,
+    /// A buffered commit is on disk after this (default 200 ms).
+    pub sync_interval: Duration,
+    /// Size of a segment of the recycled log (default 2 MiB).
+    pub log_segment_bytes: u64,
+    /// Size at which a payload segment is sealed (default 64 MiB).
+    pub payload_segment_bytes: u64,
+    /// Run threads that sync, checkpoint and merge (default true). Without them nothing happens unless it is asked for: for simulations.
+    pub background: bool,
+    /// Seeds the names a new store gives itself (default `None`: from the system). For simulations.
+    pub seed: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            create: true,
+            read_only: false,
+            checkpoint_log_bytes: 16 << 20,
+            checkpoint_payload_bytes: 256 << 20,
+            sync_interval: Duration::from_millis(200),
+            log_segment_bytes: 2 << 20,
+            payload_segment_bytes: 64 << 20,
+            background: true,
+            seed: None,
+        }
+    }
+}
+
+impl Options {
+    /// The names of a new store and of its log.
+    pub(crate) fn new_names(&self) -> std::io::Result<([u8; 16], u64)> {
+        let mut store = [0; 16];
+        let mut log = [0; 8];
+        match self.seed {
+            Some(seed) => {
+                store[..8].copy_from_slice(&seed.to_le_bytes());
+                log = (!seed).to_le_bytes();
+            }
+            None => {
+                let mut system = rand::rngs::SysRng;
+                system
+                    .try_fill_bytes(&mut store)
+                    .and_then(|()| system.try_fill_bytes(&mut log))
+                    .map_err(std::io::Error::other)?;
+            }
+        }
+        Ok((store, u64::from_le_bytes(log)))
+    }
+}

@@ -1,0 +1,717 @@
+//! Opens, recovers, locks and closes a store; commits and reads.
+
+use crate::{
+    Batch, Durability, Options, Seq, Snapshot, Space,
+    background::{Background, Wake},
+    batch::{Change, changes},
+    checkpoint::Retired,
+    error::{Error, Op},
+    format::{
+        FORMAT_VERSION, KEY_BYTES_MAX, MANIFEST_PREFIX, Manifest, SPACE_BYTES, SUPERBLOCK,
+        TABLE_PREFIX, file_number,
+    },
+    index::{Found, Slot, Table},
+    superblock::{Loaded, Switch},
+    view::{self, Lower, State},
+};
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use pome_wal::{Damage, Device, Log, LogOptions, PayloadRef, PwriteDevice, Recovery};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    io,
+    path::Path,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tokio::sync::watch;
+
+/// An open store. Cheap to clone; the last clone closes it.
+///
+/// ```
+/// use pome_storage::{Batch, Durability, Options, Space, Store};
+///
+/// let dir = tempfile::tempdir()?;
+/// let store = Store::open(dir.path(), Options::default())?;
+/// let mut batch = Batch::new();
+/// batch.put(Space(1), b"pear", &b"green"[..]);
+/// batch.put(Space(1), b"quince", &b"yellow"[..]);
+/// store.commit(batch, Durability::Synced)?;
+/// assert_eq!(store.get(Space(1), b"pear")?.as_deref(), Some(&b"green"[..]));
+/// store.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Store {
+    handle: Arc<Handle>,
+}
+
+/// Closes the store when the last clone goes.
+struct Handle {
+    inner: Arc<Inner>,
+    background: Background,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if let Err(e) = self.close() {
+            tracing::warn!(store = self.inner.name, error = %e, "the store was not closed cleanly");
+        }
+    }
+}
+
+/// What was committed since the last checkpoint, in bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Fresh {
+    pub(crate) body_bytes: u64,
+    pub(crate) payload_bytes: u64,
+}
+
+/// How far the disk is, for those that wait.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress {
+    pub(crate) synced: u64,
+    pub(crate) failed: Option<Error>,
+}
+
+/// The parts of an open store.
+///
+/// Locks are taken in this order: `checkpointing` or `merging`, `writer`, `switch`, `state`, `retired`, `retiring`.
+pub(crate) struct Inner {
+    pub(crate) name: String,
+    pub(crate) device: Arc<dyn Device>,
+    pub(crate) options: Options,
+    pub(crate) log: Log,
+    /// Held by the one that commits.
+    pub(crate) writer: Mutex<Fresh>,
+    pub(crate) state: RwLock<State>,
+    pub(crate) switch: Mutex<Switch>,
+    pub(crate) checkpointing: Mutex<()>,
+    pub(crate) merging: Mutex<()>,
+    pub(crate) retired: Mutex<VecDeque<Retired>>,
+    /// Payload segments that wait for their removal.
+    pub(crate) retiring: Mutex<BTreeSet<u32>>,
+    pub(crate) wake: Wake,
+    progress: watch::Sender<Progress>,
+    failed: OnceLock<Error>,
+    closed: AtomicBool,
+    lock: Mutex<Option<Box<dyn Send + Sync>>>,
+    recovery: Recovery,
+}
+
+/// A whole key: the space, then the caller's key.
+pub(crate) fn whole_key(space: Space, key: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::with_capacity(SPACE_BYTES + key.len());
+    whole.extend_from_slice(&space.0.to_be_bytes());
+    whole.extend_from_slice(key);
+    whole
+}
+
+impl Store {
+    /// Opens (or makes) the store in `dir`. Blocking: recovery runs here.
+    ///
+    /// # Errors
+    /// `Locked`, `NotAStore`, `UnknownVersion`, `ReadOnly`, `Corrupt`, `Full`, `Io`.
+    pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
+        let dir = dir.as_ref();
+        let name = dir.display().to_string();
+        if !dir.exists() && (!options.create || options.read_only) {
+            return Err(Error::NotAStore {
+                store: name,
+                why: "there is no such folder".to_owned(),
+            });
+        }
+        if dir.exists() && !dir.is_dir() {
+            return Err(Error::NotAStore {
+                store: name,
+                why: "it is not a folder".to_owned(),
+            });
+        }
+        let device = PwriteDevice::open(dir).map_err(|e| Error::io(Op::Create, &name, e))?;
+        Self::open_named(Arc::new(device), options, name)
+    }
+
+    /// Opens (or makes) the store on a device of the caller's: the simulated disk.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_on(device: Arc<dyn Device>, options: Options) -> Result<Self, Error> {
+        Self::open_named(device, options, "store".to_owned())
+    }
+
+    fn open_named(device: Arc<dyn Device>, options: Options, name: String) -> Result<Self, Error> {
+        let inner = Inner::open(device, options, name)?;
+        let background = Background::default();
+        if inner.options.background && !inner.options.read_only {
+            background.start(&inner)?;
+        }
+        if inner.fresh_is_large(1) {
+            inner.wake.checkpoint();
+        }
+        Ok(Self {
+            handle: Arc::new(Handle { inner, background }),
+        })
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.handle.inner
+    }
+
+    /// Commits. `Buffered` costs one write and does not block for the disk; `Synced` blocks until the shared fdatasync is done. An empty batch
+    /// writes nothing and answers the newest commit.
+    ///
+    /// # Errors
+    /// `Full`, `Io`, `KeyTooLong`, `ValueTooLong`: this commit did not happen, and the store goes on. `Poisoned`: the disk failed, now or earlier;
+    /// whether this commit is there is known after the next open.
+    pub fn commit(&self, batch: Batch, durability: Durability) -> Result<Seq, Error> {
+        let inner = self.inner();
+        let seq = inner.commit(batch)?;
+        if durability == Durability::Synced {
+            inner.wait_synced(seq)?;
+        }
+        Ok(Seq(seq))
+    }
+
+    /// Resolves when commit `seq` is on disk (never blocks the thread; the background sync serves all that wait).
+    ///
+    /// # Errors
+    /// `Poisoned`; `Closed` when the store is closed before.
+    pub async fn synced(&self, seq: Seq) -> Result<(), Error> {
+        let inner = self.inner();
+        let mut progress = inner.progress.subscribe();
+        loop {
+            {
+                let now = progress.borrow_and_update();
+                if now.synced >= seq.0 {
+                    return Ok(());
+                }
+                if let Some(e) = &now.failed {
+                    return Err(e.clone());
+                }
+            }
+            inner.alive()?;
+            if inner.options.background {
+                inner.wake.sync_now();
+            } else {
+                inner.wait_synced(inner.log.committed_seq())?;
+            }
+            progress.changed().await.map_err(|_| Error::Closed)?;
+        }
+    }
+
+    /// Blocks until everything committed so far is on disk.
+    ///
+    /// # Errors
+    /// `Poisoned`, `Closed`.
+    pub fn sync(&self) -> Result<(), Error> {
+        let inner = self.inner();
+        inner.alive()?;
+        inner.wait_synced(inner.log.committed_seq())
+    }
+
+    /// The newest commit that is known to be on disk.
+    pub fn synced_seq(&self) -> Seq {
+        Seq(self.inner().log.synced_seq())
+    }
+
+    /// The newest commit.
+    pub fn committed_seq(&self) -> Seq {
+        Seq(self.inner().log.committed_seq())
+    }
+
+    /// The value of `key` now.
+    ///
+    /// # Errors
+    /// `Corrupt` (never wrong bytes), `Io`, `Closed`.
+    pub fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        let inner = self.inner();
+        // The layers are held until the value is read: they keep its payload segment on disk.
+        let (slot, _layers) = inner.slot(space, key)?;
+        inner.value(slot)
+    }
+
+    /// True when `key` is there; does not read the value.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn contains(&self, space: Space, key: &[u8]) -> Result<bool, Error> {
+        Ok(self.inner().slot(space, key)?.0 != Slot::Deleted)
+    }
+
+    /// A view of this moment, unmoved by later commits. Keeps what it shows alive on disk; drop it when done. Costs the same however much is there.
+    pub fn snapshot(&self) -> Snapshot {
+        let inner = self.inner();
+        Snapshot::new(inner.clone(), inner.state.read().view())
+    }
+
+    /// Writes a checkpoint now, and merges tables where there are too many. This happens by itself in the background; it is here for tools and tests.
+    /// False when there was nothing to do.
+    ///
+    /// # Errors
+    /// `Full`, `Io`: nothing is lost, and it will be tried again. `Poisoned`, `Corrupt`, `Closed`.
+    pub fn checkpoint(&self) -> Result<bool, Error> {
+        let inner = self.inner();
+        let mut done = inner.checkpoint()?;
+        while inner.merge_tables()? {
+            done = true;
+        }
+        Ok(done)
+    }
+
+    /// What recovery found broken, now or at an earlier open: commits that are lost though they were there. A store with damage should sign nothing
+    /// until a person decided.
+    pub fn damage(&self) -> Vec<Damage> {
+        self.inner().switch.lock().manifest.damage.clone()
+    }
+
+    /// What the recovery of this open did.
+    pub fn recovery(&self) -> &Recovery {
+        &self.inner().recovery
+    }
+
+    /// Syncs, checkpoints (when there is much), marks the store clean, and gives up the lock. Further calls answer `Closed`. The second call does
+    /// nothing.
+    ///
+    /// # Errors
+    /// `Poisoned`, `Io`: what was synced before is safe.
+    pub fn close(&self) -> Result<(), Error> {
+        self.handle.close()
+    }
+}
+
+impl Handle {
+    fn close(&self) -> Result<(), Error> {
+        self.background.stop(&self.inner);
+        self.inner.close()
+    }
+}
+
+impl Inner {
+    fn open(device: Arc<dyn Device>, options: Options, name: String) -> Result<Arc<Self>, Error> {
+        let names = device.list().map_err(|e| Error::io(Op::List, &name, e))?;
+        let is_store = names.iter().any(|n| n == SUPERBLOCK);
+        if !is_store {
+            refuse_foreign(&names, &options, &name)?;
+        }
+        let lock = match device.lock() {
+            Ok(lock) => Some(lock),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                return Err(Error::Locked { store: name });
+            }
+            Err(e) => match Error::io(Op::Lock, &name, e) {
+                // A folder that cannot be written has no writer to be kept out.
+                Error::ReadOnly { .. } if options.read_only => None,
+                e => return Err(e),
+            },
+        };
+        let log_options = || {
+            let mut to = LogOptions::default();
+            to.log_segment_bytes = options.log_segment_bytes;
+            to.payload_segment_bytes = options.payload_segment_bytes;
+            to.read_only = options.read_only;
+            to
+        };
+        let named = |e| match e {
+            Error::ReadOnly { .. } => Error::ReadOnly {
+                store: name.clone(),
+            },
+            e => e,
+        };
+        // Looked at again under the lock: another process may have made the store meanwhile.
+        let names = device.list().map_err(|e| Error::io(Op::List, &name, e))?;
+        let loaded = if names.iter().any(|n| n == SUPERBLOCK) {
+            Switch::load(device.clone()).map_err(named)?
+        } else {
+            refuse_foreign(&names, &options, &name)?;
+            Loaded::Unfinished
+        };
+        let mut state = State {
+            memtable: Default::default(),
+            lower: Arc::default(),
+        };
+        let mut fresh = Fresh::default();
+        let (log, recovery, switch) = match loaded {
+            Loaded::Unfinished if options.read_only || !options.create => {
+                return Err(Error::NotAStore {
+                    store: name,
+                    why: "it is empty".to_owned(),
+                });
+            }
+            Loaded::Unfinished => {
+                let (id, log_id) = options
+                    .new_names()
+                    .map_err(|e| Error::io(Op::Create, &name, e))?;
+                let file = Switch::begin(&*device, id).map_err(named)?;
+                let log = Log::create(device.clone(), log_options(), log_id)
+                    .map_err(|e| named(e.into()))?;
+                let switch =
+                    Switch::finish(device.clone(), file, id, log.position()).map_err(named)?;
+                (log, Recovery::default(), switch)
+            }
+            Loaded::Store(mut switch) => {
+                state.lower = tables_of(&device, &switch.manifest, &names)?;
+                let start = switch.manifest.start;
+                let (log, recovery) = Log::open(device.clone(), log_options(), start, |commit| {
+                    fresh.body_bytes += commit.body.len() as u64;
+                    fresh.payload_bytes += commit
+                        .payloads
+                        .iter()
+                        .map(|p| u64::from(p.len))
+                        .sum::<u64>();
+                    let body = Bytes::copy_from_slice(commit.body);
+                    if apply(&mut state, &body, &commit.payloads) {
+                        return Ok(());
+                    }
+                    Err(Error::Corrupt {
+                        what: "commit (its operations make no sense)",
+                        file: format!("log, commit {}", commit.seq),
+                        offset: 0,
+                        expected: 0,
+                        found: 0,
+                    })
+                })
+                .map_err(named)?;
+                if !options.read_only {
+                    remember_damage(&mut switch, &recovery)?;
+                    remove_strays(&*device, &log, &switch.manifest, &names);
+                }
+                (log, recovery, *switch)
+            }
+        };
+        let progress = Progress {
+            synced: log.synced_seq(),
+            failed: None,
+        };
+        Ok(Arc::new(Self {
+            name,
+            device,
+            options,
+            log,
+            writer: Mutex::new(fresh),
+            state: RwLock::new(state),
+            switch: Mutex::new(switch),
+            checkpointing: Mutex::new(()),
+            merging: Mutex::new(()),
+            retired: Mutex::default(),
+            retiring: Mutex::default(),
+            wake: Wake::default(),
+            progress: watch::Sender::new(progress),
+            failed: OnceLock::new(),
+            closed: AtomicBool::new(false),
+            lock: Mutex::new(lock),
+            recovery,
+        }))
+    }
+
+    /// An error when the store is closed or poisoned.
+    pub(crate) fn alive(&self) -> Result<(), Error> {
+        if let Some(e) = self.failed.get() {
+            return Err(e.clone());
+        }
+        self.open_for_reads()
+    }
+
+    pub(crate) fn open_for_reads(&self) -> Result<(), Error> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        Ok(())
+    }
+
+    /// Remembers that the disk failed; from now on nothing is written.
+    fn poison(&self, error: Error) -> Error {
+        if matches!(error, Error::Poisoned { .. }) {
+            let first = self.failed.get_or_init(|| error.clone()).clone();
+            self.progress.send_modify(|p| p.failed = Some(first));
+        }
+        error
+    }
+
+    fn commit(&self, batch: Batch) -> Result<u64, Error> {
+        batch.check()?;
+        if self.options.read_only {
+            return Err(Error::ReadOnly {
+                store: self.name.clone(),
+            });
+        }
+        if batch.is_empty() {
+            self.alive()?;
+            return Ok(self.log.committed_seq());
+        }
+        self.wake.wait_for_room();
+        let mut fresh = self.writer.lock();
+        self.alive()?;
+        let committed = self
+            .log
+            .commit(&batch.body, &batch.payloads)
+            .map_err(|e| self.poison(e.into()))?;
+        fresh.body_bytes += batch.body.len() as u64;
+        fresh.payload_bytes += batch.payloads.iter().map(|p| p.len() as u64).sum::<u64>();
+        let body = Bytes::from(batch.body);
+        {
+            let mut state = self.state.write();
+            let before = state.lower.clone();
+            let whole = apply(&mut state, &body, &committed.payloads);
+            assert!(whole, "a batch encodes what can be decoded");
+            if !Arc::ptr_eq(&before, &state.lower) {
+                self.retire(before);
+            }
+        }
+        let (log_bytes, payload_bytes) = (fresh.body_bytes, fresh.payload_bytes);
+        drop(fresh);
+        self.wake.committed(self.options.sync_interval);
+        if self.is_large(log_bytes, payload_bytes, 1) {
+            self.wake.checkpoint();
+            if self.is_large(log_bytes, payload_bytes, 8) {
+                self.wake.hold();
+            }
+        }
+        Ok(committed.seq)
+    }
+
+    fn is_large(&self, body_bytes: u64, payload_bytes: u64, times: u64) -> bool {
+        body_bytes >= times * self.options.checkpoint_log_bytes
+            || payload_bytes >= times * self.options.checkpoint_payload_bytes
+    }
+
+    /// True when so much was committed since the last checkpoint that another is due.
+    pub(crate) fn fresh_is_large(&self, times: u64) -> bool {
+        let fresh = self.writer.lock();
+        self.is_large(fresh.body_bytes, fresh.payload_bytes, times)
+    }
+
+    /// Begins a new memtable.
+    pub(crate) fn freeze(&self, state: &mut State) {
+        let before = state.lower.clone();
+        state.freeze();
+        if !Arc::ptr_eq(&before, &state.lower) {
+            self.retire(before);
+        }
+    }
+
+    /// A view that is no longer the newest: what later switches retire waits for its readers too.
+    fn retire(&self, old: Arc<Lower>) {
+        let view = Arc::downgrade(&old);
+        self.retired.lock().push_back((view, Default::default()));
+    }
+
+    pub(crate) fn wait_synced(&self, seq: u64) -> Result<(), Error> {
+        let result = self.log.wait_synced(seq);
+        let synced = self.log.synced_seq();
+        self.progress.send_if_modified(|progress| {
+            let moved = synced > progress.synced;
+            progress.synced = progress.synced.max(synced);
+            moved
+        });
+        result.map_err(|e| self.poison(e.into()))
+    }
+
+    pub(crate) fn switch_to(&self, switch: &mut Switch, manifest: Manifest) -> Result<(), Error> {
+        self.alive()?;
+        switch.to(manifest).map_err(|e| self.poison(e))
+    }
+
+    fn slot(&self, space: Space, key: &[u8]) -> Result<(Slot, Option<Arc<Lower>>), Error> {
+        self.open_for_reads()?;
+        let mut short = [0; 128];
+        let long;
+        let whole = match short.get_mut(..SPACE_BYTES + key.len()) {
+            Some(whole) => {
+                whole[..SPACE_BYTES].copy_from_slice(&space.0.to_be_bytes());
+                whole[SPACE_BYTES..].copy_from_slice(key);
+                &*whole
+            }
+            None if key.len() > KEY_BYTES_MAX => return Ok((Slot::Deleted, None)),
+            None => {
+                long = whole_key(space, key);
+                &long
+            }
+        };
+        let lower = {
+            let state = self.state.read();
+            match state.memtable.get(whole) {
+                Found::Here(slot @ Slot::Payload(_)) => {
+                    return Ok((slot, Some(state.lower.clone())));
+                }
+                Found::Here(slot) => return Ok((slot, None)),
+                Found::Unknown => state.lower.clone(),
+            }
+        };
+        let slot = view::get(lower.layers(), whole)?;
+        Ok((slot, Some(lower)))
+    }
+
+    /// The bytes of a slot. Small ones are copied, so that keeping one does not keep a commit or a table in memory.
+    pub(crate) fn value(&self, slot: Slot) -> Result<Option<Bytes>, Error> {
+        Ok(match slot {
+            Slot::Deleted => None,
+            Slot::Inline(bytes) => Some(Bytes::copy_from_slice(&bytes)),
+            Slot::Payload(at) => Some(self.payload(&at)?),
+        })
+    }
+
+    pub(crate) fn payload(&self, at: &PayloadRef) -> Result<Bytes, Error> {
+        self.open_for_reads()?;
+        Ok(self.log.read(at)?)
+    }
+
+    fn close(&self) -> Result<(), Error> {
+        let large = {
+            let fresh = self.writer.lock();
+            self.is_large(fresh.body_bytes * 64, fresh.payload_bytes * 64, 1)
+        };
+        if self.closed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if large
+            && !self.options.read_only
+            && let Err(e) = self.checkpoint()
+        {
+            // The log has everything: the next open reads it.
+            tracing::debug!(store = self.name, error = %e, "no checkpoint at close");
+        }
+        {
+            let _writer = self.writer.lock();
+            if self.closed.swap(true, Ordering::AcqRel) {
+                return Ok(());
+            }
+        }
+        let result = match self.failed.get() {
+            Some(e) => Err(e.clone()),
+            None if self.options.read_only => Ok(()),
+            None => self.log.close().map_err(|e| self.poison(e.into())),
+        };
+        let synced = self.log.synced_seq();
+        self.progress.send_modify(|progress| {
+            progress.synced = progress.synced.max(synced);
+            progress.failed.get_or_insert(Error::Closed);
+        });
+        self.collect();
+        self.lock.lock().take();
+        result
+    }
+}
+
+/// Applies the changes of a commit to the memtable. False when they make no sense; then some may have been applied.
+fn apply(state: &mut State, body: &Bytes, payloads: &[PayloadRef]) -> bool {
+    let mut payloads = payloads.iter();
+    for change in changes(body) {
+        match change {
+            Some(Change::Put(key, value)) => state.memtable.set(key, Slot::Inline(value)),
+            Some(Change::PutPayload(key, len)) => match payloads.next() {
+                Some(at) if u64::from(at.len) == len => {
+                    state.memtable.set(key, Slot::Payload(*at));
+                }
+                _ => return false,
+            },
+            Some(Change::Delete(key)) => state.memtable.set(key, Slot::Deleted),
+            Some(Change::DeleteRange(start, end)) => {
+                if !state.memtable.delete_range(&start, &end) {
+                    state.freeze();
+                    let done = state.memtable.delete_range(&start, &end);
+                    debug_assert!(done, "a new memtable has no points in the way");
+                }
+            }
+            None => return false,
+        }
+    }
+    payloads.next().is_none()
+}
+
+/// A folder without a superblock may become a store only when it is empty.
+fn refuse_foreign(names: &[String], options: &Options, store: &str) -> Result<(), Error> {
+    let ours = |name: &str| {
+        ["log-", "payload-", TABLE_PREFIX, MANIFEST_PREFIX]
+            .iter()
+            .any(|prefix| file_number(prefix, name).is_some())
+    };
+    if names.iter().any(|name| ours(name)) {
+        return Err(Error::Corrupt {
+            what: "superblock (missing)",
+            file: SUPERBLOCK.to_owned(),
+            offset: 0,
+            expected: u64::from(FORMAT_VERSION),
+            found: 0,
+        });
+    }
+    if let Some(other) = names.iter().find(|name| *name != "lock") {
+        return Err(Error::NotAStore {
+            store: store.to_owned(),
+            why: format!("it holds other files ({other}); choose an empty folder"),
+        });
+    }
+    if !options.create || options.read_only {
+        return Err(Error::NotAStore {
+            store: store.to_owned(),
+            why: "it is empty".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+fn tables_of(
+    device: &Arc<dyn Device>,
+    manifest: &Manifest,
+    names: &[String],
+) -> Result<Arc<Lower>, Error> {
+    let mut tables = vec![];
+    for meta in &manifest.tables {
+        let table = Table::new(device.clone(), *meta);
+        if !names.contains(&table.name()) {
+            return Err(Error::Corrupt {
+                what: "table (missing)",
+                file: table.name(),
+                offset: 0,
+                expected: meta.len,
+                found: 0,
+            });
+        }
+        tables.push(Arc::new(table));
+    }
+    Ok(Arc::new(Lower::new(vec![], tables)))
+}
+
+/// Damage is written down before anything else is, so that it cannot be forgotten.
+fn remember_damage(switch: &mut Switch, recovery: &Recovery) -> Result<(), Error> {
+    let mut manifest = switch.manifest.clone();
+    for damage in &recovery.damage {
+        if !manifest.damage.contains(damage) {
+            manifest.damage.push(damage.clone());
+        }
+    }
+    if manifest.damage == switch.manifest.damage {
+        return Ok(());
+    }
+    switch.to(manifest)
+}
+
+/// Removes what a crash left: files that no manifest names, and sealed payload segments in which nothing is alive.
+fn remove_strays(device: &dyn Device, log: &Log, manifest: &Manifest, names: &[String]) {
+    for name in names {
+        let stray = match (
+            file_number(TABLE_PREFIX, name),
+            file_number(MANIFEST_PREFIX, name),
+        ) {
+            (Some(id), _) => !manifest.tables.iter().any(|table| table.id == id),
+            (_, Some(generation)) => generation != manifest.generation,
+            _ => false,
+        };
+        if stray && let Err(e) = device.remove(name) {
+            tracing::warn!(file = name, error = %e, "a left-over file stays");
+        }
+    }
+    let Some((current, _)) = manifest.start.payload else {
+        return;
+    };
+    for (segment, _) in log.payload_segments() {
+        let alive = manifest.live.iter().any(|(live, _)| *live == segment);
+        if segment < current
+            && !alive
+            && let Err(e) = log.remove_payload_segment(segment)
+        {
+            tracing::warn!(segment, error = %e, "an empty payload segment stays");
+        }
+    }
+}

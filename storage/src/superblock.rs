@@ -1,0 +1,308 @@
+//! Finds the current manifest, and switches to the next one.
+//!
+//! A switch: write `manifest-<n+1>`, sync it, sync the folder, write slot `n+1` over the slot that does not hold `n`, sync. A crash in between leaves
+//! `n` current; a torn slot is no loss, since the other one holds and its manifest is removed only after the switch.
+
+use crate::{
+    error::{Error, Op},
+    format::{
+        BadSlot, FORMAT_VERSION, MANIFEST_PREFIX, Manifest, SLOT_BYTES, SUPERBLOCK, Superblock,
+        file_name, file_number,
+    },
+};
+use pome_wal::{Device, File, Start};
+use std::{io::IoSlice, sync::Arc};
+
+/// The superblock's file and what it says.
+pub(crate) struct Switch {
+    device: Arc<dyn Device>,
+    file: Arc<dyn File>,
+    current: Superblock,
+    /// Which slot holds `current`.
+    slot: usize,
+    pub(crate) manifest: Manifest,
+}
+
+/// What a folder holds.
+pub(crate) enum Loaded {
+    Store(Box<Switch>),
+    /// The making of the store was cut short before anything could be committed.
+    Unfinished,
+}
+
+fn read_whole(device: &dyn Device, name: &str) -> Result<Vec<u8>, Error> {
+    let io = |e| Error::io(Op::Read, name, e);
+    let file = device.open(name, false).map_err(io)?;
+    let len = file.len().map_err(io)?;
+    let view = file.view(0..len).map_err(io)?;
+    Ok(view.to_vec())
+}
+
+fn corrupt(what: &'static str, file: &str, offset: u64, expected: u64, found: u64) -> Error {
+    Error::Corrupt {
+        what,
+        file: file.to_owned(),
+        offset,
+        expected,
+        found,
+    }
+}
+
+/// The manifest of a generation: `None` when there is no such file, or when it is bad and nothing vouches for it.
+fn load_manifest(
+    device: &dyn Device,
+    generation: u64,
+) -> Result<Option<(Manifest, Vec<u8>)>, Error> {
+    let name = file_name(MANIFEST_PREFIX, generation);
+    let bytes = match read_whole(device, &name) {
+        Ok(bytes) => bytes,
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        Err(e) => return Err(e),
+    };
+    Ok(Manifest::decode(&bytes)
+        .filter(|m| m.generation == generation)
+        .map(|m| (m, bytes)))
+}
+
+impl Switch {
+    /// Reads the superblock and the manifest it names.
+    pub(crate) fn load(device: Arc<dyn Device>) -> Result<Loaded, Error> {
+        let io = |e| Error::io(Op::Open, SUPERBLOCK, e);
+        let file = device.open(SUPERBLOCK, false).map_err(io)?;
+        let mut raw = vec![0; 2 * SLOT_BYTES];
+        let len = file.read_at(&mut raw, 0).map_err(io)?;
+        let slots: Vec<_> = raw.chunks(SLOT_BYTES).map(Superblock::decode).collect();
+        let best = (0..slots.len())
+            .filter_map(|slot| Some((slot, *slots[slot].as_ref().ok()?)))
+            .max_by_key(|(_, superblock)| superblock.generation);
+        for slot in &slots {
+            if let Err(BadSlot::Version(found)) = slot {
+                return Err(Error::UnknownVersion {
+                    file: SUPERBLOCK.to_owned(),
+                    found: *found,
+                    known: FORMAT_VERSION,
+                });
+            }
+        }
+        let Some((slot, current)) = best else {
+            let started = device
+                .list()
+                .map_err(io)?
+                .iter()
+                .any(|name| file_number(MANIFEST_PREFIX, name).is_some());
+            if !started && slots.iter().all(|slot| *slot == Err(BadSlot::Empty)) {
+                return Ok(Loaded::Unfinished);
+            }
+            let (expected, found) = match slots.first() {
+                Some(Err(BadSlot::Crc { expected, found })) => (*expected, *found),
+                _ => (0, 0),
+            };
+            return Err(corrupt(
+                "superblock",
+                SUPERBLOCK,
+                0,
+                expected.into(),
+                found.into(),
+            ));
+        };
+        let broken = slots
+            .iter()
+            .any(|slot| matches!(slot, Err(e) if *e != BadSlot::Empty))
+            || len < 2 * SLOT_BYTES;
+        // A broken slot may be a switch that was cut short, or the current one, damaged later. A whole manifest of the next generation is right in
+        // both cases: all it names was on disk before it was written.
+        if broken && let Some((manifest, bytes)) = load_manifest(&*device, current.generation + 1)?
+        {
+            let current = Superblock {
+                generation: manifest.generation,
+                manifest_len: bytes.len() as u64,
+                manifest_crc: crc32fast::hash(&bytes),
+                ..current
+            };
+            return Ok(Loaded::Store(Box::new(Self {
+                device,
+                file,
+                current,
+                // The next switch writes the broken slot.
+                slot,
+                manifest,
+            })));
+        }
+        if current.generation == 0 {
+            return Ok(Loaded::Unfinished);
+        }
+        let name = file_name(MANIFEST_PREFIX, current.generation);
+        let bytes = match read_whole(&*device, &name) {
+            // The superblock that names the next manifest is gone with its slot.
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                let what = if broken {
+                    "superblock"
+                } else {
+                    "manifest (missing)"
+                };
+                let file = if broken { SUPERBLOCK } else { &name };
+                return Err(corrupt(what, file, 0, 0, 0));
+            }
+            read => read?,
+        };
+        let found = crc32fast::hash(&bytes);
+        let manifest = Manifest::decode(&bytes)
+            .filter(|m| found == current.manifest_crc && m.generation == current.generation)
+            .ok_or_else(|| {
+                corrupt(
+                    "manifest",
+                    &name,
+                    0,
+                    current.manifest_crc.into(),
+                    found.into(),
+                )
+            })?;
+        Ok(Loaded::Store(Box::new(Self {
+            device,
+            file,
+            current,
+            slot,
+            manifest,
+        })))
+    }
+
+    /// Begins a store: a superblock that says that the rest is not yet there.
+    pub(crate) fn begin(device: &dyn Device, store_id: [u8; 16]) -> Result<Arc<dyn File>, Error> {
+        let io = |e| Error::io(Op::Create, SUPERBLOCK, e);
+        let file = device.open(SUPERBLOCK, true).map_err(io)?;
+        let first = Superblock {
+            store_id,
+            generation: 0,
+            manifest_len: 0,
+            manifest_crc: 0,
+        };
+        let empty = [0; SLOT_BYTES];
+        file.set_len(0).map_err(io)?;
+        file.write_at(&[IoSlice::new(&first.encode()), IoSlice::new(&empty)], 0)
+            .map_err(io)?;
+        file.sync().map_err(io)?;
+        device.sync_dir().map_err(io)?;
+        Ok(file)
+    }
+
+    /// Ends the making of a store: the first manifest.
+    pub(crate) fn finish(
+        device: Arc<dyn Device>,
+        file: Arc<dyn File>,
+        store_id: [u8; 16],
+        start: Start,
+    ) -> Result<Self, Error> {
+        let manifest = Manifest {
+            generation: 0,
+            next_table: 1,
+            start,
+            tables: vec![],
+            live: vec![],
+            keys: 0,
+            damage: vec![],
+        };
+        let current = Superblock {
+            store_id,
+            generation: 0,
+            manifest_len: 0,
+            manifest_crc: 0,
+        };
+        let mut switch = Self {
+            device,
+            file,
+            current,
+            slot: 0,
+            manifest: manifest.clone(),
+        };
+        switch.to(manifest)?;
+        Ok(switch)
+    }
+
+    pub(crate) fn superblock(&self) -> &Superblock {
+        &self.current
+    }
+
+    /// Makes `manifest` the current one, under the next generation. When this fails before the superblock is written nothing has happened; after
+    /// that nobody knows, and the error is [`Error::Poisoned`].
+    pub(crate) fn to(&mut self, mut manifest: Manifest) -> Result<(), Error> {
+        manifest.generation = self.current.generation + 1;
+        let bytes = manifest.encode();
+        let name = file_name(MANIFEST_PREFIX, manifest.generation);
+        let written = self
+            .device
+            .open(&name, true)
+            .map_err(|e| Error::io(Op::Create, &name, e))
+            .and_then(|file| {
+                file.set_len(0)
+                    .and_then(|()| file.write_at(&[IoSlice::new(&bytes)], 0))
+                    .map_err(|e| Error::io(Op::Write, &name, e))?;
+                file.sync().map_err(|e| Error::io(Op::Sync, &name, e))
+            })
+            .and_then(|()| {
+                self.device
+                    .sync_dir()
+                    .map_err(|e| Error::io(Op::Sync, "folder", e))
+            });
+        if let Err(e) = written {
+            let _ = self.device.remove(&name);
+            return Err(e);
+        }
+        let next = Superblock {
+            store_id: self.current.store_id,
+            generation: manifest.generation,
+            manifest_len: bytes.len() as u64,
+            manifest_crc: crc32fast::hash(&bytes),
+        };
+        let slot = 1 - self.slot;
+        self.file
+            .write_at(&[IoSlice::new(&next.encode())], (slot * SLOT_BYTES) as u64)
+            .and_then(|()| self.file.sync())
+            .map_err(|source| Error::Poisoned {
+                file: SUPERBLOCK.to_owned(),
+                source: Arc::new(source),
+            })?;
+        let old = file_name(MANIFEST_PREFIX, self.current.generation);
+        if self.current.generation > 0
+            && let Err(e) = self.device.remove(&old)
+        {
+            tracing::debug!(file = old, error = %e, "an old manifest stays until the next open");
+        }
+        self.current = next;
+        self.slot = slot;
+        self.manifest = manifest;
+        Ok(())
+    }
+
+    /// Reads both the superblock and the manifest again, and says what is bad.
+    pub(crate) fn verify(&self) -> Result<Vec<Error>, Error> {
+        let mut findings = vec![];
+        let mut raw = vec![0; 2 * SLOT_BYTES];
+        self.file
+            .read_at(&mut raw, 0)
+            .map_err(|e| Error::io(Op::Read, SUPERBLOCK, e))?;
+        for (slot, raw) in raw.chunks(SLOT_BYTES).enumerate() {
+            let (expected, found) = match Superblock::decode(raw) {
+                Ok(_) | Err(BadSlot::Empty) => continue,
+                Err(BadSlot::Crc { expected, found }) => (expected, found),
+                Err(_) => (0, 0),
+            };
+            let offset = (slot * SLOT_BYTES) as u64;
+            findings.push(corrupt(
+                "superblock",
+                SUPERBLOCK,
+                offset,
+                expected.into(),
+                found.into(),
+            ));
+        }
+        let name = file_name(MANIFEST_PREFIX, self.current.generation);
+        let found = crc32fast::hash(&read_whole(&*self.device, &name)?);
+        if found != self.current.manifest_crc {
+            let expected = self.current.manifest_crc;
+            findings.push(corrupt("manifest", &name, 0, expected.into(), found.into()));
+        }
+        Ok(findings)
+    }
+}
