@@ -1,0 +1,286 @@
+//! The writing end of a mirror.
+
+use super::{
+    BATCH_BYTES, BATCH_CHANGES, Mirrordrive, WHOLE_BYTES,
+    side::{MirrorSide, Node},
+};
+use crate::{DriveBatch, EntryValue, Error, Hyperdrive, Localdrive, PosixMetadata, PutOptions};
+use futures_util::TryStreamExt;
+use pome_cores::Durability;
+use serde_json::Value;
+
+/// Where a mirror writes.
+pub(super) enum Sink {
+    /// Nowhere: a dry run.
+    Nothing,
+    Hyper {
+        drive: Hyperdrive,
+        batch: DriveBatch,
+    },
+    Local(Localdrive),
+}
+
+fn metadata_of(node: Option<&Node>) -> Option<&Value> {
+    match node {
+        Some(Node::Hyper(entry)) => entry.value.metadata.as_ref(),
+        _ => None,
+    }
+}
+
+impl Sink {
+    pub(super) fn open(mirror: &Mirrordrive) -> Result<Self, Error> {
+        Ok(match &mirror.target {
+            MirrorSide::Hyper(drive) => {
+                let batch = drive.batch()?;
+                match mirror.options.dry_run {
+                    true => Self::Nothing,
+                    false => Self::Hyper {
+                        drive: drive.clone(),
+                        batch,
+                    },
+                }
+            }
+            MirrorSide::Local(_) if mirror.options.dry_run => Self::Nothing,
+            MirrorSide::Local(folder) => Self::Local(folder.clone()),
+        })
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        if let Self::Hyper { drive, batch } = self {
+            let full = std::mem::replace(batch, drive.batch()?);
+            full.flush(Durability::Buffered).await?;
+        }
+        Ok(())
+    }
+
+    async fn flush_if_full(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Hyper { batch, .. }
+                if batch.staged_bytes() >= BATCH_BYTES || batch.len() >= BATCH_CHANGES =>
+            {
+                self.flush().await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn remove(&mut self, path: &str) -> Result<(), Error> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Hyper { batch, .. } => {
+                batch.del(path)?;
+                self.flush_if_full().await
+            }
+            Self::Local(folder) => folder.del(path).await,
+        }
+    }
+
+    /// Gives what is there the attributes of `from`.
+    pub(super) async fn attributes(&mut self, from: &Node, to: Option<&Node>) -> Result<(), Error> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Hyper { batch, .. } => {
+                let mut value = match to {
+                    Some(Node::Hyper(entry)) => entry.value.clone(),
+                    _ => EntryValue::default(),
+                };
+                value.executable = from.executable();
+                value.metadata = from.metadata(metadata_of(to));
+                batch.put_entry(from.path(), value)?;
+                self.flush_if_full().await
+            }
+            Self::Local(folder) => {
+                folder
+                    .set_attributes(from.path(), from.posix(), from.executable())
+                    .await
+            }
+        }
+    }
+
+    pub(super) async fn link(
+        &mut self,
+        from: &Node,
+        to: Option<&Node>,
+        target: &str,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Hyper { batch, .. } => {
+                batch.symlink(from.path(), target, from.metadata(metadata_of(to)))?;
+                self.flush_if_full().await
+            }
+            Self::Local(folder) => {
+                folder
+                    .symlink_verbatim(from.path(), target, from.posix().mtime)
+                    .await
+            }
+        }
+    }
+
+    pub(super) async fn file(
+        &mut self,
+        source: &MirrorSide,
+        from: &Node,
+        to: Option<&Node>,
+        size: u64,
+    ) -> Result<(), Error> {
+        let path = from.path();
+        let gone = || Error::NotFound { path: path.into() };
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Hyper { batch, .. } => {
+                let metadata = from.metadata(metadata_of(to));
+                let executable = from.executable();
+                if let Node::Hyper(entry) = from {
+                    if entry.value.blob.is_none() {
+                        let value = EntryValue {
+                            executable,
+                            metadata,
+                            ..EntryValue::default()
+                        };
+                        batch.put_entry(path, value)?;
+                        return self.flush_if_full().await;
+                    }
+                }
+                if size <= WHOLE_BYTES {
+                    let content = source.whole(from).await?.ok_or_else(gone)?;
+                    let options = PutOptions {
+                        executable,
+                        metadata,
+                        ..PutOptions::default()
+                    };
+                    batch.put(path, content, options)?;
+                    return self.flush_if_full().await;
+                }
+                // First what came before, so that the contents stand in the order of the paths.
+                self.flush().await?;
+                let Self::Hyper { drive, batch } = self else {
+                    return Ok(());
+                };
+                let mut writer = drive.blob_writer().await?;
+                let mut pieces = source.content(from);
+                while let Some(piece) = pieces.try_next().await? {
+                    writer.write(piece).await?;
+                }
+                let value = EntryValue {
+                    executable,
+                    metadata,
+                    ..EntryValue::file(writer.finish().await?)
+                };
+                batch.put_entry(path, value)
+            }
+            Self::Local(folder) => {
+                let options = PutOptions {
+                    executable: from.executable(),
+                    metadata: from.posix().encode_into(None),
+                    ..PutOptions::default()
+                };
+                if size <= WHOLE_BYTES {
+                    let content = source.whole(from).await?.ok_or_else(gone)?;
+                    return folder.put(path, content, options).await;
+                }
+                let mut pieces = source.content(from);
+                let mut writer = folder.write_stream(path, options).await?;
+                while let Some(piece) = pieces.try_next().await? {
+                    writer.write(piece).await?;
+                }
+                writer.finish().await
+            }
+        }
+    }
+
+    /// Empty folders, and the attributes of the others.
+    pub(super) async fn folders(&mut self, mirror: &Mirrordrive) -> Result<(), Error> {
+        let options = &mirror.options;
+        let wanted = || mirror.source.folders(&options.prefix, &options.ignore);
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Hyper { drive, .. } => {
+                let drive = drive.clone();
+                if options.prune {
+                    self.prune_folders(&drive, mirror).await?;
+                }
+                let mut folders = wanted();
+                while let Some((path, posix)) = folders.try_next().await? {
+                    let there = drive.folder(&path).await?;
+                    let posix = match &mirror.source {
+                        MirrorSide::Hyper(_) => posix,
+                        MirrorSide::Local(_) => PosixMetadata {
+                            mode: posix.mode,
+                            mtime: posix.mtime,
+                            ..there.clone().unwrap_or_default()
+                        },
+                    };
+                    let posix = PosixMetadata { dir: true, ..posix };
+                    if there.as_ref() != Some(&posix) {
+                        if let Self::Hyper { batch, .. } = self {
+                            batch.put_folder(&path, &posix)?;
+                        }
+                        self.flush_if_full().await?;
+                    }
+                }
+                Ok(())
+            }
+            Self::Local(folder) => {
+                let folder = folder.clone();
+                let mut all = Vec::new();
+                let mut folders = wanted();
+                while let Some((path, posix)) = folders.try_next().await? {
+                    match folder.make_folder(&path).await {
+                        Err(error) if super::skip_reason(&error).is_some() => {}
+                        made => {
+                            made?;
+                            all.push((path, posix));
+                        }
+                    }
+                }
+                // The innermost first: setting attributes inside changes the time of the folder around it.
+                for (path, posix) in all.into_iter().rev() {
+                    folder.set_attributes(&path, posix, true).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes the descriptions that the source does not have. Both come sorted.
+    async fn prune_folders(
+        &mut self,
+        drive: &Hyperdrive,
+        mirror: &Mirrordrive,
+    ) -> Result<(), Error> {
+        let options = &mirror.options;
+        let mut wanted = mirror.source.folders(&options.prefix, &options.ignore);
+        let target = MirrorSide::Hyper(drive.clone());
+        let mut there = target.folders(&options.prefix, &options.ignore);
+        let order = |path: &str| format!("{path}/");
+        let mut next = wanted.try_next().await?;
+        while let Some((path, _)) = there.try_next().await? {
+            while next.as_ref().is_some_and(|n| order(&n.0) < order(&path)) {
+                next = wanted.try_next().await?;
+            }
+            let keep = path.is_empty() || next.as_ref().is_some_and(|n| n.0 == path);
+            if let (false, Self::Hyper { batch, .. }) = (keep, &mut *self) {
+                batch.del_folder(&path)?;
+                self.flush_if_full().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what is left; with `Synced`, all is on disk when this answers.
+    pub(super) async fn finish(&mut self, mirror: &Mirrordrive) -> Result<(), Error> {
+        self.flush().await?;
+        match self {
+            Self::Hyper { drive, .. } if mirror.options.durability == Durability::Synced => {
+                let store = drive.corestore().store().clone();
+                let synced = tokio::task::spawn_blocking(move || store.sync()).await;
+                match synced {
+                    Ok(synced) => Ok(synced.map_err(pome_cores::Error::from)?),
+                    Err(_) => Err(Error::Closed),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+}
