@@ -32,9 +32,11 @@ pub struct Blobs {
     core: Hypercore,
     block_size: usize,
     lock: Arc<tokio::sync::Mutex<()>>,
-    maps: Arc<Mutex<Vec<(BlobId, Arc<BlockMap>)>>>,
+    maps: Arc<Mutex<Maps>>,
 }
 
+/// The block maps that were read last, oldest first.
+type Maps = Vec<(BlobId, Arc<BlockMap>)>;
 type Locks = HashMap<Key, Weak<tokio::sync::Mutex<()>>>;
 
 /// One lock per core in this process, whoever opened it: two writers of one core must not mix their blocks.
@@ -412,10 +414,7 @@ impl<'a> Cursor<'a> {
     }
 
     async fn block(&self, at: u64) -> Result<Bytes, Error> {
-        let mapped = match &self.map {
-            None => None,
-            Some(map) => Some(map.blocks()[at as usize]),
-        };
+        let mapped = self.map.as_ref().map(|map| map.blocks()[at as usize]);
         let index = mapped.map_or(at, |m| m.index);
         let core = &self.blobs.core;
         let block = core.get_with(index, self.options.clone()).await?;

@@ -20,7 +20,7 @@ pub fn content_manifest(manifest: &Manifest, key: &Key) -> Option<Manifest> {
     let blobs = namespace("hyperdrive", 0);
     let signers = manifest.signers.iter().map(|signer| Signer {
         namespace: hash(&[&blobs, key.as_bytes(), &signer.namespace]),
-        ..signer.clone()
+        ..*signer
     });
     Some(Manifest {
         signers: signers.collect(),

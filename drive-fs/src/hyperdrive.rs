@@ -308,22 +308,21 @@ impl Hyperdrive {
     /// As [`get`](Self::get).
     pub async fn has(&self, path: &str) -> Result<bool, Error> {
         let blobs = self.blobs().await?;
-        if !path.is_empty() && !path.ends_with('/') {
-            if let Some(entry) = self.entry(path).await? {
-                return match &entry.value.blob {
-                    None => Ok(false),
-                    Some(blob) => blobs.has(blob).await,
-                };
-            }
+        let is_file = !path.is_empty() && !path.ends_with('/');
+        if is_file && let Some(entry) = self.entry(path).await? {
+            return match &entry.value.blob {
+                None => Ok(false),
+                Some(blob) => blobs.has(blob).await,
+            };
         }
         let mut found = false;
         let mut entries = std::pin::pin!(self.list(path, ListOptions::default()));
         while let Some(entry) = entries.try_next().await? {
             found = true;
-            if let Some(blob) = &entry.value.blob {
-                if !blobs.has(blob).await? {
-                    return Ok(false);
-                }
+            if let Some(blob) = &entry.value.blob
+                && !blobs.has(blob).await?
+            {
+                return Ok(false);
             }
         }
         Ok(found)

@@ -296,12 +296,13 @@ impl Mirrordrive {
     async fn step(
         &self,
         sink: &mut Sink,
-        from: Node,
-        to: Option<Node>,
+        from: Box<Node>,
+        to: Option<Box<Node>>,
     ) -> Result<Option<MirrorEvent>, Error> {
+        let (from, to) = (&*from, to.as_deref());
         let path = from.path().to_owned();
-        let target = self.link_target(&from).await?;
-        let compared = match self.compare(&from, to.as_ref(), target.as_deref()).await {
+        let target = self.link_target(from).await?;
+        let compared = match self.compare(from, to, target.as_deref()).await {
             // Gone between listing and reading.
             Err(Error::NotFound { .. }) => {
                 return Ok(Some(MirrorEvent::skip(path, SkipReason::Gone)));
@@ -309,7 +310,7 @@ impl Mirrordrive {
             compared => compared?,
         };
         let mut event = MirrorEvent {
-            op: match (&compared, &to) {
+            op: match (&compared, to) {
                 (Compared::Same, _) => MirrorOp::Equal,
                 (_, Some(_)) => MirrorOp::Change,
                 (_, None) => MirrorOp::Add,
@@ -323,17 +324,17 @@ impl Mirrordrive {
             Compared::Same => {
                 return Ok(self.options.include_equals.then_some(event));
             }
-            Compared::Attributes => sink.attributes(&from, to.as_ref()).await,
+            Compared::Attributes => sink.attributes(from, to).await,
             Compared::Differs => {
-                if let Some(to) = &to {
+                if let Some(to) = to {
                     event.bytes_removed = self.target.byte_length(to).await?;
                 }
-                event.bytes_added = self.source.byte_length(&from).await?;
+                event.bytes_added = self.source.byte_length(from).await?;
                 match target {
-                    Some(target) => sink.link(&from, to.as_ref(), &target).await,
+                    Some(target) => sink.link(from, to, &target).await,
                     None => {
                         let size = event.bytes_added;
-                        sink.file(&self.source, &from, to.as_ref(), size).await
+                        sink.file(&self.source, from, to, size).await
                     }
                 }
             }
@@ -417,13 +418,13 @@ impl Mirrordrive {
 
 /// What a file on disk must have of a node's attributes: the mode without set-uid and set-gid, and the time.
 fn same_on_disk(from: &Node, to: &crate::LocalEntry) -> bool {
-    let posix = from.posix();
+    let wanted = from.posix_on_disk();
     let mode = |posix: &PosixMetadata, executable| posix.mode_of(executable) & 0o1777;
     let same_mode = from.target().is_some()
         || (from.executable() == to.executable
-            && (posix.mode.is_none()
-                || mode(&posix, from.executable()) == mode(&to.posix, to.executable)));
-    same_mode && (posix.mtime.is_none() || posix.mtime == to.posix.mtime)
+            && (wanted.mode.is_none()
+                || mode(&wanted, from.executable()) == mode(&to.posix, to.executable)));
+    same_mode && (wanted.mtime.is_none() || wanted.mtime == to.posix.mtime)
 }
 
 impl MirrorEvent {

@@ -1,4 +1,6 @@
 //! A drive on a real store, through its public face.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use futures_util::TryStreamExt;
 use pome_cores::{Corestore, Durability};
 use pome_drive_fs::{

@@ -15,6 +15,10 @@ use std::{cmp::Ordering, pin::pin};
 
 /// One end of a mirror.
 #[derive(Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are two of them in a mirror"
+)]
 pub enum MirrorSide {
     /// A drive in a store.
     Hyper(Hyperdrive),
@@ -81,6 +85,20 @@ impl Node {
         }
     }
 
+    /// What a folder on disk has to have for this node. An entry that was made on a POSIX file system and names no mode has the default
+    /// one; of any other only the executable flag counts.
+    pub(super) fn posix_on_disk(&self) -> PosixMetadata {
+        let made_on_posix = match self {
+            Self::Hyper(entry) => PosixMetadata::is_in(entry.value.metadata.as_ref()),
+            Self::Local(_) => true,
+        };
+        let mut posix = self.posix();
+        if made_on_posix {
+            posix.mode = Some(posix.mode_of(self.executable()));
+        }
+        posix
+    }
+
     /// The metadata that a drive has to have for this node, where it has `there` so far. What a folder on disk does not know stays.
     pub(super) fn metadata(&self, there: Option<&Value>) -> Option<Value> {
         match self {
@@ -138,7 +156,7 @@ impl MirrorSide {
         }
         let side = self.clone();
         let itself = async move { side.node(&folder).await.transpose() };
-        let itself = stream::once(itself).filter_map(|node| std::future::ready(node));
+        let itself = stream::once(itself).filter_map(std::future::ready);
         Ok(itself.map_ok(Found::Node).chain(below).boxed())
     }
 
@@ -221,7 +239,7 @@ impl MirrorSide {
 
 /// A path on one side or on both; or something that the left side cannot offer.
 pub(super) enum Pair {
-    Nodes(Option<Node>, Option<Node>),
+    Nodes(Option<Box<Node>>, Option<Box<Node>>),
     Skipped { path: String, why: SkipReason },
 }
 
@@ -234,7 +252,7 @@ pub(super) fn pairs(
         let mut left = pin!(left);
         let right = right.try_filter_map(|found| {
             std::future::ready(Ok(match found {
-                Found::Node(node) => Some(node),
+                Found::Node(node) => Some(Box::new(node)),
                 Found::Skipped { .. } => None,
             }))
         });
@@ -246,7 +264,7 @@ pub(super) fn pairs(
                     yield Pair::Skipped { path, why };
                     continue;
                 }
-                Some(Found::Node(node)) => Some(node),
+                Some(Found::Node(node)) => Some(Box::new(node)),
                 None => None,
             };
             let Some(a) = a else {

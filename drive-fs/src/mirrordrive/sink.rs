@@ -10,6 +10,7 @@ use pome_cores::Durability;
 use serde_json::Value;
 
 /// Where a mirror writes.
+#[expect(clippy::large_enum_variant, reason = "there is one in a mirror")]
 pub(super) enum Sink {
     /// Nowhere: a dry run.
     Nothing,
@@ -91,7 +92,7 @@ impl Sink {
             }
             Self::Local(folder) => {
                 folder
-                    .set_attributes(from.path(), from.posix(), from.executable())
+                    .set_attributes(from.path(), from.posix_on_disk(), from.executable())
                     .await
             }
         }
@@ -131,16 +132,14 @@ impl Sink {
             Self::Hyper { batch, .. } => {
                 let metadata = from.metadata(metadata_of(to));
                 let executable = from.executable();
-                if let Node::Hyper(entry) = from {
-                    if entry.value.blob.is_none() {
-                        let value = EntryValue {
-                            executable,
-                            metadata,
-                            ..EntryValue::default()
-                        };
-                        batch.put_entry(path, value)?;
-                        return self.flush_if_full().await;
-                    }
+                if matches!(from, Node::Hyper(entry) if entry.value.blob.is_none()) {
+                    let value = EntryValue {
+                        executable,
+                        metadata,
+                        ..EntryValue::default()
+                    };
+                    batch.put_entry(path, value)?;
+                    return self.flush_if_full().await;
                 }
                 if size <= WHOLE_BYTES {
                     let content = source.whole(from).await?.ok_or_else(gone)?;
@@ -172,7 +171,7 @@ impl Sink {
             Self::Local(folder) => {
                 let options = PutOptions {
                     executable: from.executable(),
-                    metadata: from.posix().encode_into(None),
+                    metadata: from.posix_on_disk().encode_into(None),
                     ..PutOptions::default()
                 };
                 if size <= WHOLE_BYTES {
@@ -235,7 +234,8 @@ impl Sink {
                     }
                 }
                 // The innermost first: setting attributes inside changes the time of the folder around it.
-                for (path, posix) in all.into_iter().rev() {
+                for (path, mut posix) in all.into_iter().rev() {
+                    posix.mode = Some(posix.mode_of(true));
                     folder.set_attributes(&path, posix, true).await?;
                 }
                 Ok(())
