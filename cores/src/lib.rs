@@ -1,16 +1,50 @@
-//! SKELETON: the agreed face of Hypercore and Corestore. The cores engineers replace the inside and keep the words.
+//! Hypercore and Corestore on the block store of pome: append-only signed logs, byte for byte those of the npm modules.
+//!
+//! Start at [`Corestore`]: it opens a [`Store`] and gives out [`Hypercore`]s by name or key. Several changes commit together in a
+//! [`Transaction`]; state that is no core lives in [`Local`] keyspaces of the same store.
+//!
+//! What is promised: an append is all there or not at all, also across cores; what was answered survives the end of the process, and a power
+//! cut where it was asked for ([`Durability`]); what is read back is what was written. What is not: that a block is on disk when a plain
+//! `append` returns.
+#![forbid(unsafe_code)]
+
+mod audit;
 pub mod block_encryption;
 pub mod caps;
+mod change;
+mod core;
+mod corestore;
 pub mod crypto;
+mod error;
+mod hypercore;
+mod import;
+mod layout;
+mod local;
 pub mod manifest;
 pub mod merkle;
 pub mod multisig;
+mod options;
+mod registry;
 pub mod replication;
-mod skeleton;
+mod session;
+mod snapshot;
+mod static_core;
+mod transaction;
 mod verifier;
+
+pub use audit::{Audit, AuditProgress, Problem};
+pub use corestore::Corestore;
 pub use crypto::KeyPair;
+pub use error::Error;
+pub use hypercore::Hypercore;
+pub use import::Import;
+pub use local::Local;
 pub use manifest::{Manifest, ManifestError, ManifestOptions, Prologue, Signer};
+pub use options::{
+    Appended, CoreAuth, CoreInfo, CoreOptions, CorestoreOptions, GetOptions, MAX_BLOCK_SIZE,
+    SessionOptions,
+};
 pub use pome_encoding::{DiscoveryKey, Key};
 pub use pome_storage::{Batch, Durability, Journal, Seq, Space, Store};
-pub use skeleton::*;
+pub use transaction::Transaction;
 pub use verifier::{Verified, Verifier};

@@ -232,19 +232,15 @@ impl MerkleBatch {
         if self.tree.prologue.is_some_and(|p| length < p.length) {
             return refused("truncation below the prologue");
         }
+        // all roots first: a missing one leaves the batch as it was
+        let mut roots = Vec::with_capacity(full_roots(length).len());
         for (at, index) in full_roots(length).enumerate() {
-            if self
-                .tree
-                .roots
-                .get(at)
-                .is_some_and(|root| root.index == index)
-            {
-                continue;
-            }
-            self.tree.roots.truncate(at);
-            self.tree.roots.push(nodes.required(index)?);
+            roots.push(match self.tree.roots.get(at) {
+                Some(root) if root.index == index => *root,
+                _ => nodes.required(index)?,
+            });
         }
-        self.tree.roots.truncate(full_roots(length).len());
+        self.tree.roots = roots;
         self.tree.fork = fork;
         self.tree.length = length;
         self.tree.byte_length = total_size(&self.tree.roots);

@@ -1,0 +1,292 @@
+//! One open core: what all its sessions share.
+//!
+//! In memory are the head (lengths, fork, roots, signature) and the keys; everything else is looked up in the store. Opening reads the core's
+//! record, its head and its roots, so it costs the logarithm of the core's length.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use pome_encoding::{DiscoveryKey, Key};
+use pome_storage::{Seq, Space, Store};
+use tokio::sync::{Mutex as AsyncMutex, watch};
+
+use crate::{
+    crypto::KeyPair,
+    error::Error,
+    layout::{self, CoreRecord, HeadRecord},
+    manifest::Manifest,
+    merkle::{Node, Tree},
+    registry::Registry,
+    snapshot::Frozen,
+    verifier::Verifier,
+};
+
+/// Length and fork of a core, as [`Hypercore::watch`](crate::Hypercore::watch) shows them.
+pub(crate) type Lengths = (u64, u64);
+
+/// What changes when a core does.
+#[derive(Debug, Clone)]
+pub(crate) struct Head {
+    pub(crate) tree: Tree,
+    /// Blocks that are here from 0 without a gap.
+    pub(crate) contiguous: u64,
+}
+
+/// Who signs.
+pub(crate) struct Auth {
+    /// With the manifest; none for a reader that has not met a peer yet.
+    pub(crate) verifier: Option<Arc<Verifier>>,
+    pub(crate) key_pair: Option<KeyPair>,
+}
+
+/// See the module.
+pub(crate) struct Core {
+    pub(crate) store: Store,
+    pub(crate) space: Space,
+    pub(crate) key: Key,
+    pub(crate) discovery_key: DiscoveryKey,
+    pub(crate) auth: RwLock<Auth>,
+    pub(crate) head: RwLock<Head>,
+    /// Held by whoever changes the core, from reading the head to having changed it.
+    pub(crate) write: Arc<AsyncMutex<()>>,
+    /// Held by the exclusive session.
+    pub(crate) exclusive: Arc<AsyncMutex<()>>,
+    lengths: watch::Sender<Lengths>,
+    /// Grows whenever a waiting reader should look again.
+    arrivals: watch::Sender<u64>,
+    snapshots: Mutex<Vec<Weak<Frozen>>>,
+    synced: Mutex<Synced>,
+    purged: AtomicBool,
+    registry: Weak<Registry>,
+}
+
+/// Head changes that may not be on disk yet, oldest first, and the length that surely is.
+#[derive(Debug)]
+struct Synced {
+    length: u64,
+    pending: VecDeque<(Seq, u64)>,
+}
+
+impl Synced {
+    /// Takes over what the store has synced by now.
+    fn settle(&mut self, synced: Seq) -> u64 {
+        while let Some((_, length)) = self.pending.pop_front_if(|(seq, _)| *seq <= synced) {
+            self.length = length;
+        }
+        self.length
+    }
+
+    /// A head change; `cut` is the shortest length on the way to it. What lies above the cut is void at once, also where it is on disk.
+    fn push(&mut self, seq: Seq, length: u64, cut: Option<u64>) {
+        if let Some(cut) = cut {
+            self.length = self.length.min(cut);
+            for (_, length) in &mut self.pending {
+                *length = (*length).min(cut);
+            }
+        }
+        self.pending.push_back((seq, length));
+    }
+}
+
+/// A node of a core in its store.
+pub(crate) fn node_in(store: &Store, space: Space, index: u64) -> Result<Option<Node>, Error> {
+    match store.get(space, &layout::node_key(index))? {
+        Some(value) => Ok(Some(layout::node_parse(index, &value)?)),
+        None => Ok(None),
+    }
+}
+
+/// The head that a head record and the nodes of the core add up to.
+pub(crate) fn head_from(
+    key: Key,
+    manifest: Option<&Manifest>,
+    record: Option<&[u8]>,
+    nodes: impl Fn(u64) -> Result<Option<Node>, Error>,
+) -> Result<Head, Error> {
+    let prologue = manifest.and_then(|manifest| manifest.prologue);
+    let Some(record) = record else {
+        let tree = Tree {
+            prologue,
+            ..Tree::default()
+        };
+        return Ok(Head {
+            tree,
+            contiguous: 0,
+        });
+    };
+    let record = HeadRecord::decode(record)?;
+    let mut tree = Tree::load(&nodes, record.length, record.fork)?;
+    let corrupt = |what| Err(Error::CorruptCore { key, what });
+    if tree.hash() != record.tree_hash {
+        return corrupt("its roots do not hash to its tree hash");
+    }
+    if tree.byte_length != record.byte_length || record.contiguous > record.length {
+        return corrupt("its lengths contradict each other");
+    }
+    tree.signature = Some(record.signature).filter(|signature| !signature.is_empty());
+    tree.prologue = prologue;
+    Ok(Head {
+        tree,
+        contiguous: record.contiguous,
+    })
+}
+
+impl Core {
+    /// Opens what the registry knows.
+    pub(crate) fn open(
+        store: &Store,
+        registry: &Arc<Registry>,
+        discovery_key: DiscoveryKey,
+        record: &CoreRecord,
+    ) -> Result<Self, Error> {
+        let key = record.key;
+        let corrupt = |what| Error::CorruptCore { key, what };
+        let verifier = match &record.manifest {
+            Some(bytes) => {
+                let manifest =
+                    Manifest::decode(bytes).map_err(|_| corrupt("its manifest does not decode"))?;
+                if !manifest.is_valid_for(&key) && !manifest.is_compat(&key) {
+                    return Err(corrupt("its manifest does not hash to its key"));
+                }
+                Some(Arc::new(Verifier::with_key(key, manifest)))
+            }
+            None => None,
+        };
+        let space = record.space;
+        let head = store.get(space, &layout::HEAD_KEY)?;
+        let manifest = verifier.as_ref().map(|verifier| verifier.manifest());
+        let head = head_from(key, manifest, head.as_deref(), |index| {
+            node_in(store, space, index)
+        })?;
+        let lengths = (head.tree.length, head.tree.fork);
+        Ok(Self {
+            store: store.clone(),
+            space,
+            key,
+            discovery_key,
+            auth: RwLock::new(Auth {
+                verifier,
+                key_pair: record.seed.as_ref().map(|seed| KeyPair::from_seed(seed)),
+            }),
+            write: Arc::default(),
+            exclusive: Arc::default(),
+            lengths: watch::Sender::new(lengths),
+            arrivals: watch::Sender::new(0),
+            snapshots: Mutex::default(),
+            // a core that was closed a moment ago may have a head that is not on disk yet
+            synced: Mutex::new(Synced {
+                length: 0,
+                pending: [(registry.last_commit(), head.tree.length)].into(),
+            }),
+            head: RwLock::new(head),
+            purged: AtomicBool::new(false),
+            registry: Arc::downgrade(registry),
+        })
+    }
+
+    /// Who may sign, if that is known.
+    pub(crate) fn verifier(&self) -> Option<Arc<Verifier>> {
+        self.auth.read().verifier.clone()
+    }
+
+    /// True for a core made the way of version 10, whose key is its signer's public key.
+    pub(crate) fn is_compat(&self) -> bool {
+        let auth = self.auth.read();
+        auth.verifier
+            .as_ref()
+            .is_some_and(|verifier| verifier.is_compat())
+    }
+
+    pub(crate) fn node(&self, index: u64) -> Result<Option<Node>, Error> {
+        node_in(&self.store, self.space, index)
+    }
+
+    pub(crate) fn block(&self, index: u64) -> Result<Option<Bytes>, Error> {
+        Ok(self.store.get(self.space, &layout::block_key(index))?)
+    }
+
+    pub(crate) fn has_block(&self, index: u64) -> Result<bool, Error> {
+        Ok(self.store.contains(self.space, &layout::block_key(index))?)
+    }
+
+    /// Makes a committed change visible: to `head`, to snapshots (`cut` is the shortest length in between), to those who watch and wait.
+    pub(crate) fn committed(&self, head: Head, seq: Seq, cut: Option<u64>) {
+        let lengths = (head.tree.length, head.tree.fork);
+        if let Some(cut) = cut {
+            self.snapshots.lock().retain(|snapshot| {
+                let alive = snapshot.upgrade();
+                alive.inspect(|frozen| frozen.cut(cut)).is_some()
+            });
+        }
+        {
+            let mut synced = self.synced.lock();
+            synced.settle(self.store.synced_seq());
+            synced.push(seq, lengths.0, cut);
+        }
+        *self.head.write() = head;
+        self.lengths.send_if_modified(|now| {
+            let changed = *now != lengths;
+            *now = lengths;
+            changed
+        });
+        self.wake();
+    }
+
+    /// How many blocks of the present history are on disk for sure.
+    pub(crate) fn synced_length(&self) -> u64 {
+        self.synced.lock().settle(self.store.synced_seq())
+    }
+
+    /// Makes all who wait look again.
+    pub(crate) fn wake(&self) {
+        self.arrivals.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Lengths> {
+        self.lengths.subscribe()
+    }
+
+    pub(crate) fn arrivals(&self) -> watch::Receiver<u64> {
+        self.arrivals.subscribe()
+    }
+
+    /// The core as it is now. The lock is held throughout, so that a truncation is either in the snapshot or tells it.
+    pub(crate) fn freeze(&self) -> Result<Arc<Frozen>, Error> {
+        let mut snapshots = self.snapshots.lock();
+        let frozen = Arc::new(Frozen::new(self)?);
+        if snapshots.len() == snapshots.capacity() {
+            snapshots.retain(|snapshot| snapshot.strong_count() > 0);
+        }
+        snapshots.push(Arc::downgrade(&frozen));
+        Ok(frozen)
+    }
+
+    pub(crate) fn is_purged(&self) -> bool {
+        self.purged.load(Ordering::Acquire)
+    }
+
+    /// Ends every session of it.
+    pub(crate) fn set_purged(&self) {
+        self.purged.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    pub(crate) fn registry(&self) -> Result<Arc<Registry>, Error> {
+        self.registry.upgrade().ok_or(Error::Closed)
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.forget(&self.discovery_key, self);
+        }
+    }
+}

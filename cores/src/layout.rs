@@ -1,0 +1,405 @@
+//! Where things lie in the store: every key and every record that this crate writes, encoder beside decoder.
+//!
+//! Space 0 is the **registry**; the first byte of a key says which table:
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `00` | the store record: version 1, primary key (32 bytes) |
+//! | `01` | the number of the next free space, `u64` LE |
+//! | `02` ‖ discovery key | a core record, see [`CoreRecord`] |
+//! | `03` ‖ namespace (32 bytes) ‖ name | discovery key (32 bytes) ‖ name. Of a name over 512 bytes the key holds the first 512 and its hash |
+//! | `04` ‖ name (UTF-8) | the space of a local keyspace or journal, `u64` LE |
+//!
+//! Each core has a **space of its own**; the first byte of a key says which column, numbers are `u64` BE so that they sort:
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `00` | the head, see [`HeadRecord`]; none for a core that never had a block |
+//! | `10` ‖ flat-tree index | a tree node: size in bytes (`u64` LE), hash (32 bytes) |
+//! | `20` ‖ block index | a block, as it replicates (encrypted if the core is) |
+//! | `30` ‖ name | user data |
+//! | `40` … | kept free for named sessions |
+//!
+//! There is **no stored bitfield**: the keys of the blocks are the truth about which blocks are here, and the head's contiguous length answers
+//! the common question without a lookup.
+
+use bytes::Bytes;
+use pome_encoding::{DiscoveryKey, Key, Reader, put_buffer, put_uint};
+use pome_storage::Space;
+use zeroize::Zeroizing;
+
+use crate::{crypto, error::Error, merkle::Node};
+
+/// The space of the registry.
+pub(crate) const REGISTRY: Space = Space(0);
+/// The first space that a core or a local keyspace may have.
+pub(crate) const FIRST_SPACE: u64 = 1;
+/// The longest name of a local keyspace, in bytes.
+pub(crate) const LOCAL_NAME_MAX: usize = 512;
+/// The longest key of user data, in bytes.
+pub(crate) const USER_DATA_KEY_MAX: usize = 900;
+/// Above this many bytes the name of a core is kept as prefix and hash.
+const NAME_PLAIN_MAX: usize = 512;
+
+const VERSION: u8 = 1;
+
+const CORES: u8 = 2;
+const NAMES: u8 = 3;
+const LOCALS: u8 = 4;
+
+const HEAD: u8 = 0x00;
+const NODES: u8 = 0x10;
+const BLOCKS: u8 = 0x20;
+const USER_DATA: u8 = 0x30;
+
+/// Key of the store record.
+pub(crate) const STORE_KEY: [u8; 1] = [0];
+/// Key of the next free space.
+pub(crate) const NEXT_SPACE_KEY: [u8; 1] = [1];
+/// Key of the head.
+pub(crate) const HEAD_KEY: [u8; 1] = [HEAD];
+
+/// Start and end (excluded) of a whole space.
+pub(crate) const WHOLE_SPACE: ([u8; 0], [u8; 2]) = ([], [0xff, 0xff]);
+
+fn numbered(column: u8, index: u64) -> [u8; 9] {
+    let mut key = [column; 9];
+    key[1..].copy_from_slice(&index.to_be_bytes());
+    key
+}
+
+/// Key of a tree node.
+pub(crate) fn node_key(index: u64) -> [u8; 9] {
+    numbered(NODES, index)
+}
+
+/// Key of a block.
+pub(crate) fn block_key(index: u64) -> [u8; 9] {
+    numbered(BLOCKS, index)
+}
+
+/// Start and end (excluded) of all tree nodes from `index` on.
+pub(crate) fn nodes_from(index: u64) -> ([u8; 9], [u8; 1]) {
+    (node_key(index), [NODES + 1])
+}
+
+/// Start and end (excluded) of all blocks from `index` on.
+pub(crate) fn blocks_from(index: u64) -> ([u8; 9], [u8; 1]) {
+    (block_key(index), [BLOCKS + 1])
+}
+
+/// The number in the key of a node or block.
+pub(crate) fn number(key: &[u8]) -> Result<u64, Error> {
+    match key {
+        [_, rest @ ..] => Ok(u64::from_be_bytes(
+            rest.try_into().map_err(|_| corrupt("key"))?,
+        )),
+        [] => Err(corrupt("key")),
+    }
+}
+
+/// Key of a piece of user data.
+pub(crate) fn user_data_key(name: &str) -> Result<Vec<u8>, Error> {
+    if name.len() > USER_DATA_KEY_MAX {
+        return Err(Error::BadArgument {
+            what: "the key of user data is too long",
+        });
+    }
+    Ok([&[USER_DATA], name.as_bytes()].concat())
+}
+
+/// Key of a core record.
+pub(crate) fn core_key(discovery_key: &DiscoveryKey) -> Vec<u8> {
+    [&[CORES], &discovery_key.0[..]].concat()
+}
+
+/// Start and end (excluded) of all core records.
+pub(crate) fn cores_range() -> ([u8; 1], [u8; 1]) {
+    ([CORES], [CORES + 1])
+}
+
+/// The discovery key in the key of a core record.
+pub(crate) fn core_key_parse(key: &[u8]) -> Result<DiscoveryKey, Error> {
+    let rest = key.get(1..).and_then(|k| <[u8; 32]>::try_from(k).ok());
+    Ok(DiscoveryKey(
+        rest.ok_or_else(|| corrupt("key of a core record"))?,
+    ))
+}
+
+/// Key of a name.
+pub(crate) fn name_key(namespace: &[u8; 32], name: &[u8]) -> Vec<u8> {
+    match name.get(..NAME_PLAIN_MAX) {
+        Some(head) if name.len() > NAME_PLAIN_MAX => {
+            [&[NAMES], &namespace[..], head, &crypto::hash(&[name])].concat()
+        }
+        _ => [&[NAMES], &namespace[..], name].concat(),
+    }
+}
+
+/// What the names of one namespace start with; of all namespaces when none is given.
+pub(crate) fn names_prefix(namespace: Option<&[u8; 32]>) -> Vec<u8> {
+    let mut prefix = vec![NAMES];
+    prefix.extend(namespace.into_iter().flatten());
+    prefix
+}
+
+/// Value of a name.
+pub(crate) fn name_value(discovery_key: &DiscoveryKey, name: &[u8]) -> Vec<u8> {
+    [&discovery_key.0, name].concat()
+}
+
+/// What [`name_value`] wrote.
+pub(crate) fn name_value_parse(value: &Bytes) -> Result<(DiscoveryKey, Bytes), Error> {
+    let (key, _) = value
+        .split_first_chunk::<32>()
+        .ok_or_else(|| corrupt("name of a core"))?;
+    Ok((DiscoveryKey(*key), value.slice(32..)))
+}
+
+/// Key of a local keyspace.
+pub(crate) fn local_key(name: &str) -> Vec<u8> {
+    [&[LOCALS], name.as_bytes()].concat()
+}
+
+/// The name in the key of a local keyspace.
+pub(crate) fn local_key_parse(key: &[u8]) -> Result<&str, Error> {
+    key.get(1..)
+        .and_then(|name| std::str::from_utf8(name).ok())
+        .ok_or_else(|| corrupt("name of a local keyspace"))
+}
+
+/// The number of a space.
+pub(crate) fn space_parse(value: &[u8]) -> Result<u64, Error> {
+    Ok(u64::from_le_bytes(
+        value.try_into().map_err(|_| corrupt("number of a space"))?,
+    ))
+}
+
+/// The end (excluded) of all keys with this prefix. No table ends at `ff`, so there always is one.
+pub(crate) fn prefix_end(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < 0xff {
+            end.push(last + 1);
+            break;
+        }
+    }
+    end
+}
+
+fn corrupt(what: &'static str) -> Error {
+    Error::CorruptRecord { what }
+}
+
+fn version(input: &mut Reader<'_>, what: &'static str) -> Result<(), Error> {
+    match input.u8().map_err(|_| corrupt(what))? {
+        VERSION => Ok(()),
+        found => Err(Error::UnknownVersion { what, found }),
+    }
+}
+
+/// The store record: version 1, primary key.
+pub(crate) fn store_record(primary_key: &[u8; 32]) -> Vec<u8> {
+    [&[VERSION], &primary_key[..]].concat()
+}
+
+/// What [`store_record`] wrote.
+pub(crate) fn store_record_parse(value: &[u8]) -> Result<[u8; 32], Error> {
+    let what = "store record";
+    let mut input = Reader::new(value);
+    version(&mut input, what)?;
+    input.fixed().map_err(|_| corrupt(what))
+}
+
+/// Value of a tree node.
+pub(crate) fn node_value(node: &Node) -> Vec<u8> {
+    let mut value = Vec::with_capacity(40);
+    value.extend_from_slice(&node.size.to_le_bytes());
+    value.extend_from_slice(&node.hash);
+    value
+}
+
+/// What [`node_value`] wrote.
+pub(crate) fn node_parse(index: u64, value: &[u8]) -> Result<Node, Error> {
+    let fail = || corrupt("tree node");
+    let (size, hash) = value.split_first_chunk::<8>().ok_or_else(fail)?;
+    Ok(Node {
+        index,
+        size: u64::from_le_bytes(*size),
+        hash: hash.try_into().map_err(|_| fail())?,
+    })
+}
+
+/// What the registry knows about a core: `01` ‖ space (`u64` LE) ‖ key (32 bytes) ‖ flags (1 manifest, 2 key pair) ‖ the encoded manifest
+/// (length first) ‖ the seed of the key pair (32 bytes).
+#[derive(Debug, Clone)]
+pub(crate) struct CoreRecord {
+    /// Its keyspace.
+    pub(crate) space: Space,
+    /// Its public name.
+    pub(crate) key: Key,
+    /// The manifest, encoded; a reader has none until the first proof.
+    pub(crate) manifest: Option<Vec<u8>>,
+    /// The seed of the key pair that signs for it.
+    pub(crate) seed: Option<Zeroizing<[u8; 32]>>,
+}
+
+impl CoreRecord {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        out.extend_from_slice(&self.space.0.to_le_bytes());
+        out.extend_from_slice(&self.key.0);
+        out.push(u8::from(self.manifest.is_some()) | u8::from(self.seed.is_some()) << 1);
+        if let Some(manifest) = &self.manifest {
+            put_buffer(&mut out, manifest);
+        }
+        if let Some(seed) = &self.seed {
+            out.extend_from_slice(&seed[..]);
+        }
+        out
+    }
+
+    pub(crate) fn decode(value: &[u8]) -> Result<Self, Error> {
+        let what = "core record";
+        let mut input = Reader::new(value);
+        version(&mut input, what)?;
+        Self::fields(&mut input).map_err(|_| corrupt(what))
+    }
+
+    fn fields(input: &mut Reader<'_>) -> Result<Self, pome_encoding::DecodeError> {
+        let space = Space(u64::from_le_bytes(input.fixed()?));
+        let key = Key(input.fixed()?);
+        let flags = input.u8()?;
+        let manifest = match flags & 1 {
+            0 => None,
+            _ => Some(input.buffer()?.to_vec()),
+        };
+        let seed = match flags & 2 {
+            0 => None,
+            _ => Some(Zeroizing::new(input.fixed()?)),
+        };
+        Ok(Self {
+            space,
+            key,
+            manifest,
+            seed,
+        })
+    }
+}
+
+/// The head of a core: `01` ‖ fork, length, byte length, contiguous length (each a `uint`) ‖ tree hash (32 bytes) ‖ signature (length
+/// first; empty for none, as in a core that nobody can sign for).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeadRecord {
+    /// How often it was truncated.
+    pub(crate) fork: u64,
+    /// In blocks.
+    pub(crate) length: u64,
+    /// In bytes, with encryption padding.
+    pub(crate) byte_length: u64,
+    /// Blocks that are here from 0 without a gap.
+    pub(crate) contiguous: u64,
+    /// The hash over the roots.
+    pub(crate) tree_hash: [u8; 32],
+    /// As the manifest demands it.
+    pub(crate) signature: Bytes,
+}
+
+impl HeadRecord {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(160);
+        out.push(VERSION);
+        put_uint(&mut out, self.fork);
+        put_uint(&mut out, self.length);
+        put_uint(&mut out, self.byte_length);
+        put_uint(&mut out, self.contiguous);
+        out.extend_from_slice(&self.tree_hash);
+        put_buffer(&mut out, &self.signature);
+        out
+    }
+
+    pub(crate) fn decode(value: &[u8]) -> Result<Self, Error> {
+        let what = "head of a core";
+        let mut input = Reader::new(value);
+        version(&mut input, what)?;
+        Self::fields(&mut input).map_err(|_| corrupt(what))
+    }
+
+    fn fields(input: &mut Reader<'_>) -> Result<Self, pome_encoding::DecodeError> {
+        Ok(Self {
+            fork: input.uint()?,
+            length: input.uint()?,
+            byte_length: input.uint()?,
+            contiguous: input.uint()?,
+            tree_hash: input.fixed()?,
+            signature: Bytes::copy_from_slice(input.buffer()?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back() {
+        let head = HeadRecord {
+            fork: 3,
+            length: 70_000,
+            byte_length: 1 << 40,
+            contiguous: 1,
+            tree_hash: [7; 32],
+            signature: Bytes::from_static(&[1; 68]),
+        };
+        assert_eq!(HeadRecord::decode(&head.encode()).unwrap(), head);
+        let record = CoreRecord {
+            space: Space(9),
+            key: Key([5; 32]),
+            manifest: Some(vec![1, 2, 3]),
+            seed: Some(Zeroizing::new([6; 32])),
+        };
+        let back = CoreRecord::decode(&record.encode()).unwrap();
+        assert_eq!((back.space, back.key), (record.space, record.key));
+        assert_eq!((back.manifest, back.seed), (record.manifest, record.seed));
+        let node = Node {
+            index: 4,
+            size: 9,
+            hash: [8; 32],
+        };
+        assert_eq!(node_parse(4, &node_value(&node)).unwrap(), node);
+    }
+
+    #[test]
+    fn cut_and_foreign_records_are_errors() {
+        let full = HeadRecord {
+            fork: 0,
+            length: 1,
+            byte_length: 1,
+            contiguous: 1,
+            tree_hash: [0; 32],
+            signature: Bytes::from_static(&[1; 64]),
+        }
+        .encode();
+        for cut in 0..full.len() {
+            assert!(HeadRecord::decode(&full[..cut]).is_err());
+        }
+        let mut other = full;
+        other[0] = 9;
+        assert!(matches!(
+            HeadRecord::decode(&other),
+            Err(Error::UnknownVersion { found: 9, .. })
+        ));
+        assert!(node_parse(0, &[0; 39]).is_err());
+        assert!(number(&[0x20, 1]).is_err());
+        assert!(number(&[]).is_err());
+    }
+
+    #[test]
+    fn long_names_do_not_meet() {
+        let namespace = [0; 32];
+        let (a, b) = ([b'n'; 600], [b'n'; 601]);
+        assert_ne!(name_key(&namespace, &a), name_key(&namespace, &b));
+        assert!(name_key(&namespace, &b).len() < 1024);
+        assert_eq!(prefix_end(&[3, 0xff, 0xff]), [4]);
+    }
+}

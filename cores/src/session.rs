@@ -1,0 +1,267 @@
+//! What belongs to one session: its rights, its patience, its encryption key, and whether it is still open.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::{
+    block_encryption::{BlockEncryption, PADDING},
+    core::{Core, Head},
+    crypto::KeyPair,
+    error::Error,
+    merkle::Node,
+    options::{EncryptionKey, GetOptions, SessionOptions},
+    registry::Registry,
+    snapshot::Frozen,
+};
+
+/// What is closed together: the sessions that were opened through one [`Corestore`](crate::Corestore) handle.
+#[derive(Default)]
+pub(crate) struct Scope {
+    closed: AtomicBool,
+}
+
+impl Scope {
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}
+
+/// See the module. Clones of a [`Hypercore`](crate::Hypercore) share one.
+pub(crate) struct Session {
+    pub(crate) core: Arc<Core>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) scope: Arc<Scope>,
+    pub(crate) frozen: Option<Arc<Frozen>>,
+    /// Overrides the core's own.
+    pub(crate) key_pair: Option<KeyPair>,
+    pub(crate) writable: bool,
+    pub(crate) wait: bool,
+    pub(crate) timeout: Option<Duration>,
+    encryption: RwLock<Option<Arc<Encryption>>>,
+    exclusive: Mutex<Option<OwnedMutexGuard<()>>>,
+    closed: AtomicBool,
+}
+
+/// The encryption key of a session. How blocks are encrypted depends on the manifest, which a reader may learn later.
+struct Encryption {
+    given: EncryptionKey,
+    normal: OnceLock<BlockEncryption>,
+    compat: OnceLock<BlockEncryption>,
+}
+
+impl Encryption {
+    fn new(given: EncryptionKey) -> Self {
+        Self {
+            given,
+            normal: OnceLock::new(),
+            compat: OnceLock::new(),
+        }
+    }
+
+    fn of(&self, core: &Core) -> &BlockEncryption {
+        let key = &self.given.key;
+        let compat = core.is_compat();
+        let made = if compat { &self.compat } else { &self.normal };
+        made.get_or_init(|| match (self.given.is_block_key, compat) {
+            (true, _) => BlockEncryption::from_block_key(key),
+            (false, true) => BlockEncryption::compat(key, &core.key),
+            (false, false) => BlockEncryption::new(key, &core.key),
+        })
+    }
+}
+
+impl Session {
+    /// The first session on a core.
+    pub(crate) fn new(
+        core: Arc<Core>,
+        registry: Arc<Registry>,
+        scope: Arc<Scope>,
+        key_pair: Option<KeyPair>,
+        encryption: Option<EncryptionKey>,
+        options: &SessionOptions,
+    ) -> Self {
+        Self {
+            core,
+            registry,
+            scope,
+            frozen: None,
+            key_pair,
+            writable: options.writable.unwrap_or(true),
+            wait: options.wait.unwrap_or(true),
+            timeout: options.timeout,
+            encryption: RwLock::new(encryption.map(|given| Arc::new(Encryption::new(given)))),
+            exclusive: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Another session like this one.
+    pub(crate) fn derive(&self, options: &SessionOptions, frozen: Option<Arc<Frozen>>) -> Self {
+        Self {
+            core: self.core.clone(),
+            registry: self.registry.clone(),
+            scope: self.scope.clone(),
+            frozen: frozen.or_else(|| self.frozen.clone()),
+            key_pair: self.key_pair.clone(),
+            writable: options.writable.unwrap_or(self.writable),
+            wait: options.wait.unwrap_or(self.wait),
+            timeout: options.timeout.or(self.timeout),
+            encryption: RwLock::new(self.encryption.read().clone()),
+            exclusive: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Waits until no other exclusive session has the core.
+    pub(crate) async fn lock_exclusive(&self) {
+        let lock = self.core.exclusive.clone().lock_owned().await;
+        *self.exclusive.lock() = Some(lock);
+    }
+
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.exclusive.lock().take();
+        self.core.wake();
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if self.closed.load(Ordering::Acquire)
+            || self.scope.is_closed()
+            || self.registry.is_closed()
+            || self.core.is_purged()
+        {
+            return Err(Error::Closed);
+        }
+        Ok(())
+    }
+
+    /// Reads something of the head, a snapshot's own if this is one.
+    pub(crate) fn head<T>(&self, read: impl FnOnce(&Head) -> T) -> T {
+        match &self.frozen {
+            Some(frozen) => read(&frozen.head),
+            None => read(&self.core.head.read()),
+        }
+    }
+
+    /// The key pair that signs here.
+    pub(crate) fn signer(&self) -> Option<KeyPair> {
+        let own = self.key_pair.clone();
+        own.or_else(|| self.core.auth.read().key_pair.clone())
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        self.writable && (self.key_pair.is_some() || self.core.auth.read().key_pair.is_some())
+    }
+
+    /// Refuses a change that this session must not make.
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        self.check_open()?;
+        let key = self.core.key;
+        if self.frozen.is_some() {
+            let what = "a snapshot does not change";
+            return Err(Error::InvalidOperation { key, what });
+        }
+        if !self.is_writable() {
+            return Err(Error::NotWritable { key });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn block(&self, index: u64) -> Result<Option<Bytes>, Error> {
+        match &self.frozen {
+            Some(frozen) => frozen.block(&self.core, index),
+            None => self.core.block(index),
+        }
+    }
+
+    pub(crate) fn node(&self, index: u64) -> Result<Option<Node>, Error> {
+        match &self.frozen {
+            Some(frozen) => frozen.node(&self.core, index),
+            None => self.core.node(index),
+        }
+    }
+
+    pub(crate) fn set_encryption(&self, given: Option<EncryptionKey>) {
+        *self.encryption.write() = given.map(|given| Arc::new(Encryption::new(given)));
+    }
+
+    /// Bytes of encryption padding per block. As npm has it, 0 as long as the manifest is not known.
+    pub(crate) fn padding(&self) -> u64 {
+        match self.encryption.read().is_some() && self.core.auth.read().verifier.is_some() {
+            true => PADDING as u64,
+            false => 0,
+        }
+    }
+
+    /// A block as people see it.
+    pub(crate) fn decrypt(&self, index: u64, block: Bytes) -> Result<Bytes, Error> {
+        let encryption = self.encryption.read().clone();
+        Ok(match encryption {
+            Some(encryption) => encryption.of(&self.core).decrypt(index, &block)?.into(),
+            None => block,
+        })
+    }
+
+    /// Blocks as they are stored, the first of them at `start`.
+    pub(crate) fn encrypt(&self, start: u64, fork: u64, blocks: Vec<Bytes>) -> Vec<Bytes> {
+        let Some(encryption) = self.encryption.read().clone() else {
+            return blocks;
+        };
+        let encryption = encryption.of(&self.core);
+        (start..)
+            .zip(blocks)
+            .map(|(index, block)| encryption.encrypt(index, fork, &block).into())
+            .collect()
+    }
+
+    /// Asks `look` again whenever something changes, until it has an answer. `None` when there is none and the caller does not wait.
+    pub(crate) async fn wait_for<T>(
+        &self,
+        at: u64,
+        options: &GetOptions,
+        look: impl Fn() -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        self.check_open()?;
+        if let Some(found) = look()? {
+            return Ok(Some(found));
+        }
+        if options.no_wait || !self.wait {
+            return Ok(None);
+        }
+        let mut arrivals = self.core.arrivals();
+        let wait = async {
+            loop {
+                arrivals.borrow_and_update();
+                self.check_open()?;
+                if let Some(found) = look()? {
+                    return Ok::<T, Error>(found);
+                }
+                arrivals.changed().await.map_err(|_| Error::Closed)?;
+            }
+        };
+        let found = match options.timeout.or(self.timeout) {
+            None => wait.await?,
+            Some(limit) => {
+                let late = |_| Error::Timeout {
+                    key: self.core.key,
+                    index: at,
+                };
+                tokio::time::timeout(limit, wait).await.map_err(late)??
+            }
+        };
+        Ok(Some(found))
+    }
+}
