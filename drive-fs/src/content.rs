@@ -36,25 +36,28 @@ pub fn content_key(manifest: &Manifest, key: &Key) -> Option<Key> {
     Some(content_manifest(manifest, key)?.key())
 }
 
-/// The content core that the database core's manifest gives.
-pub(crate) fn derived_key(db: &Hypercore) -> Option<Key> {
-    // The skeleton's cores have no manifest: the key stands in for it.
-    Some(Key(hash(&[
-        &namespace("hyperdrive", 0),
-        db.key().as_bytes(),
-    ])))
+/// The manifest of the content core that the database core's manifest gives.
+fn derived_manifest(db: &Hypercore) -> Option<Manifest> {
+    content_manifest(&db.manifest()?, &db.key())
 }
 
-/// Opens the content core of a drive.
+/// The content core that the database core's manifest gives.
+pub(crate) fn derived_key(db: &Hypercore) -> Option<Key> {
+    Some(derived_manifest(db)?.key())
+}
+
+/// Opens the content core of a drive: written with the key pair of its database.
 pub(crate) async fn open_content(
     store: &Corestore,
     db: &Hyperbee,
     encryption_key: Option<[u8; 32]>,
 ) -> Result<Blobs, Error> {
-    let key = derived_key(db.core()).ok_or(Error::NoContentKey {
-        key: db.core().key(),
-    })?;
-    let mut options = CoreOptions::key(key);
+    let core = db.core();
+    let manifest = derived_manifest(core).ok_or(Error::NoContentKey { key: core.key() })?;
+    let mut options = CoreOptions::manifest(manifest);
+    if let Some(pair) = core.key_pair() {
+        options = options.with_key_pair(pair);
+    }
     if let Some(key) = encryption_key {
         options = options.with_encryption_key(key);
     }
