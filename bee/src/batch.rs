@@ -164,7 +164,7 @@ impl Batch {
     /// Stages the append in `transaction`, to be committed with whatever else is in it.
     ///
     /// # Errors
-    /// As [`flush`](Self::flush).
+    /// As [`flush`](Self::flush); drop the transaction then.
     pub async fn flush_into(mut self, transaction: &mut Transaction) -> Result<Staged> {
         let Some(open) = self.open.take() else {
             return Ok(Staged {
@@ -172,7 +172,8 @@ impl Batch {
                 _guard: None,
             });
         };
-        let (blocks, expected) = self.bee.blocks(open.editor, open.header)?;
+        let blocks = self.bee.blocks(open.editor, open.header)?;
+        let (blocks, expected) = (blocks.blocks, blocks.first);
         if blocks.is_empty() {
             return Ok(Staged {
                 appended: None,

@@ -1,7 +1,12 @@
 //! The blocks that were read or written lately, shared by all views of a bee.
 use crate::node::Block;
 use parking_lot::Mutex;
-use std::{collections::HashMap, mem, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    mem,
+    sync::Arc,
+};
 
 /// Default bound on the memory of a cache, in bytes.
 pub(crate) const CACHE_BYTES: usize = 32 << 20;
@@ -20,8 +25,31 @@ pub(crate) struct Cache {
 struct Inner {
     fork: u64,
     bytes: usize,
-    young: HashMap<u64, Arc<Block>>,
-    old: HashMap<u64, Arc<Block>>,
+    young: Blocks,
+    old: Blocks,
+}
+
+type Blocks = HashMap<u64, Arc<Block>, BuildHasherDefault<SeqHasher>>;
+
+/// A hash of one number, for seqs: they are dense, so a multiplication spreads them well.
+#[derive(Debug, Default)]
+struct SeqHasher(u64);
+
+impl Hasher for SeqHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, seq: u64) {
+        let mixed = seq.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ mixed >> 32;
+    }
 }
 
 impl Cache {
@@ -82,7 +110,7 @@ mod tests {
     use super::*;
 
     fn block(seq: u64) -> Arc<Block> {
-        Arc::new(Block::pending(seq, vec![0; 840].into(), None))
+        Arc::new(Block::pending(seq, vec![0; 600].into(), None))
     }
 
     #[test]

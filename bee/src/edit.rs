@@ -6,11 +6,14 @@
 use crate::{
     error::{Error, Result},
     hyperbee::Cas,
-    node::{Block, Fault, Level, MAX_KEYS, MIN_KEYS, Value, encode_node},
+    node::{Block, Fault, Level, LevelKey, MAX_KEYS, MIN_KEYS, Value, encode_node},
     view::{NodeRef, Source, TOO_DEEP, View},
 };
 use bytes::Bytes;
 use std::sync::Arc;
+
+/// How many blocks of a batch go into the cache as they are written.
+const SEEDED_BLOCKS_MAX: usize = 1024;
 
 type NodeId = usize;
 type SlotId = usize;
@@ -37,6 +40,17 @@ struct Node {
     /// The block that the node was read from; none when it is new or was written by this batch.
     block: Option<(Arc<Block>, u64)>,
     changed: bool,
+}
+
+impl Node {
+    /// True while key `index` is still the one of the stored node.
+    fn is_as_stored(&self, index: usize) -> bool {
+        self.block.as_ref().is_some_and(|(block, offset)| {
+            block
+                .level(*offset)
+                .is_ok_and(|l| l.keys.get(index).map(|k| k.seq) == Some(self.keys[index].seq))
+        })
+    }
 }
 
 /// A block that waits for the flush.
@@ -210,13 +224,14 @@ impl Editor {
         Ok(true)
     }
 
-    /// The blocks, ready to be appended at the place that [`Editor::new`] was told.
-    pub(crate) fn into_blocks(mut self) -> Result<Vec<Bytes>> {
+    /// The blocks, ready to be appended at the place that [`Editor::new`] was told, and the last ones as readers will see them.
+    pub(crate) fn into_blocks(mut self) -> Result<(Vec<Bytes>, Vec<Block>)> {
         if self.broken {
             return Err(Error::BatchFailed);
         }
         let count = self.pending.len();
         let mut blocks = Vec::with_capacity(count);
+        let mut newest = Vec::new();
         for (i, pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
             let Pending { block, mut index } = pending;
             if i + 1 < count {
@@ -233,9 +248,15 @@ impl Editor {
                 Value::Here(value) => Some(&value[..]),
                 _ => None,
             };
-            blocks.push(encode_node(&block.key, value, levels.iter()));
+            let raw = encode_node(&block.key, value, &levels);
+            if i + SEEDED_BLOCKS_MAX >= count
+                && let Ok(block) = Block::decode(block.seq, &raw)
+            {
+                newest.push(block.kept().with_levels(levels));
+            }
+            blocks.push(raw);
         }
-        Ok(blocks)
+        Ok((blocks, newest))
     }
 
     /// Takes out the root and the nodes that a later block writes again. The last node moves into each gap, and children learn their new place.
@@ -260,7 +281,11 @@ impl Editor {
     fn level(&self, node: NodeId) -> Level {
         let node = &self.nodes[node];
         Level {
-            keys: node.keys.iter().map(|key| key.seq).collect(),
+            keys: node
+                .keys
+                .iter()
+                .map(|key| LevelKey::new(key.seq, key.bytes.clone()))
+                .collect(),
             children: node
                 .children
                 .iter()
@@ -344,9 +369,12 @@ impl Editor {
         let keys = level
             .keys
             .iter()
-            .map(|seq| Key {
-                seq: *seq,
-                bytes: (*seq == block.seq).then(|| block.key.clone()),
+            .map(|key| Key {
+                seq: key.seq,
+                bytes: match key.bytes.get() {
+                    None if key.seq == block.seq => Some(block.key.clone()),
+                    known => known.cloned(),
+                },
             })
             .collect();
         let children = level
@@ -397,8 +425,16 @@ impl Editor {
         let (mut start, mut end) = (0, self.nodes[node].keys.len());
         while start < end {
             let middle = (start + end) / 2;
-            if self.nodes[node].keys[middle].bytes.is_none() {
-                let bytes = self.load_key_of(&self.nodes[node].keys[middle]).await?;
+            let this = &self.nodes[node];
+            if this.keys[middle].bytes.is_none() {
+                let bytes = match &this.block {
+                    // through the stored node, which remembers it for the next reader
+                    Some((block, offset)) if this.is_as_stored(middle) => {
+                        let stored = NodeRef::Stored(block.clone(), *offset);
+                        self.view.key(&stored, middle).await?
+                    }
+                    _ => self.load_key_of(&this.keys[middle]).await?,
+                };
                 self.nodes[node].keys[middle].bytes = Some(bytes);
             }
             let other = self.nodes[node].keys[middle].bytes.as_deref();

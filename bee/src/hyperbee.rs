@@ -380,13 +380,9 @@ impl Hyperbee {
     }
 
     /// The blocks of a change, checked to still fit the core.
-    pub(crate) fn blocks(
-        &self,
-        editor: Editor,
-        header: Option<Bytes>,
-    ) -> Result<(Vec<Bytes>, u64)> {
+    pub(crate) fn blocks(&self, editor: Editor, header: Option<Bytes>) -> Result<Blocks> {
         let first = editor.view.version - u64::from(header.is_some());
-        let mut blocks = editor.into_blocks()?;
+        let (mut blocks, newest) = editor.into_blocks()?;
         if let Some(header) = header {
             blocks.insert(0, header);
         }
@@ -398,7 +394,11 @@ impl Hyperbee {
                 found,
             });
         }
-        Ok((blocks, first))
+        Ok(Blocks {
+            blocks,
+            first,
+            newest,
+        })
     }
 
     pub(crate) async fn append(
@@ -407,26 +407,28 @@ impl Hyperbee {
         header: Option<Bytes>,
         durability: Durability,
     ) -> Result<()> {
-        let (blocks, first) = self.blocks(editor, header)?;
+        let Blocks { blocks, newest, .. } = self.blocks(editor, header)?;
         if blocks.is_empty() {
             return Ok(());
         }
-        // the next write starts at the last block
-        let newest = blocks.last().cloned().map(|raw| {
-            let seq = first + blocks.len() as u64 - 1;
-            (seq, raw)
-        });
         let fork = self.core.fork();
         self.core.append_with(blocks, durability).await?;
-        if let Some((seq, raw)) = newest
-            && seq > 0
-            && self.core.fork() == fork
-            && let Ok(block) = Block::decode(seq, &raw)
-        {
-            self.cache.insert(fork, Arc::new(block.kept()));
+        // the next write starts at these
+        if self.core.fork() == fork {
+            for block in newest {
+                self.cache.insert(fork, Arc::new(block));
+            }
         }
         Ok(())
     }
+}
+
+/// What a change appends.
+pub(crate) struct Blocks {
+    pub(crate) blocks: Vec<Bytes>,
+    /// Where they go.
+    pub(crate) first: u64,
+    newest: Vec<Block>,
 }
 
 impl fmt::Debug for Hyperbee {

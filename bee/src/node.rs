@@ -27,10 +27,26 @@ pub(crate) type Fault = &'static str;
 /// One node of the tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Level {
-    /// The seq of the block of each key, in key order.
-    pub(crate) keys: Vec<u64>,
+    /// In key order.
+    pub(crate) keys: Vec<LevelKey>,
     /// Where each child is: block and level. Empty in a leaf, else one more than keys.
     pub(crate) children: Vec<(u64, u64)>,
+}
+
+/// A key of a node: the seq of the block that has it, and its bytes once somebody looked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LevelKey {
+    pub(crate) seq: u64,
+    pub(crate) bytes: OnceLock<Bytes>,
+}
+
+impl LevelKey {
+    pub(crate) fn new(seq: u64, bytes: Option<Bytes>) -> Self {
+        Self {
+            seq,
+            bytes: bytes.map_or_else(OnceLock::new, OnceLock::from),
+        }
+    }
 }
 
 /// The value of a block.
@@ -51,7 +67,14 @@ pub(crate) struct Block {
     pub(crate) key: Bytes,
     pub(crate) value: Value,
     index: Bytes,
-    levels: OnceLock<Vec<Level>>,
+    levels: OnceLock<Vec<LazyLevel>>,
+}
+
+/// A node that is read when it is first used: of most blocks only the key is.
+#[derive(Debug)]
+struct LazyLevel {
+    bytes: Bytes,
+    node: OnceLock<Level>,
 }
 
 impl Block {
@@ -66,46 +89,48 @@ impl Block {
         }
     }
 
-    /// Reads a block; the parts are slices of `raw`. The index is read when it is first used.
+    /// Reads a block; value and index are slices of `raw`. The index is read when it is first used.
     pub(crate) fn decode(seq: u64, raw: &Bytes) -> Result<Self, Fault> {
         let (mut index, mut key, mut value) = (None, None, Value::None);
         let mut fields = Fields(raw);
         while let Some((tag, bytes)) = fields.next()? {
             match tag {
                 1 => index = Some(raw.slice_ref(bytes)),
-                2 => key = Some(raw.slice_ref(bytes)),
+                2 => key = Some(bytes),
                 3 => value = Value::Here(raw.slice_ref(bytes)),
                 _ => {}
             }
         }
         Ok(Self {
             seq,
-            key: key.ok_or("it has no key")?,
+            // nodes remember keys for longer than blocks are kept
+            key: Bytes::copy_from_slice(key.ok_or("it has no key")?),
             value,
             index: index.ok_or("it has no index")?,
             levels: OnceLock::new(),
         })
     }
 
+    /// The same block with its nodes, which the caller has just encoded.
+    pub(crate) fn with_levels(mut self, levels: Vec<Level>) -> Self {
+        let nodes = levels.into_iter().map(|node| LazyLevel {
+            bytes: Bytes::new(),
+            node: node.into(),
+        });
+        self.levels = OnceLock::from(nodes.collect::<Vec<_>>());
+        self
+    }
+
     /// What is worth keeping of it in memory.
     pub(crate) fn kept(self) -> Self {
         match &self.value {
-            Value::Here(value) if value.len() > KEPT_VALUE_BYTES_MAX => self.without_value(),
-            _ => self,
-        }
-    }
-
-    /// The same block in memory of its own, without its value.
-    fn without_value(&self) -> Self {
-        Self {
-            seq: self.seq,
-            key: Bytes::copy_from_slice(&self.key),
-            value: match self.value {
-                Value::None => Value::None,
-                _ => Value::InCore,
+            Value::Here(value) if value.len() > KEPT_VALUE_BYTES_MAX => Self {
+                value: Value::InCore,
+                index: Bytes::copy_from_slice(&self.index),
+                levels: OnceLock::new(),
+                ..self
             },
-            index: Bytes::copy_from_slice(&self.index),
-            levels: OnceLock::new(),
+            _ => self,
         }
     }
 
@@ -115,24 +140,37 @@ impl Block {
             Value::Here(value) => value.len(),
             _ => 0,
         };
-        // a seq of the index takes one to three bytes there and eight in memory
-        160 + self.key.len() + value + 5 * self.index.len()
+        // about one of its nodes is used by later versions, and read
+        400 + self.key.len() + value + self.index.len()
     }
 
-    fn levels(&self) -> Result<&[Level], Fault> {
+    fn levels(&self) -> Result<&[LazyLevel], Fault> {
         if let Some(levels) = self.levels.get() {
             return Ok(levels);
         }
-        let levels = decode_index(&self.index)?;
+        let mut levels = Vec::new();
+        let mut fields = Fields(&self.index);
+        while let Some((tag, bytes)) = fields.next()? {
+            if tag == 1 {
+                levels.push(LazyLevel {
+                    bytes: self.index.slice_ref(bytes),
+                    node: OnceLock::new(),
+                });
+            }
+        }
         Ok(self.levels.get_or_init(|| levels))
     }
 
     /// The tree node at `offset`, with every reference checked to point at this block or an earlier one.
     pub(crate) fn level(&self, offset: u64) -> Result<&Level, Fault> {
-        let level = usize::try_from(offset)
+        let lazy = usize::try_from(offset)
             .ok()
             .and_then(|offset| self.levels().map(|l| l.get(offset)).transpose())
             .ok_or("a child points at a level that is not there")??;
+        if let Some(level) = lazy.node.get() {
+            return Ok(level);
+        }
+        let level = Level::decode(&lazy.bytes)?;
         if level.keys.len() > MAX_KEYS {
             return Err("a node has too many keys");
         }
@@ -140,11 +178,12 @@ impl Block {
             return Err("the counts of keys and children of a node do not match");
         }
         let bad = |seq: u64| seq == 0 || seq > self.seq;
-        if level.keys.iter().any(|seq| bad(*seq)) || level.children.iter().any(|(seq, _)| bad(*seq))
+        if level.keys.iter().any(|key| bad(key.seq))
+            || level.children.iter().any(|(seq, _)| bad(*seq))
         {
             return Err("a node points at no earlier block");
         }
-        Ok(level)
+        Ok(lazy.node.get_or_init(|| level))
     }
 
     /// True for the block of a `del`: no value, and no node of its own index lists it.
@@ -152,7 +191,39 @@ impl Block {
         if self.value != Value::None {
             return Ok(false);
         }
-        Ok(!self.levels()?.iter().any(|l| l.keys.contains(&self.seq)))
+        let mut fields = Fields(&self.index);
+        while let Some((tag, bytes)) = fields.next()? {
+            if tag == 1 && Level::decode(bytes)?.keys.iter().any(|k| k.seq == self.seq) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Level {
+    fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        let mut level = Self::default();
+        let mut fields = Fields(bytes);
+        while let Some((tag, mut packed)) = fields.next()? {
+            match tag {
+                1 => {
+                    level.keys.reserve(packed.len().min(MAX_KEYS));
+                    while !packed.is_empty() {
+                        level.keys.push(LevelKey::new(varint(&mut packed)?, None));
+                    }
+                }
+                2 => {
+                    level.children.reserve(packed.len().min(MAX_KEYS + 1));
+                    while !packed.is_empty() {
+                        let seq = varint(&mut packed)?;
+                        level.children.push((seq, varint(&mut packed)?));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(level)
     }
 }
 
@@ -160,11 +231,11 @@ impl Block {
 pub(crate) fn encode_node<'a>(
     key: &[u8],
     value: Option<&[u8]>,
-    levels: impl Iterator<Item = &'a Level>,
+    levels: impl IntoIterator<Item = &'a Level>,
 ) -> Bytes {
     let mut index = Vec::with_capacity(128);
     for level in levels {
-        let keys: usize = level.keys.iter().map(|k| varint_len(*k)).sum();
+        let keys: usize = level.keys.iter().map(|k| varint_len(k.seq)).sum();
         let children: usize = level
             .children
             .iter()
@@ -176,7 +247,7 @@ pub(crate) fn encode_node<'a>(
             index.put_u8(0x0a);
             put_varint(&mut index, keys as u64);
             for key in &level.keys {
-                put_varint(&mut index, *key);
+                put_varint(&mut index, key.seq);
             }
         }
         if children > 0 {
@@ -204,36 +275,6 @@ fn field_len(bytes: usize) -> usize {
         0 => 0,
         n => 1 + varint_len(n as u64) + n,
     }
-}
-
-fn decode_index(index: &[u8]) -> Result<Vec<Level>, Fault> {
-    let mut levels = Vec::new();
-    let mut fields = Fields(index);
-    while let Some((tag, bytes)) = fields.next()? {
-        if tag != 1 {
-            continue;
-        }
-        let mut level = Level::default();
-        let mut fields = Fields(bytes);
-        while let Some((tag, mut packed)) = fields.next()? {
-            match tag {
-                1 => {
-                    while !packed.is_empty() {
-                        level.keys.push(varint(&mut packed)?);
-                    }
-                }
-                2 => {
-                    while !packed.is_empty() {
-                        let seq = varint(&mut packed)?;
-                        level.children.push((seq, varint(&mut packed)?));
-                    }
-                }
-                _ => {}
-            }
-        }
-        levels.push(level);
-    }
-    Ok(levels)
 }
 
 /// Block 0 of a bee.
@@ -399,12 +440,14 @@ mod tests {
             value in prop::option::of(prop::collection::vec(any::<u8>(), 0..9)),
             levels in prop::collection::vec((prop::collection::vec(any::<u64>(), 0..9), prop::collection::vec(any::<(u64, u64)>(), 0..9)), 0..4),
         ) {
-            let levels: Vec<_> = levels.into_iter().map(|(keys, children)| Level { keys, children }).collect();
-            let raw = encode_node(&key, value.as_deref(), levels.iter());
+            let keyed = |keys: Vec<u64>| keys.into_iter().map(|seq| LevelKey::new(seq, None)).collect();
+            let levels: Vec<_> = levels.into_iter().map(|(keys, children)| Level { keys: keyed(keys), children }).collect();
+            let raw = encode_node(&key, value.as_deref(), &levels);
             let block = Block::decode(1, &raw).unwrap();
             prop_assert_eq!(&block.key[..], &key[..]);
             prop_assert_eq!(&block.value, &value.map_or(Value::None, |v| Value::Here(v.into())));
-            prop_assert_eq!(block.levels().unwrap(), &levels[..]);
+            let read: Vec<_> = block.levels().unwrap().iter().map(|l| Level::decode(&l.bytes).unwrap()).collect();
+            prop_assert_eq!(read, levels);
         }
 
         #[test]

@@ -68,19 +68,14 @@ pub(crate) trait Source: Send + Sync {
     }
 
     /// The block of the newest put of `key`.
+    ///
+    /// Upstream also takes a block with this key that it passes on the way, which brings deleted keys back; see `a_deleted_key_stays_deleted`.
     fn find(&self, key: &[u8]) -> impl Future<Output = Result<Option<Arc<Block>>>> + Send {
         async move {
             let Some(mut node) = self.root().await? else {
                 return Ok(None);
             };
             for _ in 0..MAX_DEPTH {
-                // a block on the way to its own key is the newest of that key
-                if let NodeRef::Stored(block, _) = &node
-                    && block.key == key
-                {
-                    let gone = block.is_deletion().map_err(|w| self.fault(block.seq, w))?;
-                    return Ok((!gone).then(|| block.clone()));
-                }
                 match self.search(&node, key).await? {
                     Ok(at) => return Ok(Some(self.block(self.key_seq(&node, at)).await?)),
                     Err(_) if self.is_leaf(&node) => return Ok(None),
@@ -197,15 +192,20 @@ impl Source for View {
 
     async fn key(&self, node: &NodeRef, index: usize) -> Result<Bytes> {
         let (block, level) = self.checked(node);
-        let seq = level.keys[index];
-        if seq == block.seq {
-            return Ok(block.key.clone());
+        let key = &level.keys[index];
+        if let Some(bytes) = key.bytes.get() {
+            return Ok(bytes.clone());
         }
-        Ok(self.block(seq).await?.key.clone())
+        let bytes = if key.seq == block.seq {
+            block.key.clone()
+        } else {
+            self.block(key.seq).await?.key.clone()
+        };
+        Ok(key.bytes.get_or_init(|| bytes).clone())
     }
 
     fn key_seq(&self, node: &NodeRef, index: usize) -> u64 {
-        self.checked(node).1.keys[index]
+        self.checked(node).1.keys[index].seq
     }
 
     fn key_count(&self, node: &NodeRef) -> usize {
