@@ -4,8 +4,12 @@
 //! stands below everything.
 
 mod pwrite;
+#[cfg(feature = "sim")]
+mod sim;
 
 pub use pwrite::PwriteDevice;
+#[cfg(feature = "sim")]
+pub use sim::{Faults, SimDevice};
 
 use bytes::Bytes;
 use std::{

@@ -17,7 +17,7 @@
 //!                 └──── body crc ────┘              └─ crc in the table
 //!
 //! frame header
-//!   0 magic "pomF"   4 version u8   5 kind u8   6 zero u16   8 seq u64   16 synced u64   24 boot u64
+//!   0 magic "pomF"   4 version u8   5 kind u8   6 zero u16   8 seq u64   16 synced u64   24 boot u32   28 epoch u32
 //!  32 payload bytes u64 (with padding)   40 body length u32   44 payload count u32   48 body crc u32   52 header crc u32
 //!
 //! table entry
@@ -27,6 +27,9 @@
 //! The header crc is taken over the 52 bytes before it **and over where the frame lies** (log id, kind and number of the file,
 //! offset). So a frame is valid in one place only: a log file that was stored as a value in a log, a misdirected write or a file of
 //! another store never reads as frames. A frame of an earlier use of a recycled segment is valid, and known by its old seq.
+//!
+//! *Boot* names the run of the machine (0: unknown), *epoch* counts how often the log was opened: a frame is void when one of a later
+//! epoch has its seq or a lower one. So what recovery has cut never counts again, even when cutting it did not reach the disk.
 //!
 //! Header, body and payloads have separate crcs: the header alone is enough to know how long a frame is and which commit it
 //! was, and a bad payload does not take the commit with it.
@@ -64,7 +67,8 @@ const H_ZERO: usize = H_KIND + 1;
 const H_SEQ: usize = H_ZERO + 2;
 const H_SYNCED: usize = H_SEQ + 8;
 const H_BOOT: usize = H_SYNCED + 8;
-const H_PAYLOAD_BYTES: usize = H_BOOT + 8;
+const H_EPOCH: usize = H_BOOT + 4;
+const H_PAYLOAD_BYTES: usize = H_EPOCH + 4;
 const H_BODY_LEN: usize = H_PAYLOAD_BYTES + 8;
 const H_PAYLOAD_COUNT: usize = H_BODY_LEN + 4;
 const H_BODY_CRC: usize = H_PAYLOAD_COUNT + 4;
@@ -119,7 +123,9 @@ pub(crate) struct Header {
     /// The newest commit that was known to be on disk when the frame was written.
     pub synced: u64,
     /// The machine's run in which it was written (0: unknown).
-    pub boot: u64,
+    pub boot: u32,
+    /// How often the log had been opened.
+    pub epoch: u32,
     /// Length of all payloads with their padding.
     pub payload_bytes: u64,
     pub body_len: u32,
@@ -238,6 +244,7 @@ impl Header {
         put(H_SEQ, &self.seq.to_le_bytes());
         put(H_SYNCED, &self.synced.to_le_bytes());
         put(H_BOOT, &self.boot.to_le_bytes());
+        put(H_EPOCH, &self.epoch.to_le_bytes());
         put(H_PAYLOAD_BYTES, &self.payload_bytes.to_le_bytes());
         put(H_BODY_LEN, &self.body_len.to_le_bytes());
         put(H_PAYLOAD_COUNT, &self.payload_count.to_le_bytes());
@@ -267,7 +274,8 @@ impl Header {
             },
             seq: u64::from_le_bytes(array(head, H_SEQ)?),
             synced: u64::from_le_bytes(array(head, H_SYNCED)?),
-            boot: u64::from_le_bytes(array(head, H_BOOT)?),
+            boot: u32::from_le_bytes(array(head, H_BOOT)?),
+            epoch: u32::from_le_bytes(array(head, H_EPOCH)?),
             payload_bytes: u64::from_le_bytes(array(head, H_PAYLOAD_BYTES)?),
             body_len: u32::from_le_bytes(array(head, H_BODY_LEN)?),
             payload_count: u32::from_le_bytes(array(head, H_PAYLOAD_COUNT)?),
@@ -315,6 +323,15 @@ pub(crate) struct Entry {
     pub crc: u32,
 }
 
+/// What a frame says besides its content.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp {
+    pub seq: u64,
+    pub synced: u64,
+    pub boot: u32,
+    pub epoch: u32,
+}
+
 /// The measures of a frame to be written; made before anything is written.
 pub(crate) struct Plan {
     pub entries: Vec<Entry>,
@@ -335,6 +352,7 @@ impl Plan {
             seq: 0,
             synced: 0,
             boot: 0,
+            epoch: 0,
             payload_bytes: 0,
             body_len: body.len() as u32,
             payload_count: payloads.len() as u32,
@@ -367,16 +385,11 @@ impl Plan {
         self.header.frame_len()
     }
     /// Replaces what is in `out` by header, table, body and padding: all but the payloads.
-    pub(crate) fn encode(
-        &mut self,
-        place: &Place,
-        (seq, synced, boot): (u64, u64, u64),
-        body: &[u8],
-        out: &mut Vec<u8>,
-    ) {
-        self.header.seq = seq;
-        self.header.synced = synced;
-        self.header.boot = boot;
+    pub(crate) fn encode(&mut self, place: &Place, stamp: Stamp, body: &[u8], out: &mut Vec<u8>) {
+        self.header.seq = stamp.seq;
+        self.header.synced = stamp.synced;
+        self.header.boot = stamp.boot;
+        self.header.epoch = stamp.epoch;
         out.clear();
         out.extend_from_slice(&self.header.encode(place));
         for entry in &self.entries {

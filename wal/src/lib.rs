@@ -25,5 +25,7 @@ mod writer;
 
 pub use bytes::Bytes;
 pub use device::{Device, File, PwriteDevice};
+#[cfg(feature = "sim")]
+pub use device::{Faults, SimDevice};
 pub use error::Error;
 pub use log::{Committed, Damage, Log, LogOptions, PayloadRef, Recovery, Replayed, Start, Torn};

@@ -78,6 +78,8 @@ pub struct Start {
     pub seq: u64,
     /// Names this log, so that files of another are not taken for its own. Random, chosen at [`Log::create`].
     pub log_id: u64,
+    /// How often the log had been opened: frames past `seq` of an earlier opening are void.
+    pub epoch: u32,
     /// The log segment that was written to at that moment: it must exist.
     pub log: u32,
     /// The payload segment that was written to and its length then: where scanning starts. `None`: there was none yet.
@@ -85,27 +87,30 @@ pub struct Start {
 }
 
 impl Start {
-    /// The 32 bytes of it: `seq u64 ‖ log_id u64 ‖ log u32 ‖ payload segment u32 (0: none) ‖ payload offset u64`, little-endian.
-    pub fn to_bytes(&self) -> [u8; 32] {
+    /// The 40 bytes of it: `seq u64 ‖ log_id u64 ‖ payload offset u64 ‖ payload segment u32 (0: none) ‖ log u32 ‖ epoch u32 ‖ zero
+    /// u32`, little-endian.
+    pub fn to_bytes(&self) -> [u8; 40] {
         let (segment, offset) = self.payload.unwrap_or((0, 0));
-        let mut out = [0; 32];
+        let mut out = [0; 40];
         out[..8].copy_from_slice(&self.seq.to_le_bytes());
         out[8..16].copy_from_slice(&self.log_id.to_le_bytes());
-        out[16..20].copy_from_slice(&self.log.to_le_bytes());
-        out[20..24].copy_from_slice(&segment.to_le_bytes());
-        out[24..].copy_from_slice(&offset.to_le_bytes());
+        out[16..24].copy_from_slice(&offset.to_le_bytes());
+        out[24..28].copy_from_slice(&segment.to_le_bytes());
+        out[28..32].copy_from_slice(&self.log.to_le_bytes());
+        out[32..36].copy_from_slice(&self.epoch.to_le_bytes());
         out
     }
     /// Reads what [`to_bytes`](Self::to_bytes) wrote.
-    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+    pub fn from_bytes(bytes: &[u8; 40]) -> Self {
         let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
-        let segment = u32_at(20);
+        let segment = u32_at(24);
         Self {
             seq: u64_at(0),
             log_id: u64_at(8),
-            log: u32_at(16),
-            payload: (segment != 0).then(|| (segment, u64_at(24))),
+            epoch: u32_at(32),
+            log: u32_at(28),
+            payload: (segment != 0).then(|| (segment, u64_at(16))),
         }
     }
 }
@@ -233,6 +238,7 @@ impl Log {
         let writer = Writer {
             next_seq: 1,
             boot: recovery::boot(device.boot_id()),
+            epoch: 1,
             marked: 0,
             log: LogSegment {
                 number,
@@ -250,6 +256,7 @@ impl Log {
             released: Start {
                 seq: 0,
                 log_id,
+                epoch: 1,
                 log: number,
                 payload: None,
             },
@@ -279,9 +286,11 @@ impl Log {
         let (writer, recovery) = scan.finish(&*device, &options)?;
         let read_only = options.read_only;
         let log = Self::with(device, options, start.log_id, writer);
-        if recovery.rewritten > 0 && !read_only {
-            // Saves the next recovery from writing the same tail again. It is a hint: without it nothing is lost.
-            drop(log.mark());
+        if !read_only {
+            // The first frame of this epoch makes void what was cut. It must be on disk before a commit can be, and after all
+            // that it says to be synced.
+            log.writer.lock().write_mark(&log.shared)?;
+            log.sync.flush(&log.shared, &log.writer)?;
         }
         Ok((log, recovery))
     }
@@ -427,15 +436,20 @@ impl Log {
         if writer.positions.len() > 8 {
             writer.positions.pop_front();
         }
+        // Only segments that hold a commit: a sync has made sure of their names.
+        let log = match (writer.log.last_seq, writer.sealed.last()) {
+            (1.., _) => writer.log.number,
+            (0, Some(sealed)) => sealed.number,
+            (0, None) => writer.released.log,
+        };
+        let mut payloads = writer.payload_lens.iter().rev();
+        let payload = payloads.find(|(_, len)| **len > FILE_HEADER as u64);
         Start {
             seq,
             log_id: self.shared.log_id,
-            log: writer.log.number,
-            payload: match &writer.payload {
-                Some(p) => Some((p.number, p.offset)),
-                // After damage nothing more goes into the old segments: all of them are below.
-                None => writer.payload_lens.last_key_value().map(|(n, l)| (*n, *l)),
-            },
+            epoch: writer.epoch,
+            log,
+            payload: payload.map(|(number, len)| (*number, *len)),
         }
     }
 
@@ -496,7 +510,7 @@ impl Log {
             .range(segment..)
             .map(|(n, len)| match *n == segment {
                 true => len.saturating_sub(offset),
-                false => *len,
+                false => len.saturating_sub(FILE_HEADER as u64),
             })
             .sum()
     }

@@ -14,10 +14,12 @@
 //! | a gap past the mark, valid frames after it, **the same boot** | damage: names the lost commits, replays the others | `row_same_boot_gap` |
 //! | a gap at or below the mark | damage: names the lost commits, replays the others | `row_gap_below_mark` |
 //! | the log ends below the mark | damage: names the lost commits; their numbers are not used again | `row_end_below_mark` |
+//! | a bad payload past the mark, a whole later commit of the same boot | damage; replays; reading the payload answers `Corrupt` | `row_bad_payload_same_boot` |
 //! | a bad payload at or below the mark | replays; reading the payload answers `Corrupt` | `row_bad_payload_below_mark` |
 //! | the segments that the start names are missing or too short | damage | `row_missing_files` |
 //! | a file header is bad | damage, written again; the frames count (they name their place themselves) | `row_bad_file_header` |
 //! | a segment without header and frames (its making was cut short) | uses or deletes it | `row_unfinished_segment` |
+//! | a frame of an earlier epoch past the begin of a later one | void: recovery cut it once | `row_void` |
 //! | a file of another log | damage; leaves it alone | `row_foreign_file` |
 //! | a file of a newer version | refuses to open | `row_newer_version` |
 //! | frames of an earlier use, frames in a payload, frames that were moved | not frames | `row_not_frames` |
@@ -68,14 +70,16 @@ struct Scanned {
     /// The bytes from `base` on.
     bytes: Bytes,
     header: FileHeader,
-    /// The header bytes are zeros or not there.
+    /// The header was not written to its end.
     blank: bool,
 }
 
 /// What the files say.
 pub(crate) struct Scan {
     start: Start,
-    boot: u64,
+    boot: u32,
+    /// The epoch that begins with this recovery.
+    epoch: u32,
     files: Vec<Scanned>,
     /// Payload segments below the start, and their lengths.
     older: BTreeMap<u32, u64>,
@@ -89,10 +93,20 @@ pub(crate) struct Scan {
     pub(crate) recovery: Recovery,
 }
 
-/// The first 8 bytes of the boot id folded with the last: what a frame carries of it. 0: unknown.
-pub(crate) fn boot(id: [u8; 16]) -> u64 {
-    let id = u128::from_le_bytes(id);
-    (id as u64) ^ ((id >> 64) as u64)
+/// What a frame carries of the boot id. 0: unknown.
+pub(crate) fn boot(id: [u8; 16]) -> u32 {
+    if id == [0; 16] {
+        0
+    } else {
+        crc32fast::hash(&id).max(1)
+    }
+}
+
+/// True when a process ended while it wrote this header: a part of the right bytes, then zeros.
+fn is_unfinished(head: &[u8; FILE_HEADER], id: FileId, log_id: u64) -> bool {
+    let whole = frame::encode_file_header(id, log_id);
+    let same = head.iter().zip(&whole).take_while(|(a, b)| a == b).count();
+    same < FILE_HEADER && head.iter().skip(same).all(|b| *b == 0)
 }
 
 impl Scan {
@@ -101,6 +115,7 @@ impl Scan {
         let mut scan = Self {
             start,
             boot: boot(device.boot_id()),
+            epoch: 0,
             files: Vec::new(),
             older: BTreeMap::new(),
             kept: Vec::new(),
@@ -173,7 +188,8 @@ impl Scan {
         };
         let index = self.files.len();
         self.find(index, id, base, &bytes, found);
-        if header == FileHeader::Bad && head != [0; FILE_HEADER] {
+        let blank = is_unfinished(&head, id, self.start.log_id);
+        if header == FileHeader::Bad && !blank {
             self.damage(Some(id), 0, 0..0);
         }
         self.files.push(Scanned {
@@ -183,7 +199,7 @@ impl Scan {
             base,
             bytes,
             header,
-            blank: head == [0; FILE_HEADER],
+            blank,
         });
         Ok(())
     }
@@ -201,7 +217,7 @@ impl Scan {
             };
             let fresh = Header::decode(rest, &place).filter(|h| match h.kind {
                 Kind::Commit => h.seq > self.start.seq,
-                Kind::Mark => h.synced > self.start.seq,
+                Kind::Mark => true,
             });
             let mut step = ALIGN;
             if let Some(header) = fresh {
@@ -269,15 +285,62 @@ impl Scan {
         })
     }
 
+    /// Drops the frames that are void and begins an epoch past all that were seen.
+    fn drop_void(&mut self, found: &mut Vec<Found>) {
+        // For each epoch: a seq at or past which it began.
+        let mut begins = BTreeMap::from([(self.start.epoch, self.start.seq)]);
+        for f in found.iter() {
+            let before = match f.header.kind {
+                Kind::Commit => f.header.seq.saturating_sub(1),
+                Kind::Mark => f.header.seq,
+            };
+            let begin = begins.entry(f.header.epoch).or_insert(before);
+            *begin = before.min(*begin);
+        }
+        let newest = begins.last_key_value().map_or(0, |(epoch, _)| *epoch);
+        self.epoch = newest.saturating_add(1);
+        // For each epoch: where the first later one began.
+        let mut first = u64::MAX;
+        for begin in begins.values_mut().rev() {
+            let later = first;
+            first = first.min(*begin);
+            *begin = later;
+        }
+        found.retain(|f| {
+            let end = begins.get(&f.header.epoch).copied().unwrap_or(u64::MAX);
+            !f.is_commit() || f.header.seq <= end
+        });
+    }
+
     /// Sorts what was found into what counts and what does not.
-    fn decide(&mut self, found: Vec<Found>) {
+    fn decide(&mut self, mut found: Vec<Found>) {
+        self.drop_void(&mut found);
         let mark = found
             .iter()
             .map(|f| f.header.synced)
             .fold(self.start.seq, u64::max);
-        let (mut good, mut rest): (Vec<_>, Vec<_>) = found.into_iter().partition(|f| {
-            f.is_commit() && f.entries.is_some() && (f.header.seq <= mark || self.payloads_good(f))
-        });
+        let (good, mut rest): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .partition(|f| f.is_commit() && f.entries.is_some());
+        // Past the mark a bad payload may be a write that did not reach the disk whole; then the commit is bad.
+        let (mut good, weak): (Vec<_>, Vec<_>) = good
+            .into_iter()
+            .partition(|f| f.header.seq <= mark || self.payloads_good(f));
+        // Unless a later commit of this boot is whole: then it was whole once, and only the payload is damaged.
+        let whole_until = good
+            .iter()
+            .filter(|f| self.boot != 0 && f.header.boot == self.boot)
+            .map(|f| f.header.seq)
+            .max();
+        for bad in weak {
+            if whole_until.is_some_and(|newest| bad.header.seq < newest) {
+                let id = self.files.get(bad.file).map(|f| f.id);
+                self.damage(id, bad.offset, 0..0);
+                good.push(bad);
+            } else {
+                rest.push(bad);
+            }
+        }
         good.sort_by_key(|f| f.header.seq);
         let mut expected = self.start.seq + 1;
         let mut kept: Vec<Found> = Vec::with_capacity(good.len());
@@ -372,6 +435,18 @@ impl Scan {
             .filter(|f| f.file == index)
             .map(Found::end)
             .fold(base, u64::max)
+    }
+
+    /// Where writing goes on in a log segment: behind the frames that count, and the marks that follow them.
+    fn log_end(&self, index: usize) -> u64 {
+        let mut end = self.kept_end(index);
+        let marks = self.rest.iter().filter(|f| f.file == index);
+        for mark in marks.filter(|f| !f.is_commit() && f.entries.is_some()) {
+            if mark.offset == end {
+                end = mark.end();
+            }
+        }
+        end
     }
 
     /// Bytes behind the last frame of the last payload segment are a torn end, even when no header is left of it.
@@ -478,51 +553,28 @@ impl Scan {
         file.id.kind == FileKind::Payload && !writer.payload_lens.contains_key(&file.id.number)
     }
 
-    /// Makes sure that frames which do not count never come back.
+    /// Gives back the space of payload segments behind the frames that count. In a damaged log a lost commit may lie there.
     fn cut(&mut self, device: &dyn Device, writer: &mut Writer) -> Result<(), Error> {
-        let damaged = !self.recovery.damage.is_empty();
-        for index in 0..self.files.len() {
+        if !self.recovery.damage.is_empty() {
+            return Ok(());
+        }
+        for (index, scanned) in self.files.iter().enumerate() {
             let end = self.kept_end(index);
-            let Scanned { id, file, len, .. } = &self.files[index];
-            let ghosts: Vec<&Found> = self
-                .rest
-                .iter()
-                .filter(|f| f.file == index && f.is_commit() && f.header.seq >= self.next_seq)
-                .collect();
-            match id.kind {
-                FileKind::Log => {
-                    if !ghosts.is_empty() {
-                        at("write", *id, segment::write_zeros(&**file, end, *len))?;
-                        writer.dirty.add(*id, file);
-                    }
-                }
-                FileKind::Payload if damaged => {
-                    // What lies here may be a damaged frame: only what was surely never synced goes.
-                    for ghost in &ghosts {
-                        let zeros = [0; frame::HEADER];
-                        at(
-                            "write",
-                            *id,
-                            file.write_at(&[IoSlice::new(&zeros)], ghost.offset),
-                        )?;
-                        writer.dirty.add(*id, file);
-                    }
-                }
-                FileKind::Payload
-                    if end == FILE_HEADER as u64
-                        && self.start.payload.is_none_or(|(n, _)| id.number > n) =>
-                {
-                    at("remove", *id, device.remove(&id.to_string()))?;
-                    writer.payload_lens.remove(&id.number);
-                }
-                FileKind::Payload => {
-                    if *len > end {
-                        at("cut", *id, file.set_len(end))?;
-                        writer.dirty.add(*id, file);
-                    }
-                    writer.payload_lens.insert(id.number, end);
-                }
+            let Scanned { id, file, len, .. } = scanned;
+            if id.kind != FileKind::Payload {
+                continue;
             }
+            let below = self.start.payload.is_none_or(|(n, _)| id.number > n);
+            if end == FILE_HEADER as u64 && below {
+                at("remove", *id, device.remove(&id.to_string()))?;
+                writer.payload_lens.remove(&id.number);
+                continue;
+            }
+            if *len > end {
+                at("cut", *id, file.set_len(end))?;
+                writer.dirty.add(*id, file);
+            }
+            writer.payload_lens.insert(id.number, end);
         }
         if writer
             .payload
@@ -617,7 +669,9 @@ impl Scan {
         Ok(Writer {
             next_seq: self.next_seq,
             boot: self.boot,
-            marked: self.recovery.mark,
+            epoch: self.epoch,
+            // The mark that was found may itself be in the page cache only: write another when asked.
+            marked: self.start.seq,
             log,
             sealed,
             free,
@@ -646,7 +700,7 @@ impl Scan {
         LogSegment {
             number: sealed.number,
             file: self.files[index].file.clone(),
-            offset: self.kept_end(index),
+            offset: self.log_end(index),
             capacity: sealed.capacity,
             last_seq: sealed.last_seq,
         }

@@ -6,7 +6,7 @@
 
 use crate::{
     Bytes, Device, Error, File, LogOptions, PayloadRef, Start,
-    frame::{self, FILE_HEADER, FileId, Kind, Place, Plan},
+    frame::{self, FILE_HEADER, FileId, Kind, Place, Plan, Stamp},
     poison::Poison,
     segment::{self, Readers, at},
 };
@@ -53,7 +53,8 @@ pub(crate) struct Sealed {
 /// What the next commit needs to know.
 pub(crate) struct Writer {
     pub next_seq: u64,
-    pub boot: u64,
+    pub boot: u32,
+    pub epoch: u32,
     /// The newest synced seq that a written frame carries.
     pub marked: u64,
     pub log: LogSegment,
@@ -131,34 +132,48 @@ impl Writer {
         payloads: &[Bytes],
     ) -> Result<(u64, Vec<PayloadRef>), Error> {
         let mut plan = Plan::new(Kind::Commit, body, payloads)?;
-        let seq = self.next_seq;
-        let synced = shared.synced.load(Ordering::Acquire);
+        let stamp = self.stamp(shared, self.next_seq);
+        let seq = stamp.seq;
         let large = shared.options.log_segment_bytes / LARGE_BODY_PART;
         let refs = if payloads.is_empty() && plan.len() <= large {
             self.make_room(shared, plan.len())?;
-            self.write_log_frame(shared, &mut plan, (seq, synced), body)?;
+            self.write_log_frame(shared, &mut plan, stamp, body)?;
             self.log.last_seq = seq;
             Vec::new()
         } else {
-            self.write_payload_frame(shared, &mut plan, (seq, synced), body, payloads)?
+            self.write_payload_frame(shared, &mut plan, stamp, body, payloads)?
         };
-        self.marked = synced;
+        self.marked = stamp.synced;
         self.next_seq += 1;
         shared.committed.store(seq, Ordering::Release);
         shared.commits.fetch_add(1, Ordering::Relaxed);
         Ok((seq, refs))
     }
 
+    fn stamp(&self, shared: &Shared, seq: u64) -> Stamp {
+        Stamp {
+            seq,
+            synced: shared.synced.load(Ordering::Acquire),
+            boot: self.boot,
+            epoch: self.epoch,
+        }
+    }
+
     /// Writes a mark frame when the newest frame does not say how far the log is synced.
     pub(crate) fn mark(&mut self, shared: &Shared) -> Result<(), Error> {
-        let synced = shared.synced.load(Ordering::Acquire);
-        if synced <= self.marked {
+        if shared.synced.load(Ordering::Acquire) <= self.marked {
             return Ok(());
         }
+        self.write_mark(shared)
+    }
+
+    /// Writes a mark frame.
+    pub(crate) fn write_mark(&mut self, shared: &Shared) -> Result<(), Error> {
+        let stamp = self.stamp(shared, self.next_seq - 1);
         let mut plan = Plan::new(Kind::Mark, &[], &[])?;
         self.make_room(shared, plan.len())?;
-        self.write_log_frame(shared, &mut plan, (self.next_seq - 1, synced), &[])?;
-        self.marked = synced;
+        self.write_log_frame(shared, &mut plan, stamp, &[])?;
+        self.marked = stamp.synced;
         Ok(())
     }
 
@@ -210,7 +225,7 @@ impl Writer {
         &mut self,
         shared: &Shared,
         plan: &mut Plan,
-        (seq, synced): (u64, u64),
+        stamp: Stamp,
         body: &[u8],
     ) -> Result<(), Error> {
         let id = FileId::log(self.log.number);
@@ -220,7 +235,7 @@ impl Writer {
             file: id,
             offset,
         };
-        plan.encode(&place, (seq, synced, self.boot), body, &mut self.buf);
+        plan.encode(&place, stamp, body, &mut self.buf);
         self.dirty.add(id, &self.log.file);
         let file = &self.log.file;
         if let Err(e) = file.write_at(&[IoSlice::new(&self.buf)], offset) {
@@ -239,11 +254,10 @@ impl Writer {
         &mut self,
         shared: &Shared,
         plan: &mut Plan,
-        (seq, synced): (u64, u64),
+        stamp: Stamp,
         body: &[u8],
         payloads: &[Bytes],
     ) -> Result<Vec<PayloadRef>, Error> {
-        let boot = self.boot;
         let mut buf = std::mem::take(&mut self.buf);
         let result = self
             .payload_segment(shared, plan.len())
@@ -255,7 +269,7 @@ impl Writer {
                     file: id,
                     offset,
                 };
-                plan.encode(&place, (seq, synced, boot), body, &mut buf);
+                plan.encode(&place, stamp, body, &mut buf);
                 let mut parts = Vec::with_capacity(1 + 2 * payloads.len());
                 parts.push(IoSlice::new(&buf));
                 for payload in payloads {

@@ -1,0 +1,640 @@
+//! A simulated disk: everything that a disk, a kernel and a power cut may do to unsynced data, from one seed.
+//!
+//! ```text
+//! write ──► page cache (what reads see) ──sync──► disk
+//!              │ pending, in order                  ▲
+//!              └── power cut: any part of it ───────┘
+//! ```
+//!
+//! | event | what happens |
+//! | --- | --- |
+//! | [`power_cut`](SimDevice::power_cut) | of the unsynced writes any part reaches the disk, 512-byte sector by sector: none, all, up to some moment (another for each sector), or any subset; the file length is that of some moment since the last sync; unsynced creations, renames and removals happen up to some moment, or any subset of them; the boot id changes |
+//! | [`kill`](SimDevice::kill) | the process ends: the page cache stays, and the boot id |
+//! | a failing sync | any part of the pending writes reaches the disk, and none is pending any more: a second sync answers "fine" and writes nothing, as Linux does. Reads still see the written bytes, until a kill perhaps evicts them |
+//! | a failing write | a prefix of the bytes is written |
+//!
+//! Both ends of a process answer the device of the next life; handles of an earlier life refuse every call. Deterministic as long
+//! as one thread calls at a time: same seed, same calls, same bytes, same [`trace_hash`](SimDevice::trace_hash).
+//!
+//! ```
+//! use pome_wal::{Device, SimDevice};
+//! use std::io::IoSlice;
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let disk = SimDevice::new(1);
+//! let file = disk.open("a", true)?;
+//! file.write_at(&[IoSlice::new(b"kept")], 0)?;
+//! file.sync()?;
+//! disk.sync_dir()?;
+//! file.write_at(&[IoSlice::new(b"lost?")], 512)?;
+//! let disk = disk.power_cut();
+//! assert!(file.len().is_err()); // a handle of the process that died
+//! assert!(disk.bytes("a").is_some_and(|bytes| bytes.starts_with(b"kept")));
+//! # Ok(()) }
+//! ```
+
+use super::{Device, File};
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::{
+    collections::BTreeMap,
+    io::{self, IoSlice},
+    ops::Range,
+    sync::Arc,
+};
+
+/// What reaches the disk whole or not at all, in bytes.
+const SECTOR: usize = 512;
+
+/// What shall go wrong. Counts begin at 1 with the next call after [`SimDevice::set_faults`]; each fires once, but for the space.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Faults {
+    /// The disk is full (ENOSPC) when all files together would have more bytes than this.
+    pub space_bytes: Option<u64>,
+    /// The n-th write fails with EIO.
+    pub fail_write: Option<u64>,
+    /// The n-th sync, of a file or of the folder, fails with EIO.
+    pub fail_sync: Option<u64>,
+    /// The n-th call of any kind that may fail fails with EIO.
+    pub fail_call: Option<u64>,
+    /// The process dies in the n-th call of any kind: a write is done in part, and every later call of this life fails. Follow
+    /// with [`SimDevice::kill`] or [`SimDevice::power_cut`].
+    pub stop_at: Option<u64>,
+}
+
+/// The simulated disk. Clones share it.
+#[derive(Clone)]
+pub struct SimDevice {
+    world: Arc<Mutex<World>>,
+    life: u64,
+}
+
+struct SimFile {
+    device: SimDevice,
+    inode: u64,
+}
+
+struct World {
+    rng: ChaCha8Rng,
+    life: u64,
+    stopped: bool,
+    boot: [u8; 16],
+    inodes: BTreeMap<u64, Inode>,
+    next_inode: u64,
+    dir: BTreeMap<String, u64>,
+    durable_dir: BTreeMap<String, u64>,
+    dir_ops: Vec<DirOp>,
+    faults: Faults,
+    fired: u64,
+    locked: bool,
+    calls: u64,
+    hash: u64,
+}
+
+#[derive(Default)]
+struct Inode {
+    /// What reads see.
+    now: Vec<u8>,
+    /// What is on disk.
+    durable: Vec<u8>,
+    /// What a sync would bring from the one to the other.
+    pending: Vec<Op>,
+    /// A sync failed: the page cache shows bytes that are neither pending nor on disk.
+    diverged: bool,
+}
+
+enum Op {
+    Write(usize, Vec<u8>),
+    SetLen(usize),
+}
+
+#[derive(Clone)]
+enum DirOp {
+    Create(String, u64),
+    Remove(String, u64),
+    Rename(String, String, u64),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Call {
+    Read,
+    Write,
+    Sync,
+    Change,
+}
+
+fn eio() -> io::Error {
+    io::Error::from_raw_os_error(libc::EIO)
+}
+
+impl SimDevice {
+    /// An empty disk whose misfortunes come from `seed`.
+    pub fn new(seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut boot = [0; 16];
+        rng.fill_bytes(&mut boot);
+        Self {
+            world: Arc::new(Mutex::new(World {
+                rng,
+                life: 0,
+                stopped: false,
+                boot,
+                inodes: BTreeMap::new(),
+                next_inode: 1,
+                dir: BTreeMap::new(),
+                durable_dir: BTreeMap::new(),
+                dir_ops: Vec::new(),
+                faults: Faults::default(),
+                fired: 0,
+                locked: false,
+                calls: 0,
+                hash: 0xcbf2_9ce4_8422_2325,
+            })),
+            life: 0,
+        }
+    }
+
+    /// Cuts the power and starts the machine again. Answers the device of the next life. The plan of faults is dropped.
+    pub fn power_cut(&self) -> Self {
+        let mut world = self.world.lock();
+        let World {
+            rng,
+            inodes,
+            dir_ops,
+            durable_dir,
+            boot,
+            ..
+        } = &mut *world;
+        for inode in inodes.values_mut() {
+            inode.settle(rng);
+            inode.now = inode.durable.clone();
+            inode.diverged = false;
+        }
+        let ops = std::mem::take(dir_ops);
+        let upto = rng.random_range(0..=ops.len());
+        let in_order = rng.random_bool(0.5);
+        for (i, op) in ops.into_iter().enumerate() {
+            if if in_order { i < upto } else { rng.random() } {
+                op.apply(durable_dir);
+            }
+        }
+        rng.fill_bytes(boot);
+        world.dir = world.durable_dir.clone();
+        let life = world.begin_life(b"cut");
+        self.at(life)
+    }
+
+    /// Ends the process, as `kill -9` does. Answers the device of the next life. The plan of faults is dropped.
+    pub fn kill(&self) -> Self {
+        let mut world = self.world.lock();
+        let World { rng, inodes, .. } = &mut *world;
+        for inode in inodes.values_mut().filter(|i| i.diverged) {
+            if rng.random() {
+                // The kernel had no reason to keep the pages, and reads them from disk.
+                inode.now = inode.durable.clone();
+                for op in &inode.pending {
+                    op.apply(&mut inode.now);
+                }
+                inode.diverged = false;
+            }
+        }
+        let life = world.begin_life(b"kill");
+        self.at(life)
+    }
+
+    fn at(&self, life: u64) -> Self {
+        Self {
+            world: self.world.clone(),
+            life,
+        }
+    }
+
+    /// Sets what shall go wrong from now on, in place of what was set before.
+    pub fn set_faults(&self, faults: Faults) {
+        self.world.lock().faults = faults;
+    }
+
+    /// How many faults happened.
+    pub fn faults_fired(&self) -> u64 {
+        self.world.lock().fired
+    }
+
+    /// How many calls were made, on the device and on its files.
+    pub fn calls(&self) -> u64 {
+        self.world.lock().calls
+    }
+
+    /// A hash of all calls so far, their bytes and their outcomes.
+    pub fn trace_hash(&self) -> u64 {
+        self.world.lock().hash
+    }
+
+    /// Flips one bit of a file, in the page cache and on disk. False when there is no such bit.
+    pub fn flip_bit(&self, name: &str, bit: u64) -> bool {
+        let mut world = self.world.lock();
+        let Some(inode) = world.dir.get(name).copied() else {
+            return false;
+        };
+        let (byte, mask) = ((bit / 8) as usize, 1u8 << (bit % 8));
+        let Some(inode) = world.inodes.get_mut(&inode) else {
+            return false;
+        };
+        if let Some(b) = inode.durable.get_mut(byte) {
+            *b ^= mask;
+        }
+        inode.now.get_mut(byte).map(|b| *b ^= mask).is_some()
+    }
+
+    /// What reads of a file see now.
+    pub fn bytes(&self, name: &str) -> Option<Vec<u8>> {
+        let world = self.world.lock();
+        let inode = world.inodes.get(world.dir.get(name)?)?;
+        Some(inode.now.clone())
+    }
+
+    /// Enters a call: refuses it, when it is of an earlier life or shall fail. `Ok(true)`: the process dies in it.
+    fn enter(&self, call: Call, what: &[&[u8]]) -> (MutexGuard<'_, World>, io::Result<bool>) {
+        let mut world = self.world.lock();
+        if world.life != self.life || world.stopped {
+            return (
+                world,
+                Err(io::Error::other("the process that opened this is gone")),
+            );
+        }
+        world.calls += 1;
+        world.trace(&[&[call as u8]]);
+        world.trace(what);
+        let mut due = |fault: fn(&mut Faults) -> &mut Option<u64>, counts: bool| {
+            let plan = fault(&mut world.faults);
+            let Some(n) = plan.as_mut().filter(|_| counts) else {
+                return false;
+            };
+            *n = n.saturating_sub(1);
+            let fires = *n == 0;
+            if fires {
+                *plan = None;
+                world.fired += 1;
+            }
+            fires
+        };
+        let stop = due(|f| &mut f.stop_at, true);
+        let fail = due(|f| &mut f.fail_call, true)
+            | due(|f| &mut f.fail_write, call == Call::Write)
+            | due(|f| &mut f.fail_sync, call == Call::Sync);
+        if stop {
+            world.stopped = true;
+            world.trace(&[b"stop"]);
+        }
+        let answer = match fail {
+            true => {
+                world.trace(&[b"eio"]);
+                Err(eio())
+            }
+            false => Ok(stop),
+        };
+        (world, answer)
+    }
+
+    /// Enters a call that has no half: when the process dies in it, it was never made.
+    fn enter_whole(&self, call: Call, what: &[&[u8]]) -> io::Result<MutexGuard<'_, World>> {
+        match self.enter(call, what) {
+            (world, Ok(false)) => Ok(world),
+            (_, Ok(true)) => Err(eio()),
+            (_, Err(e)) => Err(e),
+        }
+    }
+}
+
+impl World {
+    /// FNV-1a over crcs: enough to tell two runs apart.
+    fn trace(&mut self, what: &[&[u8]]) {
+        for part in what {
+            let word = (part.len() as u64) << 32 | u64::from(crc32fast::hash(part));
+            self.hash = (self.hash ^ word).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+    fn begin_life(&mut self, how: &[u8]) -> u64 {
+        self.trace(&[how]);
+        self.life += 1;
+        self.stopped = false;
+        self.locked = false;
+        self.faults = Faults::default();
+        let linked: Vec<u64> = self
+            .dir
+            .values()
+            .chain(self.durable_dir.values())
+            .copied()
+            .collect();
+        self.inodes.retain(|inode, _| linked.contains(inode));
+        self.life
+    }
+    fn used(&self) -> u64 {
+        self.dir
+            .values()
+            .filter_map(|i| self.inodes.get(i))
+            .map(|i| i.now.len() as u64)
+            .sum()
+    }
+    fn lookup(&self, name: &str) -> io::Result<u64> {
+        let found = self.dir.get(name).copied();
+        found.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+    fn change(&mut self, op: DirOp) {
+        op.apply(&mut self.dir);
+        self.dir_ops.push(op);
+    }
+}
+
+impl DirOp {
+    fn apply(&self, dir: &mut BTreeMap<String, u64>) {
+        let mut remove = |name: &String, inode: &u64| {
+            if dir.get(name) == Some(inode) {
+                dir.remove(name);
+            }
+        };
+        match self {
+            Self::Create(name, inode) => {
+                dir.insert(name.clone(), *inode);
+            }
+            Self::Remove(name, inode) => remove(name, inode),
+            Self::Rename(from, to, inode) => {
+                remove(from, inode);
+                dir.insert(to.clone(), *inode);
+            }
+        }
+    }
+}
+
+impl Op {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Write(at, data) => {
+                let end = at + data.len();
+                if bytes.len() < end {
+                    bytes.resize(end, 0);
+                }
+                bytes[*at..end].copy_from_slice(data);
+            }
+            Self::SetLen(len) => bytes.resize(*len, 0),
+        }
+    }
+    /// The length after it.
+    fn len_after(&self, len: usize) -> usize {
+        match self {
+            Self::Write(at, data) => len.max(at + data.len()),
+            Self::SetLen(len) => *len,
+        }
+    }
+}
+
+impl Inode {
+    fn write(&mut self, op: Op) {
+        op.apply(&mut self.now);
+        self.pending.push(op);
+    }
+
+    /// Brings any part of what is pending to the disk, and forgets the rest.
+    fn settle(&mut self, rng: &mut ChaCha8Rng) {
+        let pending = std::mem::take(&mut self.pending);
+        if pending.is_empty() {
+            return;
+        }
+        // The length is journaled in order: it is that of one moment.
+        let moment = rng.random_range(0..=pending.len());
+        let mut lens = vec![self.durable.len()];
+        for op in &pending {
+            lens.push(op.len_after(lens[lens.len() - 1]));
+        }
+        let most = lens.iter().copied().max().unwrap_or_default();
+        self.durable.resize(most, 0);
+        let mode = rng.random_range(0..8);
+        let mut upto = BTreeMap::new();
+        for (i, op) in pending.iter().enumerate() {
+            match op {
+                Op::Write(at, data) => {
+                    let (mut from, end) = (*at, at + data.len());
+                    while from < end {
+                        let sector = from / SECTOR;
+                        let to = end.min((sector + 1) * SECTOR);
+                        let arrives = match mode {
+                            0 => false,
+                            1 => true,
+                            2..=4 => rng.random(),
+                            _ => {
+                                let n = pending.len();
+                                i < *upto
+                                    .entry(sector)
+                                    .or_insert_with(|| rng.random_range(0..=n))
+                            }
+                        };
+                        if arrives {
+                            self.durable[from..to].copy_from_slice(&data[from - at..to - at]);
+                        }
+                        from = to;
+                    }
+                }
+                Op::SetLen(len) if i < moment => self.durable[*len..].fill(0),
+                Op::SetLen(_) => {}
+            }
+        }
+        self.durable.truncate(lens[moment]);
+    }
+}
+
+impl Device for SimDevice {
+    fn open(&self, name: &str, create: bool) -> io::Result<Arc<dyn File>> {
+        let mut world =
+            self.enter_whole(Call::Change, &[b"open", name.as_bytes(), &[create.into()]])?;
+        let inode = match world.lookup(name) {
+            Ok(inode) => inode,
+            Err(e) if !create => return Err(e),
+            Err(_) => {
+                let inode = world.next_inode;
+                world.next_inode += 1;
+                world.inodes.insert(inode, Inode::default());
+                world.change(DirOp::Create(name.to_owned(), inode));
+                inode
+            }
+        };
+        Ok(Arc::new(SimFile {
+            device: self.clone(),
+            inode,
+        }))
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        let world = self.enter_whole(Call::Read, &[b"list"])?;
+        Ok(world.dir.keys().cloned().collect())
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut world = self.enter_whole(Call::Change, &[b"remove", name.as_bytes()])?;
+        let inode = world.lookup(name)?;
+        world.change(DirOp::Remove(name.to_owned(), inode));
+        Ok(())
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut world =
+            self.enter_whole(Call::Change, &[b"rename", from.as_bytes(), to.as_bytes()])?;
+        let inode = world.lookup(from)?;
+        world.change(DirOp::Rename(from.to_owned(), to.to_owned(), inode));
+        Ok(())
+    }
+    fn sync_dir(&self) -> io::Result<()> {
+        let mut world = match self.enter(Call::Sync, &[b"sync dir"]) {
+            (world, Ok(false)) => world,
+            (_, Ok(true)) => return Err(eio()),
+            (mut world, Err(e)) => {
+                // As with a file: any part arrives, and nothing is pending any more.
+                let world = &mut *world;
+                if world.life == self.life && !world.stopped {
+                    for op in std::mem::take(&mut world.dir_ops) {
+                        if world.rng.random() {
+                            op.apply(&mut world.durable_dir);
+                        }
+                    }
+                }
+                return Err(e);
+            }
+        };
+        world.dir_ops.clear();
+        world.durable_dir = world.dir.clone();
+        Ok(())
+    }
+    fn boot_id(&self) -> [u8; 16] {
+        self.world.lock().boot
+    }
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+        struct Guard(SimDevice);
+        impl Drop for Guard {
+            fn drop(&mut self) {
+                let mut world = self.0.world.lock();
+                if world.life == self.0.life {
+                    world.locked = false;
+                }
+            }
+        }
+        let mut world = self.enter_whole(Call::Change, &[b"lock"])?;
+        if world.locked {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        world.locked = true;
+        Ok(Box::new(Guard(self.clone())))
+    }
+}
+
+impl SimFile {
+    fn of<'a>(&self, world: &'a mut World) -> &'a mut Inode {
+        world.inodes.entry(self.inode).or_default()
+    }
+    fn what(&self) -> [u8; 8] {
+        self.inode.to_le_bytes()
+    }
+}
+
+impl File for SimFile {
+    fn len(&self) -> io::Result<u64> {
+        let mut world = self
+            .device
+            .enter_whole(Call::Read, &[b"len", &self.what()])?;
+        Ok(self.of(&mut world).now.len() as u64)
+    }
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let at = offset.to_le_bytes();
+        let mut world = self
+            .device
+            .enter_whole(Call::Read, &[b"read", &self.what(), &at])?;
+        let now = &self.of(&mut world).now;
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(now.len());
+        let n = buf.len().min(now.len() - from);
+        buf[..n].copy_from_slice(&now[from..from + n]);
+        Ok(n)
+    }
+    fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let mut data: Vec<u8> = parts.iter().flat_map(|p| p.iter().copied()).collect();
+        let at = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let (mut world, mut answer) = self.device.enter(
+            Call::Write,
+            &[b"write", &self.what(), &offset.to_le_bytes(), &data],
+        );
+        if world.life != self.device.life || (world.stopped && answer.is_err()) {
+            return answer.map(drop);
+        }
+        let len = self.of(&mut world).now.len();
+        if let (Ok(_), Some(space)) = (&answer, world.faults.space_bytes) {
+            let free = space.saturating_sub(world.used());
+            let growth = (at + data.len()).saturating_sub(len) as u64;
+            if growth > free {
+                // What the disk has room for is written.
+                data.truncate((len + free as usize).saturating_sub(at));
+                world.fired += 1;
+                world.trace(&[b"full"]);
+                answer = Err(io::Error::from_raw_os_error(libc::ENOSPC));
+            }
+        } else if !matches!(answer, Ok(false)) {
+            let n = world.rng.random_range(0..=data.len());
+            data.truncate(n);
+        }
+        if !data.is_empty() {
+            self.of(&mut world).write(Op::Write(at, data));
+        }
+        match answer {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(eio()),
+            Err(e) => Err(e),
+        }
+    }
+    fn sync(&self) -> io::Result<()> {
+        let (mut world, answer) = self.device.enter(Call::Sync, &[b"sync", &self.what()]);
+        match answer {
+            Ok(false) => {
+                let inode = self.of(&mut world);
+                for op in std::mem::take(&mut inode.pending) {
+                    op.apply(&mut inode.durable);
+                }
+                Ok(())
+            }
+            Ok(true) => Err(eio()),
+            Err(e) => {
+                if world.life == self.device.life && !world.stopped {
+                    let World { rng, inodes, .. } = &mut *world;
+                    let inode = inodes.entry(self.inode).or_default();
+                    inode.settle(rng);
+                    inode.diverged = true;
+                }
+                Err(e)
+            }
+        }
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let to = len.to_le_bytes();
+        let mut world = self
+            .device
+            .enter_whole(Call::Change, &[b"set_len", &self.what(), &to])?;
+        let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let used = world.used();
+        let space = world.faults.space_bytes;
+        let inode = self.of(&mut world);
+        let growth = len.saturating_sub(inode.now.len()) as u64;
+        if growth > 0 && space.is_some_and(|s| used + growth > s) {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
+        inode.write(Op::SetLen(len));
+        Ok(())
+    }
+    fn view(&self, range: Range<u64>) -> io::Result<Bytes> {
+        let at = range.start.to_le_bytes();
+        let mut world = self
+            .device
+            .enter_whole(Call::Read, &[b"view", &self.what(), &at])?;
+        let now = &self.of(&mut world).now;
+        let bytes = usize::try_from(range.start)
+            .ok()
+            .zip(usize::try_from(range.end).ok())
+            .and_then(|(from, to)| now.get(from..to));
+        bytes
+            .map(Bytes::copy_from_slice)
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}
