@@ -3,7 +3,7 @@
 const fs = require('fs')
 const os = require('os')
 const path = require('path')
-const crypto = require('crypto')
+const crypto = require('hypercore-crypto')
 const Corestore = require('corestore')
 const Hyperbee = require('hyperbee')
 const Hyperdrive = require('hyperdrive')
@@ -28,7 +28,8 @@ async function main() {
       for (let i = 0; i < core.length; i++) out.blocks.push(hex(await core.get(i)))
     }
     if (kind === 'bee') {
-      const bee = new Hyperbee(first)
+      const bee = new Hyperbee(encryptionKey ? store.get({ key: first.key, encryption: { key: encryptionKey } }) : first)
+      await bee.ready()
       out.version = bee.version
       out.entries = []
       for await (const e of bee.createReadStream()) out.entries.push({ seq: e.seq, key: hex(e.key), value: e.value && hex(e.value) })
@@ -47,12 +48,13 @@ async function main() {
           seq: entry.seq,
           executable: entry.value.executable,
           linkname: entry.value.linkname,
+          metadata: entry.value.metadata,
           byteLength: content && content.byteLength,
-          sha256: content && crypto.createHash('sha256').update(content).digest('hex')
+          hash: content && hex(crypto.hash(content))
         })
       }
     }
-    process.stdout.write(JSON.stringify(out) + '\n')
+    await new Promise((resolve) => process.stdout.write(JSON.stringify(out) + '\n', resolve))
   } finally {
     await store.close()
     fs.rmSync(folder, { recursive: true, force: true })

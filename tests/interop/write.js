@@ -7,6 +7,7 @@ const crypto = require('crypto')
 const Corestore = require('corestore')
 const Hyperbee = require('hyperbee')
 const Hyperdrive = require('hyperdrive')
+const hypercoreCrypto = require('hypercore-crypto')
 const { hex, pack } = require('./bundle')
 
 const [kind, seed, file] = process.argv.slice(2)
@@ -18,7 +19,6 @@ const bytes = (n) => {
   return crypto.createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(n))
 }
 const int = (max) => bytes(4).readUInt32LE(0) % max
-const sha = (b) => crypto.createHash('sha256').update(b).digest('hex')
 
 async function main() {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pome-write-'))
@@ -91,7 +91,7 @@ async function main() {
           linkname: entry.value.linkname,
           metadata: entry.value.metadata,
           byteLength: content && content.byteLength,
-          sha256: content && sha(content)
+          hash: content && hex(hypercoreCrypto.hash(content))
         })
       }
       const blobs = await drive.getBlobs()
