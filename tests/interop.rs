@@ -11,8 +11,8 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use pome_bee::{Change, HistoryOptions, Hyperbee, RangeOptions};
 use pome_cores::{
-    CoreOptions, Corestore, Durability, Hypercore, Key, KeyPair, Manifest, ManifestOptions, Signer, Verifier, crypto,
-    multisig::Part,
+    CoreOptions, Corestore, Durability, Hypercore, Key, KeyPair, Manifest, ManifestOptions, Signer,
+    Verifier, crypto, multisig::Part,
 };
 use pome_drive_fs::{DriveOptions, Hyperdrive, ListOptions, PutOptions};
 use pome_storage::{Options, Store};
@@ -22,7 +22,10 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 fn seed() -> u64 {
-    let seed = std::env::var("POME_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let seed = std::env::var("POME_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1);
     eprintln!("POME_SEED={seed}");
     seed
 }
@@ -41,7 +44,11 @@ struct Stores {
 impl Stores {
     fn new() -> Self {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        Self { writer: cores_in(folders[0].path()), readers: cores_in(folders[1].path()), _folders: folders }
+        Self {
+            writer: cores_in(folders[0].path()),
+            readers: cores_in(folders[1].path()),
+            _folders: folders,
+        }
     }
 }
 
@@ -53,7 +60,9 @@ async fn append_randomly(core: &Hypercore, rng: &mut ChaCha8Rng) {
 
 fn random_blocks(rng: &mut ChaCha8Rng) -> Vec<Bytes> {
     let max = if rng.random_ratio(1, 6) { 70_000 } else { 200 };
-    (0..rng.random_range(1..6)).map(|_| random_bytes(rng, max)).collect()
+    (0..rng.random_range(1..6))
+        .map(|_| random_bytes(rng, max))
+        .collect()
 }
 
 /// The blocks of a core, as they were appended.
@@ -78,9 +87,14 @@ async fn npm_reads_our_cores() {
         return;
     }
     let mut rng = ChaCha8Rng::seed_from_u64(seed());
-    let Stores { writer, readers, _folders } = Stores::new();
+    let Stores {
+        writer,
+        readers,
+        _folders,
+    } = Stores::new();
     let pair = |n| KeyPair::from_seed(&[n; 32]);
-    let single = |version, pair: &KeyPair| Manifest::single_signer(version, Signer::new(pair.public));
+    let single =
+        |version, pair: &KeyPair| Manifest::single_signer(version, Signer::new(pair.public));
     let linked = Manifest::create(ManifestOptions {
         signers: vec![Signer::new(pair(3).public)],
         linked: vec![Key([9; 32])],
@@ -90,15 +104,37 @@ async fn npm_reads_our_cores() {
     let encryption_key = [5; 32];
     let cases = [
         ("named", CoreOptions::name("log"), None),
-        ("encrypted", CoreOptions::name("secret").with_encryption_key(encryption_key), Some(encryption_key)),
+        (
+            "encrypted",
+            CoreOptions::name("secret").with_encryption_key(encryption_key),
+            Some(encryption_key),
+        ),
         ("a key pair's", CoreOptions::key_pair(pair(1)), None),
-        ("manifest version 0", CoreOptions::manifest(single(0, &pair(2))).with_key_pair(pair(2)), None),
-        ("manifest version 2", CoreOptions::manifest(linked.unwrap()).with_key_pair(pair(3)), None),
-        ("manifest version 3", CoreOptions::manifest(single(3, &pair(4))).with_key_pair(pair(4)), None),
-        ("of version 10", CoreOptions::key(Key(pair(6).public)).with_key_pair(pair(6)), None),
+        (
+            "manifest version 0",
+            CoreOptions::manifest(single(0, &pair(2))).with_key_pair(pair(2)),
+            None,
+        ),
+        (
+            "manifest version 2",
+            CoreOptions::manifest(linked.unwrap()).with_key_pair(pair(3)),
+            None,
+        ),
+        (
+            "manifest version 3",
+            CoreOptions::manifest(single(3, &pair(4))).with_key_pair(pair(4)),
+            None,
+        ),
+        (
+            "of version 10",
+            CoreOptions::key(Key(pair(6).public)).with_key_pair(pair(6)),
+            None,
+        ),
         (
             "of version 10, encrypted",
-            CoreOptions::key(Key(pair(7).public)).with_key_pair(pair(7)).with_encryption_key(encryption_key),
+            CoreOptions::key(Key(pair(7).public))
+                .with_key_pair(pair(7))
+                .with_encryption_key(encryption_key),
             Some(encryption_key),
         ),
     ];
@@ -127,7 +163,11 @@ async fn npm_reads_our_cores_of_several_signers() {
         return;
     }
     let mut rng = ChaCha8Rng::seed_from_u64(seed());
-    let Stores { writer, readers, _folders } = Stores::new();
+    let Stores {
+        writer,
+        readers,
+        _folders,
+    } = Stores::new();
     let pairs = [21, 22, 23].map(|n| KeyPair::from_seed(&[n; 32]));
     for version in [0, 1] {
         let manifest = Manifest::create(ManifestOptions {
@@ -145,13 +185,23 @@ async fn npm_reads_our_cores_of_several_signers() {
             batch.append_blocks(&blocks);
             let parts = [0, 2].map(|signer: usize| Part {
                 signer: signer as u64,
-                signature: verifier.sign(batch.tree(), &pairs[signer]).unwrap().as_ref().try_into().unwrap(),
+                signature: verifier
+                    .sign(batch.tree(), &pairs[signer])
+                    .unwrap()
+                    .as_ref()
+                    .try_into()
+                    .unwrap(),
                 patch: 0,
                 nodes: Vec::new(),
             });
             let signature = verifier.assemble(&parts).unwrap();
-            core.append_signed(blocks.clone(), signature.clone().into()).await.unwrap();
-            assert!(core.append_signed(blocks, signature.into()).await.is_err(), "signed once, appended twice");
+            core.append_signed(blocks.clone(), signature.clone().into())
+                .await
+                .unwrap();
+            assert!(
+                core.append_signed(blocks, signature.into()).await.is_err(),
+                "signed once, appended twice"
+            );
         }
         let bundle = Bundle::of(vec![pack(&core, &readers, &mut rng).await], None);
         npm_must_read_core("several signers", &core, &bundle).await;
@@ -165,7 +215,11 @@ async fn npm_follows_our_growing_core() {
         return;
     }
     let mut rng = ChaCha8Rng::seed_from_u64(seed());
-    let Stores { writer, readers, _folders } = Stores::new();
+    let Stores {
+        writer,
+        readers,
+        _folders,
+    } = Stores::new();
     let core = writer.get(CoreOptions::name("live")).await.unwrap();
     let mut packer = bundle::Packer::new(&core, &readers).await;
     let mut sent = std::collections::BTreeSet::new();
@@ -176,7 +230,10 @@ async fn npm_follows_our_growing_core() {
         }
         let length = core.length();
         // A block that the upgrade brings must lie in what was asked for.
-        let block = rng.random_bool(0.5).then(|| rng.random_range(0..length)).filter(|index| sent.insert(*index));
+        let block = rng
+            .random_bool(0.5)
+            .then(|| rng.random_range(0..length))
+            .filter(|index| sent.insert(*index));
         packer.upgrade(length, block).await;
         let index = rng.random_range(0..length);
         if sent.insert(index) {
@@ -184,7 +241,10 @@ async fn npm_follows_our_growing_core() {
         }
     }
     packer.upgrade_if_longer().await;
-    for index in (0..core.length()).rev().filter(|index| !sent.contains(index)) {
+    for index in (0..core.length())
+        .rev()
+        .filter(|index| !sent.contains(index))
+    {
         packer.block(index).await;
     }
     let bundle = Bundle::of(vec![packer.finish().await], None);
@@ -195,7 +255,11 @@ async fn npm_follows_our_growing_core() {
 async fn bee_as_json(bee: &Hyperbee) -> (Value, Value) {
     let entries: Vec<_> = bee.range(RangeOptions::new()).try_collect().await.unwrap();
     let entry = |e: &pome_bee::Entry| json!({ "seq": e.seq, "key": hex(&e.key), "value": e.value.as_ref().map(hex) });
-    let history: Vec<_> = bee.history(HistoryOptions::default()).try_collect().await.unwrap();
+    let history: Vec<_> = bee
+        .history(HistoryOptions::default())
+        .try_collect()
+        .await
+        .unwrap();
     let change = |e: &pome_bee::HistoryEntry| {
         let kind = match e.change {
             Change::Put => "put",
@@ -203,7 +267,10 @@ async fn bee_as_json(bee: &Hyperbee) -> (Value, Value) {
         };
         json!({ "type": kind, "seq": e.seq, "key": hex(&e.key) })
     };
-    (entries.iter().map(entry).collect(), history.iter().map(change).collect())
+    (
+        entries.iter().map(entry).collect(),
+        history.iter().map(change).collect(),
+    )
 }
 
 fn random_key(rng: &mut ChaCha8Rng) -> Vec<u8> {
@@ -245,14 +312,21 @@ async fn npm_reads_our_bees() {
     let seed = seed();
     for (n, encryption_key) in [None, None, Some([8; 32])].into_iter().enumerate() {
         let mut rng = ChaCha8Rng::seed_from_u64(seed + n as u64);
-        let Stores { writer, readers, _folders } = Stores::new();
+        let Stores {
+            writer,
+            readers,
+            _folders,
+        } = Stores::new();
         let mut options = CoreOptions::name("bee");
         if let Some(key) = encryption_key {
             options = options.with_encryption_key(key);
         }
         let bee = Hyperbee::new(writer.get(options).await.unwrap());
         change_randomly(&bee, &mut rng).await;
-        let bundle = Bundle::of(vec![pack(bee.core(), &readers, &mut rng).await], encryption_key);
+        let bundle = Bundle::of(
+            vec![pack(bee.core(), &readers, &mut rng).await],
+            encryption_key,
+        );
         let seen = bundle.read_by_npm("bee");
         let (entries, history) = bee_as_json(&bee).await;
         assert_eq!(seen["version"], bee.version());
@@ -263,7 +337,11 @@ async fn npm_reads_our_bees() {
 
 /// What `read.js` and `write.js` say of a drive's files.
 async fn drive_as_json(drive: &Hyperdrive) -> Value {
-    let entries: Vec<_> = drive.list("/", ListOptions::default()).try_collect().await.unwrap();
+    let entries: Vec<_> = drive
+        .list("/", ListOptions::default())
+        .try_collect()
+        .await
+        .unwrap();
     let mut out = Vec::new();
     for entry in entries {
         let content = match entry.value.blob {
@@ -285,13 +363,19 @@ async fn drive_as_json(drive: &Hyperdrive) -> Value {
 
 fn random_path(rng: &mut ChaCha8Rng) -> String {
     let name = ["a", "ü", "with space", "x.tar.gz", "日本", "e\u{301}"][rng.random_range(0..6)];
-    format!("/d{}/{name}{}", rng.random_range(0..4), rng.random_range(0..4))
+    format!(
+        "/d{}/{name}{}",
+        rng.random_range(0..4),
+        rng.random_range(0..4)
+    )
 }
 
 async fn fill_randomly(drive: &Hyperdrive, rng: &mut ChaCha8Rng) {
     let options = |rng: &mut ChaCha8Rng| PutOptions {
         executable: rng.random_bool(0.3),
-        metadata: rng.random_bool(0.3).then(|| json!({ "n": rng.random_range(0..9), "text": "ä\u{1}\"" })),
+        metadata: rng
+            .random_bool(0.3)
+            .then(|| json!({ "n": rng.random_range(0..9), "text": "ä\u{1}\"" })),
         ..PutOptions::default()
     };
     for _ in 0..60 {
@@ -315,7 +399,9 @@ async fn fill_randomly(drive: &Hyperdrive, rng: &mut ChaCha8Rng) {
                     match rng.random_range(0..4) {
                         0 => batch.del(&random_path(rng)).unwrap(),
                         1 => batch.symlink(&random_path(rng), "/absolute", None).unwrap(),
-                        _ => batch.put(&random_path(rng), random_bytes(rng, 3000), options(rng)).unwrap(),
+                        _ => batch
+                            .put(&random_path(rng), random_bytes(rng, 3000), options(rng))
+                            .unwrap(),
                     }
                 }
                 batch.flush(Durability::Buffered).await.unwrap();
@@ -328,7 +414,10 @@ async fn fill_randomly(drive: &Hyperdrive, rng: &mut ChaCha8Rng) {
                 }
                 stream.finish().await.unwrap();
             }
-            _ => drive.put(&path, random_bytes(rng, 3000), options(rng)).await.unwrap(),
+            _ => drive
+                .put(&path, random_bytes(rng, 3000), options(rng))
+                .await
+                .unwrap(),
         }
     }
 }
@@ -341,7 +430,10 @@ async fn npm_must_read_drive(
     rng: &mut ChaCha8Rng,
 ) {
     let blobs = drive.blobs().await.unwrap().core();
-    let cores = vec![pack(drive.core(), readers, rng).await, pack(blobs, readers, rng).await];
+    let cores = vec![
+        pack(drive.core(), readers, rng).await,
+        pack(blobs, readers, rng).await,
+    ];
     let seen = Bundle::of(cores, encryption_key).read_by_npm("drive");
     assert_eq!(seen["version"], drive.version());
     assert_eq!(seen["files"], drive_as_json(drive).await);
@@ -355,9 +447,18 @@ async fn npm_reads_our_drives() {
     let seed = seed();
     for (n, encryption_key) in [None, Some([7; 32])].into_iter().enumerate() {
         let mut rng = ChaCha8Rng::seed_from_u64(seed + n as u64);
-        let Stores { writer, readers, _folders } = Stores::new();
-        let options = DriveOptions { key: None, encryption_key };
-        let drive = Hyperdrive::open(writer.namespace("drive"), options).await.unwrap();
+        let Stores {
+            writer,
+            readers,
+            _folders,
+        } = Stores::new();
+        let options = DriveOptions {
+            key: None,
+            encryption_key,
+        };
+        let drive = Hyperdrive::open(writer.namespace("drive"), options)
+            .await
+            .unwrap();
         fill_randomly(&drive, &mut rng).await;
         npm_must_read_drive(&drive, &readers, encryption_key, &mut rng).await;
     }
@@ -384,12 +485,19 @@ async fn received_from_npm(kind: &str) -> Received {
     drop(cores);
     let cores = cores_in(folder.path());
     for packed in &bundle.cores {
-        let core = cores.get(CoreOptions::key(Key(key32(&packed.key)))).await.unwrap();
+        let core = cores
+            .get(CoreOptions::key(Key(key32(&packed.key))))
+            .await
+            .unwrap();
         assert_eq!(core.length(), packed.length);
         assert_eq!(hex(core.tree_hash().await.unwrap()), packed.tree_hash);
         assert!(!core.writable());
     }
-    Received { bundle, cores, _folder: folder }
+    Received {
+        bundle,
+        cores,
+        _folder: folder,
+    }
 }
 
 #[tokio::test]
@@ -398,7 +506,11 @@ async fn we_read_npm_cores() {
         return;
     }
     for kind in ["core", "core-encrypted"] {
-        let Received { bundle, cores, _folder } = received_from_npm(kind).await;
+        let Received {
+            bundle,
+            cores,
+            _folder,
+        } = received_from_npm(kind).await;
         let packed = &bundle.cores[0];
         let mut options = CoreOptions::key(Key(key32(&packed.key)));
         if let Some(key) = bundle.encryption_key() {
@@ -415,7 +527,11 @@ async fn we_read_npm_bees() {
     if !npm_works("we_read_npm_bees") {
         return;
     }
-    let Received { bundle, cores, _folder } = received_from_npm("bee").await;
+    let Received {
+        bundle,
+        cores,
+        _folder,
+    } = received_from_npm("bee").await;
     let key = CoreOptions::key(Key(key32(&bundle.cores[0].key)));
     let bee = Hyperbee::new(cores.get(key).await.unwrap());
     assert_eq!(bundle.truth["version"], bee.version());
@@ -423,7 +539,11 @@ async fn we_read_npm_bees() {
     assert_eq!(bundle.truth["entries"], entries);
     assert_eq!(bundle.truth["history"], history);
     for entry in entries.as_array().unwrap() {
-        let found = bee.get(&unhex(entry["key"].as_str().unwrap())).await.unwrap().unwrap();
+        let found = bee
+            .get(&unhex(entry["key"].as_str().unwrap()))
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(entry["seq"], found.seq);
     }
 }
@@ -434,17 +554,31 @@ async fn we_read_npm_drives() {
         return;
     }
     for kind in ["drive", "drive-encrypted", "drive-blockmap"] {
-        let Received { bundle, cores, _folder } = received_from_npm(kind).await;
+        let Received {
+            bundle,
+            cores,
+            _folder,
+        } = received_from_npm(kind).await;
         let key = Some(Key(key32(&bundle.cores[0].key)));
-        let options = DriveOptions { key, encryption_key: bundle.encryption_key() };
+        let options = DriveOptions {
+            key,
+            encryption_key: bundle.encryption_key(),
+        };
         let drive = Hyperdrive::open(cores, options).await.unwrap();
         assert_eq!(bundle.truth["version"], drive.version(), "{kind}");
         let files = drive_as_json(&drive).await;
         assert_eq!(bundle.truth["files"], files, "{kind}");
         assert!(files.as_array().unwrap().len() > 10, "{kind}");
         if kind == "drive-blockmap" {
-            let list: Vec<_> = drive.list("/", ListOptions::default()).try_collect().await.unwrap();
-            assert!(list.iter().any(|entry| entry.value.blob.is_some_and(|blob| blob.block_map)));
+            let list: Vec<_> = drive
+                .list("/", ListOptions::default())
+                .try_collect()
+                .await
+                .unwrap();
+            assert!(
+                list.iter()
+                    .any(|entry| entry.value.blob.is_some_and(|blob| blob.block_map))
+            );
         }
     }
 }

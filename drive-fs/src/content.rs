@@ -6,7 +6,7 @@
 //! Source: hyperdrive 13.3.4, `index.js`, `generateContentManifest`. Vectors: `drive.json`, `content_manifests`, `scenarios`.
 
 use crate::{Blobs, Error};
-use pome_bee::Hyperbee;
+use pome_bee::{Header, Hyperbee};
 use pome_cores::{
     CoreOptions, Corestore, Hypercore, Key, Manifest, Signer,
     crypto::{hash, namespace},
@@ -36,30 +36,71 @@ pub fn content_key(manifest: &Manifest, key: &Key) -> Option<Key> {
     Some(content_manifest(manifest, key)?.key())
 }
 
-/// The manifest of the content core that the database core's manifest gives.
+/// The manifest of the content core, where the database core's manifest gives it: not while that is unknown, and not for a core of version 10, whose key
+/// is no manifest's hash.
 fn derived_manifest(db: &Hypercore) -> Option<Manifest> {
-    content_manifest(&db.manifest()?, &db.key())
+    let (manifest, key) = (db.manifest()?, db.key());
+    (manifest.key() == key).then(|| content_manifest(&manifest, &key))?
 }
 
-/// The content core that the database core's manifest gives.
+/// The key of that core.
 pub(crate) fn derived_key(db: &Hypercore) -> Option<Key> {
     Some(derived_manifest(db)?.key())
 }
 
-/// Opens the content core of a drive: written with the key pair of its database.
+/// That core, with the database's key pair where that is here.
+fn derived(db: &Hypercore) -> Option<CoreOptions> {
+    let options = CoreOptions::manifest(derived_manifest(db)?);
+    Some(match db.key_pair() {
+        Some(pair) => options.with_key_pair(pair),
+        None => options,
+    })
+}
+
+/// Opens the content core of a drive. Where neither the database's manifest nor its header is here yet, waits for the header.
 pub(crate) async fn open_content(
     store: &Corestore,
     db: &Hyperbee,
     encryption_key: Option<[u8; 32]>,
 ) -> Result<Blobs, Error> {
     let core = db.core();
-    let manifest = derived_manifest(core).ok_or(Error::NoContentKey { key: core.key() })?;
-    let mut options = CoreOptions::manifest(manifest);
-    if let Some(pair) = core.key_pair() {
-        options = options.with_key_pair(pair);
-    }
-    if let Some(key) = encryption_key {
-        options = options.with_encryption_key(key);
-    }
+    let options = if let Some(named) = named_in_header(db).await? {
+        CoreOptions::key(named)
+    } else if let Some(options) = derived(core) {
+        options
+    } else if core.writable() {
+        // as npm: a core of its own, which the header will name
+        CoreOptions::name(format!("{}/blobs", core.id()))
+    } else {
+        let key = core.key();
+        let header = db.header().await?.ok_or(Error::NoContentKey { key })?;
+        match content_feed(key, header)? {
+            Some(named) => CoreOptions::key(named),
+            None => derived(core).ok_or(Error::BadHeader { key })?,
+        }
+    };
+    let options = match encryption_key {
+        Some(key) => options.with_encryption_key(key),
+        None => options,
+    };
     Ok(Blobs::new(store.get(options).await?))
+}
+
+/// The content core that the header names, if the header is here and names one.
+async fn named_in_header(db: &Hyperbee) -> Result<Option<Key>, Error> {
+    if !db.core().has(0..1).await? {
+        return Ok(None);
+    }
+    match db.header().await? {
+        Some(header) => content_feed(db.core().key(), header),
+        None => Ok(None),
+    }
+}
+
+fn content_feed(key: Key, header: Header) -> Result<Option<Key>, Error> {
+    let Some(feed) = header.metadata.and_then(|metadata| metadata.content_feed) else {
+        return Ok(None);
+    };
+    let named = feed.first_chunk().ok_or(Error::BadHeader { key })?;
+    Ok(Some(Key(*named)))
 }

@@ -6,6 +6,7 @@ use data_encoding::HEXLOWER;
 use pome_cores::{
     CoreOptions, Corestore, Hypercore, Key,
     merkle::{NodeRequest, Proof, ProofRequest, UpgradeRequest, flat_tree},
+    multisig,
     replication::messages::Data,
 };
 use pome_encoding::Reader;
@@ -17,48 +18,52 @@ use std::{path::Path, process::Command};
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Bundle {
-    pub cores: Vec<Packed>,
+pub(crate) struct Bundle {
+    pub(crate) cores: Vec<Packed>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub encryption_key: Option<String>,
+    pub(crate) encryption_key: Option<String>,
     /// What its writer says is in it.
     #[serde(flatten)]
-    pub truth: Map<String, Value>,
+    pub(crate) truth: Map<String, Value>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Packed {
-    pub key: String,
-    pub length: u64,
-    pub byte_length: u64,
-    pub tree_hash: String,
-    pub messages: Vec<String>,
+pub(crate) struct Packed {
+    pub(crate) key: String,
+    pub(crate) length: u64,
+    pub(crate) byte_length: u64,
+    pub(crate) tree_hash: String,
+    pub(crate) messages: Vec<String>,
 }
 
-pub fn hex(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
     HEXLOWER.encode(bytes.as_ref())
 }
 
-pub fn unhex(text: &str) -> Vec<u8> {
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
     HEXLOWER.decode(text.as_bytes()).unwrap()
 }
 
-pub fn key32(text: &str) -> [u8; 32] {
+pub(crate) fn key32(text: &str) -> [u8; 32] {
     unhex(text).try_into().unwrap()
 }
 
 impl Bundle {
-    pub fn of(cores: Vec<Packed>, encryption_key: Option<[u8; 32]>) -> Self {
-        Self { cores, encryption_key: encryption_key.map(hex), truth: Map::new() }
+    pub(crate) fn of(cores: Vec<Packed>, encryption_key: Option<[u8; 32]>) -> Self {
+        Self {
+            cores,
+            encryption_key: encryption_key.map(hex),
+            truth: Map::new(),
+        }
     }
 
-    pub fn encryption_key(&self) -> Option<[u8; 32]> {
+    pub(crate) fn encryption_key(&self) -> Option<[u8; 32]> {
         self.encryption_key.as_deref().map(key32)
     }
 
     /// What the npm modules read in it; `kind` as `read.js` has it.
-    pub fn read_by_npm(&self, kind: &str) -> Value {
+    pub(crate) fn read_by_npm(&self, kind: &str) -> Value {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("bundle.json");
         std::fs::write(&file, serde_json::to_vec(self).unwrap()).unwrap();
@@ -67,10 +72,13 @@ impl Bundle {
     }
 
     /// What the npm modules write; `kind` as `write.js` has it.
-    pub fn written_by_npm(kind: &str, seed: u64) -> Self {
+    pub(crate) fn written_by_npm(kind: &str, seed: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("bundle.json");
-        node("write.js", &[kind, &seed.to_string(), file.to_str().unwrap()]);
+        node(
+            "write.js",
+            &[kind, &seed.to_string(), file.to_str().unwrap()],
+        );
         serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
     }
 }
@@ -80,7 +88,7 @@ fn folder() -> std::path::PathBuf {
 }
 
 /// True when node and the npm modules are here; says loudly what is skipped when not.
-pub fn npm_works(test: &str) -> bool {
+pub(crate) fn npm_works(test: &str) -> bool {
     let modules = folder().join("node_modules/hypercore").exists();
     let works = modules && Command::new("node").arg("--version").output().is_ok();
     if !works {
@@ -90,7 +98,11 @@ pub fn npm_works(test: &str) -> bool {
 }
 
 fn node(script: &str, args: &[&str]) -> Vec<u8> {
-    let output = Command::new("node").arg(folder().join(script)).args(args).output().unwrap();
+    let output = Command::new("node")
+        .arg(folder().join(script))
+        .args(args)
+        .output()
+        .unwrap();
     assert!(
         output.status.success(),
         "node {script} {args:?}: {}\n{}",
@@ -101,60 +113,88 @@ fn node(script: &str, args: &[&str]) -> Vec<u8> {
 }
 
 /// A wire message with this proof.
-pub fn message(proof: Proof) -> Vec<u8> {
+pub(crate) fn message(proof: Proof) -> Vec<u8> {
     let mut out = Vec::new();
     Data { request: 0, proof }.encode(&mut out);
     out
 }
 
 /// Collects what a reader of `core` is sent. The reader is real, so that it asks for the nodes that it lacks and no others.
-pub struct Packer {
+pub(crate) struct Packer {
     core: Hypercore,
     reader: Hypercore,
     messages: Vec<String>,
 }
 
 impl Packer {
-    pub async fn new(core: &Hypercore, readers: &Corestore) -> Self {
+    pub(crate) async fn new(core: &Hypercore, readers: &Corestore) -> Self {
         let reader = readers.get(CoreOptions::key(core.key())).await.unwrap();
-        Self { core: core.clone(), reader, messages: Vec::new() }
+        Self {
+            core: core.clone(),
+            reader,
+            messages: Vec::new(),
+        }
     }
 
     /// Answers a request and takes the answer.
-    pub async fn send(&mut self, request: ProofRequest) {
+    pub(crate) async fn send(&mut self, request: ProofRequest) {
         let mut proof = self.core.proof(&request).await.unwrap();
         if self.reader.manifest().is_none() {
             // A core whose key is its signer's has no manifest to send.
-            proof.manifest = self.core.manifest().filter(|manifest| manifest.key() == self.core.key());
+            proof.manifest = self
+                .core
+                .manifest()
+                .filter(|manifest| manifest.key() == self.core.key());
         }
         let message = message(proof);
         self.messages.push(hex(&message));
         let data = Data::decode(&mut Reader::new(&message)).unwrap();
-        assert!(self.reader.apply_proof(&data.proof).await.unwrap(), "{request:?}");
+        assert!(
+            self.reader.apply_proof(&data.proof).await.unwrap(),
+            "{request:?}"
+        );
     }
 
     /// Asks for the length up to `length`, together with `block`.
-    pub async fn upgrade(&mut self, length: u64, block: Option<u64>) {
+    pub(crate) async fn upgrade(&mut self, length: u64, block: Option<u64>) {
         let start = self.reader.length();
-        let upgrade = Some(UpgradeRequest { start, length: length - start });
+        let upgrade = Some(UpgradeRequest {
+            start,
+            length: length - start,
+        });
         let block = match block {
-            Some(index) => Some(NodeRequest { index, nodes: self.missing_nodes(index).await }),
+            Some(index) => Some(NodeRequest {
+                index,
+                nodes: self.missing_nodes(index).await,
+            }),
             None => None,
         };
-        self.send(ProofRequest { block, upgrade, ..ProofRequest::default() }).await;
+        self.send(ProofRequest {
+            block,
+            upgrade,
+            ..ProofRequest::default()
+        })
+        .await;
     }
 
     /// Asks for what there is more than the reader knows, if anything.
-    pub async fn upgrade_if_longer(&mut self) {
+    pub(crate) async fn upgrade_if_longer(&mut self) {
         let length = self.core.length();
         if length > self.reader.length() {
             self.upgrade(length, None).await;
         }
     }
 
-    pub async fn block(&mut self, index: u64) {
-        let block = Some(NodeRequest { index, nodes: self.missing_nodes(index).await });
-        self.send(ProofRequest { block, ..ProofRequest::default() }).await;
+    pub(crate) async fn block(&mut self, index: u64) {
+        let block = Some(NodeRequest {
+            index,
+            nodes: self.missing_nodes(index).await,
+        });
+        self.send(ProofRequest {
+            block,
+            ..ProofRequest::default()
+        })
+        .await;
     }
 
     /// How many levels the reader must climb from a block to a node that it has; none for a block past its length.
@@ -170,7 +210,7 @@ impl Packer {
         levels
     }
 
-    pub async fn finish(self) -> Packed {
+    pub(crate) async fn finish(self) -> Packed {
         let core = &self.core;
         assert_eq!(self.reader.length(), core.length());
         Packed {
@@ -184,7 +224,7 @@ impl Packer {
 }
 
 /// Everything of `core`, the blocks in any order.
-pub async fn pack(core: &Hypercore, readers: &Corestore, rng: &mut ChaCha8Rng) -> Packed {
+pub(crate) async fn pack(core: &Hypercore, readers: &Corestore, rng: &mut ChaCha8Rng) -> Packed {
     let mut packer = Packer::new(core, readers).await;
     let length = core.length();
     if length > 0 {
@@ -203,15 +243,21 @@ pub async fn pack(core: &Hypercore, readers: &Corestore, rng: &mut ChaCha8Rng) -
 
 /// Fills a core of `store` with what a bundle says. Before each message, ones like it but for one bit must be refused; of the first message, which
 /// has the signature, every bit.
-pub async fn unpack(store: &Corestore, packed: &Packed, rng: &mut ChaCha8Rng) -> Hypercore {
-    let core = store.get(CoreOptions::key(Key(key32(&packed.key)))).await.unwrap();
+pub(crate) async fn unpack(store: &Corestore, packed: &Packed, rng: &mut ChaCha8Rng) -> Hypercore {
+    let core = store
+        .get(CoreOptions::key(Key(key32(&packed.key))))
+        .await
+        .unwrap();
     let mut refused = 0;
     for (n, message) in packed.messages.iter().enumerate() {
         let message = unhex(message);
         let bits = 8 * message.len();
         let flips: Vec<usize> = match n {
             0 => (0..bits.min(8 * 1024)).collect(),
-            _ => (0..4).map(|_| rng.random_range(0..bits)).chain(0..8).collect(),
+            _ => (0..4)
+                .map(|_| rng.random_range(0..bits))
+                .chain(0..8)
+                .collect(),
         };
         for bit in flips {
             refused += usize::from(is_refused(&core, &message, bit).await);
@@ -219,7 +265,11 @@ pub async fn unpack(store: &Corestore, packed: &Packed, rng: &mut ChaCha8Rng) ->
         let data = Data::decode(&mut Reader::new(&message)).unwrap();
         assert!(core.apply_proof(&data.proof).await.unwrap(), "message {n}");
     }
-    assert!(refused >= 4 * packed.messages.len(), "{refused} of {}", packed.messages.len());
+    assert!(
+        refused >= 4 * packed.messages.len(),
+        "{refused} of {}",
+        packed.messages.len()
+    );
     assert_eq!(core.length(), packed.length);
     assert_eq!(core.contiguous_length(), packed.length);
     if packed.length > 0 {
@@ -236,29 +286,81 @@ async fn is_refused(core: &Hypercore, message: &[u8], bit: usize) -> bool {
         return true;
     };
     let honest = Data::decode(&mut Reader::new(message)).unwrap();
-    if data.proof == honest.proof {
+    if said(&data.proof) == said(&honest.proof) {
         return false;
     }
-    let before = (core.length(), core.fork(), core.contiguous_length(), core.tree());
-    let blocks: Vec<u64> = [&data, &honest].iter().filter_map(|d| d.proof.block.as_ref()).map(|b| b.index).collect();
+    let before = (
+        core.length(),
+        core.fork(),
+        core.contiguous_length(),
+        core.tree(),
+    );
+    let blocks: Vec<u64> = [&data, &honest]
+        .iter()
+        .filter_map(|d| d.proof.block.as_ref())
+        .map(|b| b.index)
+        .collect();
     let mut stored = Vec::new();
     for index in &blocks {
         stored.push(core.stored_block(*index).await.unwrap());
     }
     let answer = core.apply_proof(&data.proof).await;
-    let Proof { block, hash, seek, upgrade, .. } = &data.proof;
+    let Proof {
+        block,
+        hash,
+        seek,
+        upgrade,
+        ..
+    } = &data.proof;
     if block.is_some() || hash.is_some() || seek.is_some() || upgrade.is_some() {
-        assert!(!matches!(answer, Ok(true)), "bit {bit} was believed: {:?} for {:?}", data.proof, honest.proof);
+        assert!(
+            !matches!(answer, Ok(true)),
+            "bit {bit} was believed: {:?} for {:?}",
+            data.proof,
+            honest.proof
+        );
     }
-    assert_eq!(before, (core.length(), core.fork(), core.contiguous_length(), core.tree()), "bit {bit}");
+    assert_eq!(
+        before,
+        (
+            core.length(),
+            core.fork(),
+            core.contiguous_length(),
+            core.tree()
+        ),
+        "bit {bit}"
+    );
     for (index, stored) in blocks.iter().zip(stored) {
-        assert_eq!(core.stored_block(*index).await.unwrap(), stored, "bit {bit}");
+        assert_eq!(
+            core.stored_block(*index).await.unwrap(),
+            stored,
+            "bit {bit}"
+        );
     }
     true
 }
 
-/// Random bytes, often short.
-pub fn random_bytes(rng: &mut ChaCha8Rng, max: usize) -> Bytes {
+/// A proof without what no reader looks at: beside the signers and their signatures, a signature has room for a patch, which counts only where the
+/// manifest allows one.
+fn said(proof: &Proof) -> (Proof, Vec<(u64, [u8; 64])>) {
+    let mut proof = proof.clone();
+    let mut signatures = Vec::new();
+    if let Some(upgrade) = &mut proof.upgrade
+        && let Some(signature) = &upgrade.signature
+        && let Ok(signature) = multisig::inflate(signature)
+    {
+        signatures = signature
+            .proofs
+            .iter()
+            .map(|part| (part.signer, part.signature))
+            .collect();
+        upgrade.signature = None;
+    }
+    (proof, signatures)
+}
+
+/// Random bytes, up to `max` of them.
+pub(crate) fn random_bytes(rng: &mut ChaCha8Rng, max: usize) -> Bytes {
     let mut out = vec![0; rng.random_range(0..=max)];
     rand::Rng::fill_bytes(rng, &mut out);
     out.into()
