@@ -7,6 +7,7 @@ use pome::{
     Corestore, DriveOptions, Hyperdrive, Localdrive, MirrorOptions, Mirrordrive, Options, Store,
     drive_fs::{ListOptions, LocalOptions, PutOptions},
 };
+use std::pin::pin;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,7 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let entry = drive.entry("/big.bin").await?.ok_or("no entry")?;
     assert_eq!(drive.read_at(&entry, 3_200_000, 4).await?, [32; 4][..]);
 
-    let mut list = drive.list("/", ListOptions::default());
+    let mut list = pin!(drive.list("/", ListOptions::default()));
     while let Some(entry) = list.try_next().await? {
         println!("{:>8} {}", entry.byte_length(), entry.path);
     }

@@ -14,12 +14,18 @@ use pome_cores::{
     CoreOptions, Corestore, Durability, Hypercore, Key, KeyPair, Manifest, ManifestOptions, Signer,
     Verifier, crypto, multisig::Part,
 };
-use pome_drive_fs::{DriveOptions, Hyperdrive, ListOptions, PutOptions};
+use pome_drive_fs::{
+    DriveOptions, Hyperdrive, ListOptions, LocalOptions, Localdrive, MirrorOptions, Mirrordrive,
+    PutOptions,
+};
 use pome_storage::{Options, Store};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::{
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+};
 
 fn seed() -> u64 {
     let seed = std::env::var("POME_SEED")
@@ -462,6 +468,40 @@ async fn npm_reads_our_drives() {
         fill_randomly(&drive, &mut rng).await;
         npm_must_read_drive(&drive, &readers, encryption_key, &mut rng).await;
     }
+}
+
+/// A folder with all kinds of files, imported: modes, times and folders that npm does not know must not be in its way.
+#[tokio::test]
+async fn npm_reads_a_folder_that_we_imported() {
+    if !npm_works("npm_reads_a_folder_that_we_imported") {
+        return;
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(seed());
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    std::fs::create_dir_all(root.join("empty/folders")).unwrap();
+    std::fs::create_dir_all(root.join("ü/deep")).unwrap();
+    std::fs::write(root.join("none"), "").unwrap();
+    std::fs::write(root.join("ü/large"), random_bytes(&mut rng, 1_000_000)).unwrap();
+    std::fs::write(root.join("ü/deep/run me"), "#!/bin/sh").unwrap();
+    let mode = PermissionsExt::from_mode(0o741);
+    std::fs::set_permissions(root.join("ü/deep/run me"), mode).unwrap();
+    symlink("../none", root.join("ü/link")).unwrap();
+    symlink("nowhere", root.join("dangling")).unwrap();
+
+    let Stores {
+        writer,
+        readers,
+        _folders,
+    } = Stores::new();
+    let drive = Hyperdrive::open(writer, DriveOptions::default())
+        .await
+        .unwrap();
+    let local = Localdrive::open(root, LocalOptions::default()).unwrap();
+    let import = Mirrordrive::new(local, drive.clone(), MirrorOptions::default());
+    let count = import.run(|_| ()).await.unwrap();
+    assert_eq!((count.add, count.skip), (5, 0));
+    npm_must_read_drive(&drive, &readers, None, &mut rng).await;
 }
 
 /// What npm wrote, in a store of ours that has been closed and opened again since.
