@@ -21,6 +21,8 @@
 
 pub use pome_bee::{self as bee, Hyperbee};
 pub use pome_cores::{self as cores, CoreOptions, Corestore, Durability, Hypercore, Transaction};
-pub use pome_drive_fs::{self as drive_fs, DriveOptions, Hyperdrive, Localdrive, MirrorOptions, Mirrordrive};
+pub use pome_drive_fs::{
+    self as drive_fs, DriveOptions, Hyperdrive, Localdrive, MirrorOptions, Mirrordrive,
+};
 pub use pome_encoding::{self as encoding, DiscoveryKey, Key};
 pub use pome_storage::{self as storage, Options, Store};

@@ -1,4 +1,5 @@
 //! The examples run; what they show is asserted in them.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::process::Command;
 

@@ -3,6 +3,8 @@
 //!
 //! Needs node and the modules (`npm ci --prefix tests/interop`). `POME_SEED` sets the seed.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 #[path = "interop/bundle.rs"]
 mod bundle;
 
@@ -25,6 +27,7 @@ use serde_json::{Value, json};
 use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
+    time::Duration,
 };
 
 fn seed() -> u64 {
@@ -468,6 +471,68 @@ async fn npm_reads_our_drives() {
         fill_randomly(&drive, &mut rng).await;
         npm_must_read_drive(&drive, &readers, encryption_key, &mut rng).await;
     }
+}
+
+/// Of these drives only the header tells where the contents are.
+#[tokio::test]
+async fn npm_reads_our_drives_in_old_cores() {
+    if !npm_works("npm_reads_our_drives_in_old_cores") {
+        return;
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(seed());
+    let pair = KeyPair::from_seed(&[31; 32]);
+    let manifest = Manifest::single_signer(0, Signer::new(pair.public));
+    for options in [
+        CoreOptions::manifest(manifest).with_key_pair(pair.clone()),
+        CoreOptions::key(Key(pair.public)).with_key_pair(pair),
+    ] {
+        let Stores {
+            writer,
+            readers,
+            _folders,
+        } = Stores::new();
+        let core = writer.get(options).await.unwrap();
+        let drive = Hyperdrive::from_core(writer, core, None).await.unwrap();
+        fill_randomly(&drive, &mut rng).await;
+        npm_must_read_drive(&drive, &readers, None, &mut rng).await;
+    }
+}
+
+/// A drive that is opened by its key, before anything of it is here, waits for what it needs and no longer.
+#[tokio::test]
+async fn a_reader_of_nothing_waits_for_the_drive() {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed());
+    let Stores {
+        writer,
+        readers,
+        _folders,
+    } = Stores::new();
+    let drive = Hyperdrive::open(writer, DriveOptions::default())
+        .await
+        .unwrap();
+    let plain = PutOptions::default();
+    drive.put("/a", "here at last", plain).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let late = cores_in(folder.path());
+    let options = DriveOptions {
+        key: Some(drive.key()),
+        encryption_key: None,
+    };
+    let reader = Hyperdrive::open(late.clone(), options).await.unwrap();
+    let reading = tokio::spawn(async move {
+        // The version is that of the moment; the contents need the header first.
+        let blobs = reader.blobs().await.unwrap().core().clone();
+        blobs.get(0).await.unwrap()
+    });
+    let blobs = drive.blobs().await.unwrap().core();
+    for core in [drive.core(), blobs] {
+        tokio::task::yield_now().await;
+        assert!(!reading.is_finished());
+        let packed = pack(core, &readers, &mut rng).await;
+        unpack(&late, &packed, &mut rng).await;
+    }
+    let reading = tokio::time::timeout(Duration::from_secs(30), reading).await;
+    assert_eq!(reading.unwrap().unwrap(), "here at last");
 }
 
 /// A folder with all kinds of files, imported: modes, times and folders that npm does not know must not be in its way.

@@ -286,7 +286,8 @@ async fn is_refused(core: &Hypercore, message: &[u8], bit: usize) -> bool {
         return true;
     };
     let honest = Data::decode(&mut Reader::new(message)).unwrap();
-    if said(&data.proof) == said(&honest.proof) {
+    let known = core.manifest().is_some();
+    if said(&data.proof, known) == said(&honest.proof, known) {
         return false;
     }
     let before = (
@@ -340,10 +341,13 @@ async fn is_refused(core: &Hypercore, message: &[u8], bit: usize) -> bool {
     true
 }
 
-/// A proof without what no reader looks at: beside the signers and their signatures, a signature has room for a patch, which counts only where the
-/// manifest allows one.
-fn said(proof: &Proof) -> (Proof, Vec<(u64, [u8; 64])>) {
+/// A proof without what no reader looks at: a manifest that it knows; and, beside the signers and their signatures, the
+/// room that a signature has for a patch, which counts only where the manifest allows one.
+fn said(proof: &Proof, manifest_known: bool) -> (Proof, Vec<(u64, [u8; 64])>) {
     let mut proof = proof.clone();
+    if manifest_known {
+        proof.manifest = None;
+    }
     let mut signatures = Vec::new();
     if let Some(upgrade) = &mut proof.upgrade
         && let Some(signature) = &upgrade.signature
