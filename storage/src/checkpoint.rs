@@ -145,8 +145,7 @@ impl Inner {
                 switch.manifest.next_table - 1,
             )
         };
-        let mut layers: Vec<Layer> = vec![];
-        layers.extend(lower.frozen.iter().cloned().map(Layer::Memory));
+        let layers: Vec<Layer> = lower.frozen.iter().cloned().map(Layer::Memory).collect();
         let mut counted = Ok(());
         let table = if layers.is_empty() {
             None
@@ -157,10 +156,14 @@ impl Inner {
                 }
             })?
         };
-        if let Err(e) = counted.and_then(|()| live.delete(&ranges, older)) {
-            // Counts too high give nothing back; counts too low would. An older table that cannot be read is told to whoever reads it.
-            tracing::warn!(error = %e, "live bytes are counted too high until the damage is repaired");
-        }
+        let counted = match counted.and_then(|()| live.delete(&ranges, older)) {
+            // Counts too high give nothing back; counts too low would. That a table is damaged is told to whoever reads it, and to a check.
+            Err(e @ Error::Corrupt { .. }) => {
+                tracing::warn!(error = %e, "live bytes are counted too high until the damage is repaired");
+                Ok(())
+            }
+            counted => counted,
+        };
 
         let mut switch = self.switch.lock();
         let mut manifest = switch.manifest.clone();
@@ -168,7 +171,8 @@ impl Inner {
         manifest.tables.splice(0..0, table);
         manifest.live = live.to_manifest();
         manifest.keys = live.keys;
-        self.switch_to(&mut switch, manifest)?;
+        let switched = counted.and_then(|()| self.switch_to(&mut switch, manifest));
+        self.unless_switched(switched, id)?;
         let mut garbage = Garbage::default();
         if let Some((current, _)) = position.payload {
             for (segment, _) in self.log.payload_segments() {
@@ -232,7 +236,8 @@ impl Inner {
             .position(|meta| *meta == metas[0])
             .expect("only a merge removes tables, and there is one at a time");
         manifest.tables.splice(place..place + metas.len(), table);
-        self.switch_to(&mut switch, manifest)?;
+        let switched = self.switch_to(&mut switch, manifest);
+        self.unless_switched(switched, id)?;
         let garbage = Garbage {
             tables: metas.iter().map(|meta| meta.id).collect(),
             segments: vec![],
@@ -246,6 +251,16 @@ impl Inner {
         drop(switch);
         self.collect();
         Ok(true)
+    }
+
+    /// Removes the new table when the switch to it did not happen (if it may have happened, the table stays).
+    fn unless_switched(&self, switched: Result<(), Error>, table: u64) -> Result<(), Error> {
+        if let Err(e) = &switched
+            && !matches!(e, Error::Poisoned { .. })
+        {
+            let _ = self.device.remove(&file_name(TABLE_PREFIX, table));
+        }
+        switched
     }
 
     /// Shows readers the new layers; the garbage waits for those that look at the old ones.

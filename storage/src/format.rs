@@ -24,6 +24,8 @@ pub const PAYLOAD_BYTES_MIN: usize = 1024;
 pub(crate) const SPACE_BYTES: usize = 8;
 /// The name of the superblock's file.
 pub(crate) const SUPERBLOCK: &str = "superblock";
+/// Its name while it is made.
+pub(crate) const SUPERBLOCK_NEW: &str = "superblock.new";
 /// What comes before a table's number in its name.
 pub(crate) const TABLE_PREFIX: &str = "table-";
 /// What comes before a manifest's number in its name.

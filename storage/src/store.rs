@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Op},
     format::{
         FORMAT_VERSION, KEY_BYTES_MAX, MANIFEST_PREFIX, Manifest, SPACE_BYTES, SUPERBLOCK,
-        TABLE_PREFIX, file_number,
+        SUPERBLOCK_NEW, TABLE_PREFIX, file_number,
     },
     index::{Found, Slot, Table},
     superblock::{Loaded, Switch},
@@ -352,6 +352,9 @@ impl Inner {
             }
             Loaded::Store(mut switch) => {
                 state.lower = tables_of(&device, &switch.manifest, &names)?;
+                if !options.read_only {
+                    switch.reaffirm().map_err(named)?;
+                }
                 let start = switch.manifest.start;
                 let (log, recovery) = Log::open(device.clone(), log_options(), start, |commit| {
                     fresh.body_bytes += commit.body.len() as u64;
@@ -636,7 +639,8 @@ fn refuse_foreign(names: &[String], options: &Options, store: &str) -> Result<()
             found: 0,
         });
     }
-    if let Some(other) = names.iter().find(|name| *name != "lock") {
+    let leftover = |name: &&String| *name != "lock" && *name != SUPERBLOCK_NEW;
+    if let Some(other) = names.iter().find(leftover) {
         return Err(Error::NotAStore {
             store: store.to_owned(),
             why: format!("it holds other files ({other}); choose an empty folder"),

@@ -6,8 +6,8 @@
 use crate::{
     error::{Error, Op},
     format::{
-        BadSlot, FORMAT_VERSION, MANIFEST_PREFIX, Manifest, SLOT_BYTES, SUPERBLOCK, Superblock,
-        file_name, file_number,
+        BadSlot, FORMAT_VERSION, MANIFEST_PREFIX, Manifest, SLOT_BYTES, SUPERBLOCK, SUPERBLOCK_NEW,
+        Superblock, file_name, file_number,
     },
 };
 use pome_wal::{Device, File, Start};
@@ -64,6 +64,14 @@ fn load_manifest(
     Ok(Manifest::decode(&bytes)
         .filter(|m| m.generation == generation)
         .map(|m| (m, bytes)))
+}
+
+/// After a failed sync of the folder nobody knows which files a power cut would leave, those of the log among them.
+fn sync_dir(device: &dyn Device) -> Result<(), Error> {
+    device.sync_dir().map_err(|source| Error::Poisoned {
+        file: "the folder".to_owned(),
+        source: Arc::new(source),
+    })
 }
 
 impl Switch {
@@ -125,8 +133,7 @@ impl Switch {
                 device,
                 file,
                 current,
-                // The next switch writes the broken slot.
-                slot,
+                slot: 1 - slot,
                 manifest,
             })));
         }
@@ -171,7 +178,6 @@ impl Switch {
     /// Begins a store: a superblock that says that the rest is not yet there.
     pub(crate) fn begin(device: &dyn Device, store_id: [u8; 16]) -> Result<Arc<dyn File>, Error> {
         let io = |e| Error::io(Op::Create, SUPERBLOCK, e);
-        let file = device.open(SUPERBLOCK, true).map_err(io)?;
         let first = Superblock {
             store_id,
             generation: 0,
@@ -179,10 +185,13 @@ impl Switch {
             manifest_crc: 0,
         };
         let empty = [0; SLOT_BYTES];
+        // A new file each time: what an earlier attempt left may look durable and not be.
+        let file = device.open(SUPERBLOCK_NEW, true).map_err(io)?;
         file.set_len(0).map_err(io)?;
         file.write_at(&[IoSlice::new(&first.encode()), IoSlice::new(&empty)], 0)
             .map_err(io)?;
         file.sync().map_err(io)?;
+        device.rename(SUPERBLOCK_NEW, SUPERBLOCK).map_err(io)?;
         device.sync_dir().map_err(io)?;
         Ok(file)
     }
@@ -240,13 +249,11 @@ impl Switch {
                     .map_err(|e| Error::io(Op::Write, &name, e))?;
                 file.sync().map_err(|e| Error::io(Op::Sync, &name, e))
             })
-            .and_then(|()| {
-                self.device
-                    .sync_dir()
-                    .map_err(|e| Error::io(Op::Sync, "folder", e))
-            });
+            .and_then(|()| sync_dir(&*self.device));
         if let Err(e) = written {
-            let _ = self.device.remove(&name);
+            if !matches!(e, Error::Poisoned { .. }) {
+                let _ = self.device.remove(&name);
+            }
             return Err(e);
         }
         let next = Superblock {
@@ -256,13 +263,7 @@ impl Switch {
             manifest_crc: crc32fast::hash(&bytes),
         };
         let slot = 1 - self.slot;
-        self.file
-            .write_at(&[IoSlice::new(&next.encode())], (slot * SLOT_BYTES) as u64)
-            .and_then(|()| self.file.sync())
-            .map_err(|source| Error::Poisoned {
-                file: SUPERBLOCK.to_owned(),
-                source: Arc::new(source),
-            })?;
+        self.write_slot(slot, &next)?;
         let old = file_name(MANIFEST_PREFIX, self.current.generation);
         if self.current.generation > 0
             && let Err(e) = self.device.remove(&old)
@@ -273,6 +274,25 @@ impl Switch {
         self.slot = slot;
         self.manifest = manifest;
         Ok(())
+    }
+
+    /// Writes the current slot again: that the last process could read it does not prove that it is on disk.
+    pub(crate) fn reaffirm(&mut self) -> Result<(), Error> {
+        sync_dir(&*self.device)?;
+        self.write_slot(self.slot, &self.current)
+    }
+
+    fn write_slot(&self, slot: usize, superblock: &Superblock) -> Result<(), Error> {
+        self.file
+            .write_at(
+                &[IoSlice::new(&superblock.encode())],
+                (slot * SLOT_BYTES) as u64,
+            )
+            .and_then(|()| self.file.sync())
+            .map_err(|source| Error::Poisoned {
+                file: SUPERBLOCK.to_owned(),
+                source: Arc::new(source),
+            })
     }
 
     /// Reads both the superblock and the manifest again, and says what is bad.

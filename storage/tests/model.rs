@@ -4,6 +4,8 @@
 use bytes::Bytes;
 use pome_storage::{Batch, Durability, Options, PAYLOAD_BYTES_MIN, Snapshot, Space, Store};
 use proptest::prelude::*;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use std::{collections::BTreeMap, ops::Bound};
 
 type Model = BTreeMap<(u64, Vec<u8>), Bytes>;
@@ -206,4 +208,81 @@ proptest! {
     fn reads_as_a_map_does(steps in prop::collection::vec(step(), 1..60)) {
         run(steps);
     }
+}
+
+/// Tables of several levels, with deleted ranges over many blocks.
+#[test]
+fn a_large_store_reads_as_a_map_does() {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path(), options()).unwrap();
+    let mut model = Model::new();
+    let key = |n: u64| {
+        let mut key = n.to_be_bytes().to_vec();
+        if n.is_multiple_of(3) {
+            key.extend_from_slice(&[b'x'; 40]);
+        }
+        key
+    };
+    for round in 0..12u64 {
+        for _ in 0..8 {
+            let mut batch = Batch::new();
+            for _ in 0..800 {
+                let n = rng.random_range(0..30_000);
+                let op = match rng.random_range(0..200) {
+                    0 => Op::DeleteRange(1, key(n), key(n + rng.random_range(0..300))),
+                    1..20 => Op::Delete(1, key(n)),
+                    20 => Op::Put(1, key(n), 1_500, n as u8),
+                    _ => Op::Put(1, key(n), rng.random_range(0..90), n as u8),
+                };
+                apply(&mut model, &mut batch, &op);
+            }
+            store.commit(batch, Durability::Buffered).unwrap();
+        }
+        store.checkpoint().unwrap();
+        if round == 6 {
+            let mut batch = Batch::new();
+            apply(
+                &mut model,
+                &mut batch,
+                &Op::DeleteRange(1, key(3_000), key(20_000)),
+            );
+            store.commit(batch, Durability::Buffered).unwrap();
+        }
+        if round % 4 == 3 {
+            same(&store.snapshot(), &model);
+            store.close().unwrap();
+            drop(store);
+            store = Store::open(dir.path(), options()).unwrap();
+        }
+        for _ in 0..300 {
+            let n = rng.random_range(0..31_000);
+            let want = model.get(&(1, key(n)));
+            assert_eq!(store.get(Space(1), &key(n)).unwrap().as_ref(), want);
+            let low = key(n);
+            let snapshot = store.snapshot();
+            let ahead: Vec<_> = snapshot
+                .range(Space(1), &low[..]..)
+                .take(3)
+                .map(Result::unwrap)
+                .collect();
+            let want: Vec<_> = model
+                .range((1, low.clone())..)
+                .take(3)
+                .map(|((_, k), v)| (Bytes::from(k.clone()), v.clone()))
+                .collect();
+            assert_eq!(ahead, want);
+            let before = snapshot.range(Space(1), ..&low[..]).next_back();
+            let want = model.range((1, vec![])..(1, low)).next_back();
+            assert_eq!(
+                before.map(Result::unwrap),
+                want.map(|((_, k), v)| (Bytes::from(k.clone()), v.clone()))
+            );
+        }
+    }
+    same(&store.snapshot(), &model);
+    let report = store.check(&mut |_, _| {}).unwrap();
+    assert!(report.is_clean(), "{:?}", report.findings);
+    let info = store.info().unwrap();
+    assert!(info.table_entries < 2 * info.keys + 20_000, "{info:?}");
 }
