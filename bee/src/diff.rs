@@ -30,19 +30,9 @@ impl Hyperbee {
         other: &Self,
         options: RangeOptions,
     ) -> impl Stream<Item = Result<DiffEntry>> + Send + Unpin + 'static {
-        let (left_bee, right_bee) = (self.clone(), other.clone());
-        stream::once(async move {
-            let mut walk = Walk::new(&left_bee, &right_bee, options);
-            walk.left.start().await?;
-            walk.right.start().await?;
-            Ok::<_, crate::Error>(stream::try_unfold(walk, |mut walk| async move {
-                Ok(walk.next().await?.map(|entry| (entry, walk)))
-            }))
-        })
-        .boxed()
-        .flat_map(|opened| match opened {
-            Ok(entries) => entries.boxed(),
-            Err(error) => stream::once(async { Err(error) }).boxed(),
+        let walk = Walk::new(self, other, options);
+        stream::try_unfold(walk, |mut walk| async move {
+            Ok(walk.next().await?.map(|entry| (entry, walk)))
         })
         .boxed()
     }
@@ -54,6 +44,7 @@ struct Walk {
     /// Both are of one history, so equal places mean equal contents.
     related: bool,
     limit: u64,
+    started: bool,
 }
 
 impl Walk {
@@ -71,10 +62,16 @@ impl Walk {
             left,
             right,
             limit,
+            started: false,
         }
     }
 
     async fn next(&mut self) -> Result<Option<DiffEntry>> {
+        if !self.started {
+            self.started = true;
+            self.left.start().await?;
+            self.right.start().await?;
+        }
         while self.limit > 0 {
             let order = match (self.left.at, self.right.at) {
                 (None, None) => return Ok(None),

@@ -2,7 +2,7 @@
 use crate::{
     error::Result,
     hyperbee::{Entry, Hyperbee},
-    view::Source,
+    view::{Source, View},
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -76,50 +76,38 @@ impl Hyperbee {
         options: HistoryOptions,
     ) -> impl Stream<Item = Result<HistoryEntry>> + Send + Unpin + 'static {
         let bee = self.clone();
-        stream::once(async move {
-            let view = if options.live {
-                bee.view()
-            } else {
-                bee.lasting_view()
-            };
-            let (start, mut end) = options.seqs(view.version);
-            let live = options.live && !options.reverse;
-            if live {
-                end = u64::MAX;
+        let live = options.live && !options.reverse;
+        let view = if live { bee.view() } else { bee.lasting_view() };
+        let (start, mut end) = options.seqs(view.version);
+        if live {
+            end = u64::MAX;
+        }
+        let left = options.limit.unwrap_or(u64::MAX);
+        let next = move |(bee, view, mut start, mut end, left): (Self, View, u64, u64, u64)| async move {
+            while start < end && left > 0 {
+                let seq = if options.reverse {
+                    end -= 1;
+                    end
+                } else {
+                    start += 1;
+                    start - 1
+                };
+                let block = view.block(seq).await?;
+                if !block.key.starts_with(&bee.prefix) {
+                    continue;
+                }
+                let gone = block.is_deletion().map_err(|w| view.fault(seq, w))?;
+                let Entry { seq, key, value } = bee.entry(&view, &block).await?;
+                let entry = HistoryEntry {
+                    change: if gone { Change::Del } else { Change::Put },
+                    seq,
+                    key,
+                    value,
+                };
+                return Ok(Some((entry, (bee, view, start, end, left - 1))));
             }
-            let left = options.limit.unwrap_or(u64::MAX);
-            let state = (bee, view, start, end, left);
-            stream::try_unfold(
-                state,
-                move |(bee, view, mut start, mut end, left)| async move {
-                    while start < end && left > 0 {
-                        let seq = if options.reverse {
-                            end -= 1;
-                            end
-                        } else {
-                            start += 1;
-                            start - 1
-                        };
-                        let block = view.block(seq).await?;
-                        if !block.key.starts_with(&bee.prefix) {
-                            continue;
-                        }
-                        let gone = block.is_deletion().map_err(|w| view.fault(seq, w))?;
-                        let Entry { seq, key, value } = bee.entry(&view, &block).await?;
-                        let change = if gone { Change::Del } else { Change::Put };
-                        let entry = HistoryEntry {
-                            change,
-                            seq,
-                            key,
-                            value,
-                        };
-                        return Ok(Some((entry, (bee, view, start, end, left - 1))));
-                    }
-                    Ok(None)
-                },
-            )
-        })
-        .flatten()
-        .boxed()
+            Ok(None)
+        };
+        stream::try_unfold((bee, view, start, end, left), next).boxed()
     }
 }

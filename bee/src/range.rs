@@ -151,10 +151,7 @@ impl Hyperbee {
 }
 
 pub(crate) fn range_of_view(bee: &Hyperbee, bounds: Bounds) -> BoxStream<'static, Result<Entry>> {
-    let bee = bee.clone();
-    stream::once(async move { range_of(bee.lasting_view(), bee, bounds) })
-        .flatten()
-        .boxed()
+    range_of(bee.lasting_view(), bee.clone(), bounds)
 }
 
 /// The stream over a walk of `source`, which must be of `bee`.

@@ -358,3 +358,65 @@ async fn writers_in_parallel_take_turns() {
     assert_eq!(bee.version(), 401);
     assert_eq!(bee.range(RangeOptions::new()).count().await, 400);
 }
+
+#[tokio::test]
+async fn a_truncation_reaches_the_bee_but_not_its_checkouts() {
+    let (_folder, bee) = bee().await;
+    for i in 0..40u8 {
+        bee.put(&[i % 20], vec![i]).await.unwrap();
+    }
+    let old = bee.snapshot();
+    let walk = bee.range(RangeOptions::new());
+    bee.core().truncate(21).await.unwrap();
+    assert_eq!(bee.version(), 21);
+    for round in 0..2u8 {
+        for i in 0..20u8 {
+            let value = bee.get(&[i]).await.unwrap().unwrap().value.unwrap();
+            let new = round > 0 && i < 10;
+            assert_eq!(value, vec![if new { i + 100 } else { i }], "{round} {i}");
+            assert_eq!(
+                old.get(&[i]).await.unwrap().unwrap().value.unwrap(),
+                vec![i + 20]
+            );
+        }
+        for i in 0..10u8 {
+            bee.put(&[i], vec![i + 100]).await.unwrap();
+        }
+    }
+    let rest: Vec<_> = walk
+        .map_ok(|e| e.value.unwrap()[0])
+        .try_collect()
+        .await
+        .unwrap();
+    assert_eq!(
+        rest,
+        (20..40).collect::<Vec<_>>(),
+        "a walk goes on in what it began with"
+    );
+    let diff: Vec<_> = bee
+        .diff(&old, RangeOptions::new())
+        .try_collect()
+        .await
+        .unwrap();
+    assert_eq!(diff.len(), 20);
+}
+
+#[tokio::test]
+async fn a_live_history_goes_on() {
+    let (_folder, bee) = bee().await;
+    bee.put(b"a", "1").await.unwrap();
+    let live = HistoryOptions {
+        live: true,
+        ..HistoryOptions::default()
+    };
+    let mut history = bee.history(live);
+    assert_eq!(history.next().await.unwrap().unwrap().key, "a");
+    assert!(soon(history.next()).await.is_none());
+    let writer = bee.clone();
+    let write = tokio::spawn(async move { writer.del(b"a").await });
+    let next = timeout(Duration::from_secs(20), history.next())
+        .await
+        .unwrap();
+    assert_eq!(next.unwrap().unwrap().seq, 2);
+    write.await.unwrap().unwrap();
+}
