@@ -300,6 +300,16 @@ impl Blobs {
         Ok(map)
     }
 
+    /// Refuses a blob whose blocks are below the core's end and whose bytes are not: looking for those would wait for ever.
+    fn check(&self, id: &BlobId) -> Result<(), Error> {
+        let core = &self.core;
+        let inside = id.block_offset + id.block_length <= core.length();
+        if inside && id.byte_offset + id.byte_length > core.byte_length() {
+            return Err(self.bad(id, "byteLength"));
+        }
+        Ok(())
+    }
+
     fn bad(&self, id: &BlobId, field: &'static str) -> Error {
         Error::BadBlob {
             key: self.key(),
@@ -354,6 +364,7 @@ impl<'a> Cursor<'a> {
         len: u64,
         options: &'a GetOptions,
     ) -> Result<Self, Error> {
+        blobs.check(id)?;
         let map = match id.block_map {
             true => Some(blobs.map(id).await?),
             false => None,

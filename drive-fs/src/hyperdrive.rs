@@ -489,7 +489,7 @@ impl Hyperdrive {
         Ok(core.clear(0..core.length()).await?)
     }
 
-    /// Cuts the drive back to `version`, and the contents to what it needs. Raises the fork of both cores.
+    /// Cuts the drive back to `version`, and the contents to what it needs, in one commit. Raises the fork of both cores.
     ///
     /// # Errors
     /// [`Error::NoSuchVersion`] when the drive is shorter; [`Error::NotWritable`].
@@ -498,13 +498,14 @@ impl Hyperdrive {
         let blobs_length = self.checkout(version)?.blobs_length().await?;
         let blobs = self.blobs().await?;
         let _lock = blobs.lock().await;
-        if version < self.inner.core.length() {
-            self.inner.core.truncate(version).await?;
-        }
+        let mut transaction = self.inner.store.transaction();
         if blobs_length < blobs.core().length() {
-            blobs.core().truncate(blobs_length).await?;
+            transaction.truncate(blobs.core(), blobs_length).await?;
         }
-        Ok(())
+        if version < self.inner.core.length() {
+            transaction.truncate(&self.inner.core, version).await?;
+        }
+        Ok(transaction.commit(Durability::default()).await?)
     }
 
     /// How many blocks of the content core this version needs. Reads every entry.

@@ -11,7 +11,7 @@ use crate::{
 };
 use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
-use pome_bee::RangeOptions;
+use pome_bee::{RangeOptions, SubEncoder};
 use std::pin::pin;
 
 /// How many entries of one subfolder are read through before the range starts anew behind it.
@@ -67,6 +67,17 @@ impl Hyperdrive {
                 }
             }
         }
+    }
+
+    /// The entries of a range of stored paths, of all paths by default.
+    pub fn entries(
+        &self,
+        range: RangeOptions,
+    ) -> impl Stream<Item = Result<Entry, Error>> + Send + 'static + use<> {
+        self.db()
+            .range(SubEncoder::new("files").range(range))
+            .map(|entry| entry.map_err(Error::from).and_then(decode))
+            .boxed()
     }
 
     /// The names in `folder`, files and folders, each once, in the order in which [`list`](Self::list) meets them.
