@@ -6,6 +6,7 @@ mod content;
 mod diff;
 mod entry;
 mod error;
+pub mod fuse;
 mod hyperdrive;
 mod ignore;
 mod json;
@@ -15,6 +16,7 @@ mod mirrordrive;
 pub mod path;
 pub mod posix;
 mod streams;
+pub mod vfs;
 
 pub use batch::{DriveBatch, Staged};
 pub use blobs::{BLOCK_SIZE, Blobs};

@@ -1,0 +1,119 @@
+//! Mountpoints: fit to be one, and taking a mount down whatever its state.
+
+use super::{connection, error::MountError};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
+
+/// How far it had to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnmountHow {
+    /// Nobody used it.
+    Normal,
+    /// Somebody had a file open or stood in it: it is gone from the tree of folders, and ends when they do.
+    Lazy,
+    /// They did not let go in time: the connection was cut, and what they have open answers an error.
+    Aborted,
+}
+
+/// The mountpoint with all links resolved, if it is one that a drive can be mounted on.
+pub(super) fn check(path: &Path) -> Result<PathBuf, MountError> {
+    let kernel = |what, source: io::Error| MountError::Kernel {
+        path: path.to_owned(),
+        what,
+        source: Arc::new(source),
+    };
+    let stat = match std::fs::metadata(path) {
+        Ok(stat) => stat,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(MountError::NoMountpoint {
+                path: path.to_owned(),
+            });
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+            return Err(MountError::DeadMount {
+                path: path.to_owned(),
+            });
+        }
+        Err(error) => return Err(kernel("stat", error)),
+    };
+    if !stat.is_dir() {
+        return Err(MountError::NotAFolder {
+            path: path.to_owned(),
+        });
+    }
+    let real = path.canonicalize().map_err(|e| kernel("resolve", e))?;
+    if connection::find(&real).is_ok_and(|m| m.is_some_and(|m| m.kind.starts_with("fuse"))) {
+        return Err(MountError::AlreadyMounted { path: real });
+    }
+    let mut inside = std::fs::read_dir(&real).map_err(|e| kernel("read", e))?;
+    if inside.next().is_some() {
+        return Err(MountError::NotEmpty { path: real });
+    }
+    Ok(real)
+}
+
+/// Unmounts, `lazy` or not. As another user than root through `fusermount3`.
+pub(super) fn unmount(path: &Path, lazy: bool) -> io::Result<()> {
+    use rustix::mount::UnmountFlags;
+    let flags = if lazy {
+        UnmountFlags::DETACH
+    } else {
+        UnmountFlags::empty()
+    };
+    match rustix::mount::unmount(path, flags | UnmountFlags::NOFOLLOW) {
+        Err(rustix::io::Errno::PERM) => {
+            let mut command = Command::new("fusermount3");
+            command
+                .arg("-u")
+                .args(lazy.then_some("-z"))
+                .arg("--")
+                .arg(path);
+            let output = command.output()?;
+            if output.status.success() {
+                return Ok(());
+            }
+            Err(io::Error::other(
+                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            ))
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Takes down a mount whose process is gone or stopped: lazily, then by cutting its connection.
+///
+/// # Errors
+/// `NotMounted`; `Kernel` when the kernel refuses.
+pub fn clear_dead_mount(path: &Path) -> Result<UnmountHow, MountError> {
+    let kernel = |what, source: io::Error| MountError::Kernel {
+        path: path.to_owned(),
+        what,
+        source: Arc::new(source),
+    };
+    // Not `canonicalize`: it would ask the dead mount.
+    let above = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let above = above.canonicalize().map_err(|e| kernel("resolve", e))?;
+    let real = path
+        .file_name()
+        .map_or(above.clone(), |name| above.join(name));
+    let mount = connection::find(&real).map_err(|e| kernel("read the mount table", e))?;
+    if !mount.is_some_and(|m| m.kind.starts_with("fuse")) {
+        return Err(MountError::NotMounted { path: real });
+    }
+    let number = connection::number(&real).map_err(|e| kernel("read the mount table", e))?;
+    if unmount(&real, false).is_ok() {
+        return Ok(UnmountHow::Normal);
+    }
+    unmount(&real, true).map_err(|e| kernel("unmount", e))?;
+    match number {
+        Some(number) if connection::abort(number).is_ok() => Ok(UnmountHow::Aborted),
+        Some(_) | None => Ok(UnmountHow::Lazy),
+    }
+}

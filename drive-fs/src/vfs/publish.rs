@@ -1,0 +1,461 @@
+//! From the overlay to a version of the drive: when, and how nothing is lost on the way.
+//!
+//! 1. The contents of the files that are ready go into the blobs core, piece by piece. Names and writes go on.
+//! 2. Names are frozen; the [plan](super::plan) says what to put and remove.
+//! 3. One commit has the entries and the removal of the records that they make needless. A crash before it
+//!    leaves the overlay as it was (and bytes in the blobs core that nothing points at).
+//! 4. Memory follows. A file that was written to since its copy was taken keeps the later writes over the new content.
+
+use super::{
+    error::Result,
+    file::Copy,
+    lower::{Content, LowerError, Tree},
+    node::{Ino, ROOT, Slot},
+    overlay::{KindRecord, Reader},
+    plan::{Plan, Uploads},
+    state::State,
+    vfs::Vfs,
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use pome_cores::Batch;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+/// Files up to this size share an append.
+const SMALL_BYTES: u64 = 256 * 1024;
+/// Together at most this much.
+const SHARED_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Larger ones go in pieces of this size: a whole number of 64 KiB blocks.
+const PIECE_BYTES: u64 = 1024 * 1024;
+/// Longest pause between tries when the drive or the disk refuses.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+struct Times {
+    first: Option<Instant>,
+    last: Option<Instant>,
+    retry_after: Option<Instant>,
+    failures: u32,
+}
+
+/// When to publish.
+#[derive(Default)]
+pub(crate) struct Publisher {
+    times: Mutex<Times>,
+    wake: tokio::sync::Notify,
+    /// One publication at a time.
+    one: tokio::sync::Mutex<()>,
+}
+
+impl Publisher {
+    /// Names, attributes or a whole file changed: publish soon.
+    pub(crate) fn changed(&self) {
+        let now = Instant::now();
+        let mut times = self.times.lock();
+        let quiet = times.first.is_none();
+        times.first.get_or_insert(now);
+        times.last = Some(now);
+        drop(times);
+        if quiet {
+            self.wake.notify_one();
+        }
+    }
+
+    /// A file that is open was written to: publish once that has stopped.
+    pub(crate) fn written(&self) {
+        self.wake.notify_one();
+    }
+}
+
+impl Vfs {
+    /// Publishes in the background, as the options say, until the last other holder of this `Vfs` drops it. Must run on a tokio
+    /// runtime with time.
+    pub async fn keep_publishing(vfs: Weak<Self>) {
+        loop {
+            let Some(this) = vfs.upgrade() else { return };
+            let now = Instant::now();
+            match this.due() {
+                Some(due) if due <= now => match this.publish(false).await {
+                    Ok(_) => {
+                        let mut times = this.publisher.times.lock();
+                        (times.retry_after, times.failures) = (None, 0);
+                    }
+                    Err(error) => this.failed(&error),
+                },
+                due => {
+                    let pause = due
+                        .map_or(Duration::from_secs(5), |due| due - now)
+                        .min(Duration::from_secs(5));
+                    // Woken for a new first change; otherwise it looks again when the earliest may be due.
+                    let wake = this.clone();
+                    drop(this);
+                    let woken = tokio::time::timeout(pause, wake.publisher.wake.notified())
+                        .await
+                        .is_ok();
+                    if woken {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn failed(&self, error: &super::error::VfsError) {
+        let mut times = self.publisher.times.lock();
+        times.failures = times.failures.saturating_add(1);
+        let pause = Duration::from_secs(1 << times.failures.min(5)).min(RETRY_MAX);
+        times.retry_after = Some(Instant::now() + pause);
+        times.first.get_or_insert_with(Instant::now);
+        times.last.get_or_insert_with(Instant::now);
+        tracing::error!(%error, retry_s = pause.as_secs(), "publishing failed; the changes stay in the overlay");
+    }
+
+    /// When the next publication is due.
+    fn due(&self) -> Option<Instant> {
+        if self.read_only {
+            return None;
+        }
+        let times = self.publisher.times.lock();
+        let names = times
+            .first
+            .zip(times.last)
+            .map(|(first, last)| (last + self.options.quiet).min(first + self.options.at_most));
+        let retry = times.retry_after;
+        drop(times);
+        let state = self.state.lock();
+        let files = state.dirty.iter().filter_map(|ino| {
+            let file = state.nodes.get(ino)?.file()?;
+            let (first, last) = file.first_write.zip(file.last_write)?;
+            (file.writers > 0)
+                .then(|| (last + self.options.open_quiet).min(first + self.options.open_at_most))
+        });
+        let due = files.chain(names).min()?;
+        Some(retry.map_or(due, |retry| due.max(retry)))
+    }
+
+    /// Publishes all that is in the overlay, files that are open for writing too, and answers the drive's version.
+    ///
+    /// # Errors
+    /// Those of the drive and the disk; what is in the overlay stays there.
+    pub async fn publish_now(&self) -> Result<u64> {
+        if self.read_only {
+            return Ok(self.version());
+        }
+        self.publish(true).await
+    }
+
+    /// Publishes what is ready, or all.
+    pub(crate) async fn publish(&self, all: bool) -> Result<u64> {
+        let _one = self.publisher.one.lock().await;
+        {
+            let mut times = self.publisher.times.lock();
+            (times.first, times.last) = (None, None);
+        }
+        let ready: Vec<Ino> = {
+            let state = self.state.lock();
+            state
+                .dirty
+                .iter()
+                .copied()
+                .filter(|ino| all || self.is_ready(&state, *ino))
+                .collect()
+        };
+        let uploads = self.upload(&ready).await?;
+        let _names = self.names.write().await;
+        self.refresh_frozen().await?;
+        let tree = self.state.lock().tree.clone();
+        let mut plan = Plan::make(self, &tree, &uploads).await?;
+        let (batch, kept) = {
+            let state = self.state.lock();
+            state.leave(&plan, &uploads)?
+        };
+        let changes = plan.take_changes();
+        if changes.is_empty() {
+            let mut state = self.state.lock();
+            state.overlay.commit(batch)?;
+            state.follow(&tree, &plan, &uploads, &kept);
+            return Ok(tree.version());
+        }
+        let count = changes.len() as u64;
+        let keys: HashSet<String> = changes
+            .iter()
+            .map(|change| change.path().to_owned())
+            .collect();
+        let new = self.drive.publish(changes, batch).await?;
+        self.state.lock().follow(&new, &plan, &uploads, &kept);
+        let version = new.version();
+        tracing::debug!(version, entries = count, files = uploads.len(), "published");
+        if version > tree.version().max(1) + count {
+            // Somebody else wrote between: take in what is not ours.
+            self.take_in(&tree, &new, &keys).await?;
+        }
+        Ok(version)
+    }
+
+    /// Nobody has it open for writing, or it was left alone for long enough.
+    fn is_ready(&self, state: &State, ino: Ino) -> bool {
+        let Some(file) = state.nodes.get(&ino).and_then(|n| n.file()) else {
+            return false;
+        };
+        let now = Instant::now();
+        let past = |at: Option<Instant>, after: Duration| at.is_none_or(|at| now >= at + after);
+        file.writers == 0
+            || (file.last_write.is_some()
+                && (past(file.last_write, self.options.open_quiet)
+                    || past(file.first_write, self.options.open_at_most)))
+    }
+
+    /// Brings contents into the blobs core. What cannot be read any more (deleted meanwhile) is left out.
+    async fn upload(&self, inos: &[Ino]) -> Result<Uploads> {
+        let mut uploads = Uploads::new();
+        let mut shared: Vec<(Ino, u64, Bytes)> = Vec::new();
+        let mut shared_bytes = 0;
+        for &ino in inos {
+            let (copy, reader, tree) = {
+                let mut state = self.state.lock();
+                let Ok(node) = state.node(ino) else { continue };
+                if !node.linked {
+                    continue;
+                }
+                let copy = Copy::take(&mut state, ino)?;
+                (copy, state.overlay.reader(), state.tree.clone())
+            };
+            if copy.size <= SMALL_BYTES {
+                let bytes = match copy.read(0, copy.size, &reader, &tree).await {
+                    Ok(bytes) => bytes,
+                    Err(_) if self.is_gone(ino) => continue,
+                    Err(error) => return Err(error),
+                };
+                shared_bytes += copy.size;
+                shared.push((ino, copy.seq, bytes));
+                if shared_bytes >= SHARED_BYTES_MAX || shared.len() >= 1024 {
+                    self.upload_shared(&mut uploads, &mut shared).await?;
+                    shared_bytes = 0;
+                }
+            } else if let Some(content) = self.upload_large(ino, &copy, &reader, &tree).await? {
+                uploads.insert(ino, (content, copy.seq));
+            }
+        }
+        self.upload_shared(&mut uploads, &mut shared).await?;
+        Ok(uploads)
+    }
+
+    fn is_gone(&self, ino: Ino) -> bool {
+        self.state.lock().node(ino).map_or(true, |n| !n.linked)
+    }
+
+    async fn upload_shared(
+        &self,
+        uploads: &mut Uploads,
+        shared: &mut Vec<(Ino, u64, Bytes)>,
+    ) -> Result<()> {
+        if shared.is_empty() {
+            return Ok(());
+        }
+        let contents = shared.iter().map(|(_, _, bytes)| bytes.clone()).collect();
+        let contents = self.drive.put_contents(contents).await?;
+        for ((ino, seq, _), content) in shared.drain(..).zip(contents) {
+            uploads.insert(ino, (content, seq));
+        }
+        Ok(())
+    }
+
+    async fn upload_large(
+        &self,
+        ino: Ino,
+        copy: &Copy,
+        reader: &Reader,
+        tree: &Arc<dyn Tree>,
+    ) -> Result<Option<Content>> {
+        let mut writer = self.drive.content_writer().await?;
+        let mut at = 0;
+        while at < copy.size {
+            let len = PIECE_BYTES.min(copy.size - at);
+            match copy.read(at, len, reader, tree).await {
+                Ok(piece) if piece.len() as u64 == len => writer.write(piece).await?,
+                Ok(_) => return Err(LowerError::Corrupt("content ends early".to_owned()).into()),
+                Err(_) if self.is_gone(ino) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+            at += len;
+        }
+        Ok(Some(writer.finish().await?))
+    }
+}
+
+/// What stays in the overlay after a publication.
+pub(crate) type Kept = HashSet<Ino>;
+
+impl State {
+    /// The removal of all records that the plan makes needless, and the records of what stays.
+    fn leave(&self, plan: &Plan, uploads: &Uploads) -> Result<(Batch, Kept)> {
+        let mut batch = Batch::new();
+        let overlay = &self.overlay;
+        overlay.delete_names(&mut batch);
+        let mut kept = Kept::new();
+        let writing = self.handles.values().filter(|h| h.writes).map(|h| h.ino);
+        for ino in self.dirty.iter().copied().chain(writing) {
+            let Ok(node) = self.node(ino) else { continue };
+            let Some(file) = node.file() else { continue };
+            let published = plan.leaves.contains(&ino) && uploads.contains_key(&ino);
+            if node.linked && (file.writers > 0 || !published) {
+                let mut at = ino;
+                while kept.insert(at) && at != ROOT {
+                    at = self.node(at)?.parent;
+                }
+            }
+        }
+        for &ino in &kept {
+            let mut record = self.record_of(ino)?;
+            let seen = plan.leaves.contains(&ino);
+            match &mut record.kind {
+                KindRecord::Folder { lower, described } => {
+                    if let Some((path, at)) = plan.folders.get(&ino) {
+                        (*lower, *described) = (Some(path.clone()), *at);
+                        record.changed = false;
+                        record.lower = ino != ROOT;
+                    }
+                }
+                KindRecord::File { base } => {
+                    if seen {
+                        record.changed = false;
+                        record.lower = true;
+                        if let Some((content, _)) = uploads.get(&ino) {
+                            *base = Some(*content);
+                        }
+                    }
+                }
+                KindRecord::Link { .. } => {}
+            }
+            overlay.put_node(&mut batch, ino, &record)?;
+        }
+        for (ino, (_, seq)) in uploads {
+            if plan.leaves.contains(ino) {
+                overlay.delete_data(&mut batch, *ino, *seq);
+            }
+        }
+        for path in &plan.gone {
+            overlay.delete_folder_times(&mut batch, path);
+        }
+        for (from, to) in &plan.copied {
+            overlay.copy_folder_times(&mut batch, from, to)?;
+        }
+        for (path, time) in &plan.times {
+            overlay.put_folder_time(&mut batch, path, *time);
+        }
+        Ok((batch, kept))
+    }
+
+    /// Memory after the commit.
+    fn follow(&mut self, tree: &Arc<dyn Tree>, plan: &Plan, uploads: &Uploads, kept: &Kept) {
+        self.tree = tree.clone();
+        for &ino in &plan.moved {
+            if let Some((path, _)) = plan.folders.get(&ino) {
+                self.relocate(ino, path, plan);
+            }
+        }
+        for (&ino, (path, described)) in &plan.folders {
+            self.follow_folder(ino, path, *described, kept);
+        }
+        for &ino in &plan.leaves {
+            let Some(node) = self.nodes.get_mut(&ino) else {
+                continue;
+            };
+            node.recorded = kept.contains(&ino);
+            node.changed = false;
+            let (parent, name) = (node.parent, node.name.clone());
+            if let (Some(file), Some((content, seq))) = (node.file_mut(), uploads.get(&ino)) {
+                file.published(*content, *seq);
+                let dirty = file.dirty;
+                node.changed = dirty;
+                if !dirty {
+                    self.dirty.remove(&ino);
+                }
+            }
+            if let Ok(folder) = self.folder_mut(parent)
+                && let Some(slot) = folder.slots.get_mut(&name)
+            {
+                slot.lower = true;
+            }
+        }
+        for ino in &plan.settled {
+            if let Some(node) = self.nodes.get_mut(ino) {
+                node.recorded = false;
+            }
+        }
+        for &ino in kept {
+            self.keep(ino);
+        }
+    }
+
+    fn keep(&mut self, ino: Ino) {
+        let Some(node) = self.nodes.get_mut(&ino) else {
+            return;
+        };
+        node.recorded = true;
+        let (parent, name) = (node.parent, node.name.clone());
+        if ino != ROOT
+            && let Ok(folder) = self.folder_mut(parent)
+        {
+            folder.changed.insert(name);
+        }
+    }
+
+    fn follow_folder(&mut self, ino: Ino, path: &str, described: bool, kept: &Kept) {
+        let Some(node) = self.nodes.get_mut(&ino) else {
+            return;
+        };
+        node.recorded = kept.contains(&ino);
+        node.changed = false;
+        let (parent, name) = (node.parent, node.name.clone());
+        if let Some(folder) = node.folder_mut() {
+            folder.lower = Some(path.to_owned());
+            folder.described = described;
+            let changed = std::mem::take(&mut folder.changed);
+            for name in changed {
+                if folder
+                    .slots
+                    .get(&name)
+                    .is_some_and(|slot| slot.ino.is_none())
+                {
+                    folder.slots.remove(&name);
+                }
+            }
+        }
+        if ino != ROOT
+            && let Ok(folder) = self.folder_mut(parent)
+            && let Some(slot) = folder.slots.get_mut(&name)
+        {
+            slot.lower = true;
+        }
+    }
+
+    /// What is in memory below a folder that the drive now has at `path`.
+    fn relocate(&mut self, ino: Ino, path: &str, plan: &Plan) {
+        let mut todo = vec![(ino, path.to_owned())];
+        while let Some((ino, path)) = todo.pop() {
+            let Ok(folder) = self.folder_mut(ino) else {
+                continue;
+            };
+            folder.lower = Some(path.clone());
+            let mut children = Vec::new();
+            for (name, slot) in &mut folder.slots {
+                if let Slot {
+                    ino: Some(child),
+                    lower: true,
+                } = slot
+                {
+                    children.push((*child, super::name::join(&path, name)));
+                }
+            }
+            todo.extend(children.into_iter().filter(|(child, _)| {
+                !plan.folders.contains_key(child)
+                    && self.nodes.get(child).is_some_and(|n| n.is_folder())
+            }));
+        }
+    }
+}

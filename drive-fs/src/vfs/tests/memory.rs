@@ -1,0 +1,249 @@
+//! A drive in memory: versions of a map, and one run of content bytes.
+
+use crate::posix::PosixMetadata;
+use crate::vfs::lower::{
+    Below, Change, Content, ContentWriter, Drive, Found, LowerEntry, LowerError, Tree,
+};
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use parking_lot::Mutex;
+use pome_cores::{Batch, Corestore, Durability};
+use std::{collections::BTreeMap, sync::Arc};
+
+type Result<T> = std::result::Result<T, LowerError>;
+#[derive(Clone, Default)]
+pub(super) struct Version {
+    pub(super) entries: BTreeMap<String, LowerEntry>,
+    pub(super) folders: BTreeMap<String, PosixMetadata>,
+}
+type Entries = Arc<Version>;
+
+pub(super) struct MemoryDrive {
+    corestore: Corestore,
+    versions: Arc<Mutex<Vec<Entries>>>,
+    bytes: Arc<Mutex<Vec<u8>>>,
+    pub(super) fail: std::sync::atomic::AtomicBool,
+}
+
+#[derive(Clone)]
+struct MemoryTree {
+    version: u64,
+    entries: Entries,
+    versions: Arc<Mutex<Vec<Entries>>>,
+    bytes: Arc<Mutex<Vec<u8>>>,
+}
+
+impl MemoryDrive {
+    pub(super) fn new(corestore: Corestore) -> Arc<Self> {
+        Arc::new(Self {
+            corestore,
+            versions: Arc::new(Mutex::new(vec![Arc::default()])),
+            bytes: Arc::default(),
+            fail: false.into(),
+        })
+    }
+
+    fn tree(&self) -> Arc<dyn Tree> {
+        let versions = self.versions.lock();
+        Arc::new(MemoryTree {
+            version: versions.len() as u64 - 1,
+            entries: versions.last().unwrap().clone(),
+            versions: self.versions.clone(),
+            bytes: self.bytes.clone(),
+        })
+    }
+
+    pub(super) fn versions(&self) -> usize {
+        self.versions.lock().len() - 1
+    }
+
+    pub(super) fn entries(&self) -> Entries {
+        self.versions.lock().last().unwrap().clone()
+    }
+
+    /// As another program would: a version of its own.
+    pub(super) fn put(&self, path: &str, bytes: Option<&[u8]>) {
+        let mut entries = (*self.entries()).clone();
+        match bytes {
+            None => {
+                entries.entries.remove(path);
+            }
+            Some(bytes) => {
+                let content = Some(self.store(bytes));
+                entries.entries.insert(
+                    path.to_owned(),
+                    LowerEntry {
+                        executable: false,
+                        linkname: None,
+                        content,
+                        metadata: None,
+                    },
+                );
+            }
+        }
+        self.versions.lock().push(Arc::new(entries));
+    }
+
+    fn store(&self, bytes: &[u8]) -> Content {
+        let mut all = self.bytes.lock();
+        let byte_offset = all.len() as u64;
+        all.extend_from_slice(bytes);
+        let size = bytes.len() as u64;
+        Content {
+            block_offset: 0,
+            block_length: 1,
+            byte_offset,
+            byte_length: size,
+            block_map: false,
+            size,
+        }
+    }
+}
+
+impl MemoryTree {
+    fn at(&self, path: &str) -> Option<Found> {
+        let version = &self.entries;
+        let below = format!("{path}/");
+        let filled = version
+            .entries
+            .keys()
+            .chain(version.folders.keys())
+            .any(|k| k.starts_with(&below));
+        let description = version.folders.get(path).cloned();
+        if filled || description.is_some() {
+            return Some(Found::Folder { description });
+        }
+        Some(Found::Leaf(version.entries.get(path)?.clone()))
+    }
+}
+
+impl Tree for MemoryTree {
+    fn version(&self) -> u64 {
+        self.version
+    }
+    fn lookup<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<Found>>> {
+        ready(Ok(self.at(path))).boxed()
+    }
+    fn children<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Vec<(String, Found)>>> {
+        let mut names = std::collections::BTreeSet::new();
+        for key in self
+            .entries
+            .entries
+            .keys()
+            .chain(self.entries.folders.keys())
+        {
+            if let Some(rest) = key.strip_prefix(folder).and_then(|r| r.strip_prefix('/')) {
+                names.insert(rest.split('/').next().unwrap().to_owned());
+            }
+        }
+        let all = names.into_iter().map(|n| {
+            let found = self.at(&format!("{folder}/{n}")).unwrap();
+            (n, found)
+        });
+        ready(Ok(all.collect())).boxed()
+    }
+    fn below<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Below>> {
+        let below = format!("{path}/");
+        let is_below = |k: &String| *k == path || k.starts_with(&below);
+        let entries = self.entries.entries.iter().filter(|(k, _)| is_below(k));
+        let folders = self.entries.folders.iter().filter(|(k, _)| is_below(k));
+        ready(Ok(Below {
+            entries: entries.map(|(k, v)| (k.clone(), v.clone())).collect(),
+            folders: folders.map(|(k, v)| (k.clone(), v.clone())).collect(),
+        }))
+        .boxed()
+    }
+    fn read<'a>(
+        &'a self,
+        content: &'a Content,
+        offset: u64,
+        len: usize,
+    ) -> BoxFuture<'a, Result<Bytes>> {
+        let start = (content.byte_offset + offset) as usize;
+        let len = len.min((content.size - offset) as usize);
+        ready(Ok(Bytes::copy_from_slice(
+            &self.bytes.lock()[start..start + len],
+        )))
+        .boxed()
+    }
+    fn changed_paths<'a>(&'a self, newer: &'a dyn Tree) -> BoxFuture<'a, Result<Vec<String>>> {
+        let versions = self.versions.lock();
+        let (old, new) = (&self.entries, &versions[newer.version() as usize]);
+        let mut changed = std::collections::BTreeSet::new();
+        for k in old.entries.keys().chain(new.entries.keys()) {
+            if old.entries.get(k) != new.entries.get(k) {
+                changed.insert(k.clone());
+            }
+        }
+        for k in old.folders.keys().chain(new.folders.keys()) {
+            if old.folders.get(k) != new.folders.get(k) {
+                changed.insert(k.clone());
+            }
+        }
+        ready(Ok(changed.into_iter().collect())).boxed()
+    }
+}
+
+struct MemoryWriter(Arc<Mutex<Vec<u8>>>, Vec<u8>);
+
+impl ContentWriter for MemoryWriter {
+    fn write(&mut self, piece: Bytes) -> BoxFuture<'_, Result<()>> {
+        self.1.extend_from_slice(&piece);
+        ready(Ok(())).boxed()
+    }
+    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Content>> {
+        let mut all = self.0.lock();
+        let byte_offset = all.len() as u64;
+        all.extend_from_slice(&self.1);
+        let size = self.1.len() as u64;
+        ready(Ok(Content {
+            block_offset: 0,
+            block_length: 1,
+            byte_offset,
+            byte_length: size,
+            block_map: false,
+            size,
+        }))
+        .boxed()
+    }
+}
+
+impl Drive for MemoryDrive {
+    fn writable(&self) -> bool {
+        true
+    }
+    fn head(&self) -> BoxFuture<'_, Result<Arc<dyn Tree>>> {
+        ready(Ok(self.tree())).boxed()
+    }
+    fn put_contents(&self, contents: Vec<Bytes>) -> BoxFuture<'_, Result<Vec<Content>>> {
+        ready(Ok(contents.iter().map(|c| self.store(c)).collect())).boxed()
+    }
+    fn content_writer(&self) -> BoxFuture<'_, Result<Box<dyn ContentWriter>>> {
+        let writer: Box<dyn ContentWriter> = Box::new(MemoryWriter(self.bytes.clone(), Vec::new()));
+        ready(Ok(writer)).boxed()
+    }
+    fn publish(&self, changes: Vec<Change>, batch: Batch) -> BoxFuture<'_, Result<Arc<dyn Tree>>> {
+        if self.fail.load(std::sync::atomic::Ordering::Relaxed) {
+            return ready(Err(LowerError::Full)).boxed();
+        }
+        let mut entries = (*self.entries()).clone();
+        for change in changes {
+            match change {
+                Change::Entry(path, Some(entry)) => drop(entries.entries.insert(path, entry)),
+                Change::Entry(path, None) => {
+                    assert!(entries.entries.remove(&path).is_some(), "{path}")
+                }
+                Change::Folder(path, Some(posix)) => drop(entries.folders.insert(path, posix)),
+                Change::Folder(path, None) => {
+                    assert!(entries.folders.remove(&path).is_some(), "{path}")
+                }
+            }
+        }
+        self.corestore
+            .store()
+            .commit(batch, Durability::Buffered)
+            .unwrap();
+        self.versions.lock().push(Arc::new(entries));
+        ready(Ok(self.tree())).boxed()
+    }
+}
