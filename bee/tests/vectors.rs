@@ -147,26 +147,40 @@ fn open(core: &Hypercore, options: &Value) -> Hyperbee {
     bee
 }
 
+/// A condition that a history gives its answer for.
+fn put_options(op: &Value) -> PutOptions {
+    match op.get("cas").and_then(Value::as_bool) {
+        Some(answer) => PutOptions::new().with_cas(move |_, _| answer),
+        None => PutOptions::new(),
+    }
+}
+
 async fn run(bee: &Hyperbee, codecs: Codecs, ops: &Value) {
     for op in ops.as_array().unwrap() {
         match op["op"].as_str().unwrap() {
             "put" => {
                 let (key, value) = (codecs.key(op), codecs.value(op));
-                bee.put_with(&key, value, PutOptions::new()).await.unwrap();
+                bee.put_with(&key, value, put_options(op)).await.unwrap();
             }
-            "del" => bee.del(&codecs.key(op)).await.unwrap(),
+            "del" => {
+                bee.del_with(&codecs.key(op), put_options(op))
+                    .await
+                    .unwrap();
+            }
             "batch" => {
                 let mut batch = bee.batch();
                 for op in op["ops"].as_array().unwrap() {
                     match op["op"].as_str().unwrap() {
                         "put" => {
                             let (key, value) = (codecs.key(op), codecs.value(op));
+                            batch.put_with(&key, value, put_options(op)).await.unwrap();
+                        }
+                        "del" => {
                             batch
-                                .put_with(&key, value, PutOptions::new())
+                                .del_with(&codecs.key(op), put_options(op))
                                 .await
                                 .unwrap();
                         }
-                        "del" => batch.del(&codecs.key(op)).await.unwrap(),
                         other => panic!("unknown op {other:?}"),
                     }
                 }
@@ -484,5 +498,34 @@ fn vectors_of_headers() {
         let bytes = hex(&case["bytes"]);
         assert_eq!(ours.encode(), bytes, "{header}");
         assert_eq!(Header::decode(&bytes), Some(ours));
+    }
+}
+
+/// Random histories with batches, conditions that say no, values of nothing and unchanged values: what is in a block of a batch depends on all of them.
+/// Made by `tests/histories/generate.js`.
+#[tokio::test]
+async fn vectors_of_histories() {
+    let histories: Value = serde_json::from_str(include_str!("histories/histories.json")).unwrap();
+    let codecs = Codecs {
+        key: Codec::Utf8,
+        value: Codec::Utf8,
+    };
+    for (i, history) in histories.as_array().unwrap().iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            pome_storage::Store::open(folder.path(), pome_storage::Options::default()).unwrap();
+        let cores = Corestore::open(store).unwrap();
+        let core = cores.get(CoreOptions::name("bee")).await.unwrap();
+        let bee = Hyperbee::new(core.clone())
+            .always_duplicate(history["alwaysDuplicate"].as_bool().unwrap());
+        run(&bee, codecs, &history["ops"]).await;
+        for (seq, block) in history["blocks"].as_array().unwrap().iter().enumerate() {
+            let ours = core.get(seq as u64).await.unwrap();
+            assert_eq!(ours, hex(block), "history {i}: block {seq}");
+        }
+        assert_eq!(
+            core.length() as usize,
+            history["blocks"].as_array().unwrap().len()
+        );
     }
 }

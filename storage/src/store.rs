@@ -129,6 +129,9 @@ impl Store {
                 why: "it is not a folder".to_owned(),
             });
         }
+        if !dir.exists() {
+            std::fs::create_dir_all(dir).map_err(|e| Error::io(Op::Create, &name, e))?;
+        }
         let device = PwriteDevice::open(dir).map_err(|e| Error::io(Op::Create, &name, e))?;
         Self::open_named(Arc::new(device), options, name)
     }

@@ -34,7 +34,8 @@ fn payload_files(dir: &Path) -> usize {
 #[test]
 fn what_was_committed_is_there_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), Options::default()).unwrap();
+    let dir = dir.path().join("made/as/needed");
+    let store = Store::open(&dir, Options::default()).unwrap();
     put(&store, b"a", &b"1"[..], Durability::Buffered);
     put(&store, b"big", vec![9; 100_000], Durability::Buffered);
     store.close().unwrap();
@@ -44,7 +45,7 @@ fn what_was_committed_is_there_after_reopening() {
         Err(Error::Closed)
     ));
     store.close().unwrap();
-    let store = Store::open(dir.path(), Options::default()).unwrap();
+    let store = Store::open(&dir, Options::default()).unwrap();
     assert_eq!(store.get(Space(1), b"a").unwrap().unwrap(), "1");
     assert_eq!(store.get(Space(1), b"big").unwrap().unwrap().len(), 100_000);
     assert_eq!(store.committed_seq(), Seq(2));

@@ -6,6 +6,8 @@
 mod pwrite;
 #[cfg(feature = "sim")]
 mod sim;
+#[allow(unsafe_code)]
+mod view;
 
 pub use pwrite::PwriteDevice;
 #[cfg(feature = "sim")]

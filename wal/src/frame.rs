@@ -77,7 +77,9 @@ const _: () = assert!(H_CRC + 4 == HEADER);
 /// Length of a table entry in bytes.
 const ENTRY: u64 = 8;
 const _: () = assert!(
-    HEADER as u64 % ALIGN == 0 && (FILE_HEADER as u64).is_multiple_of(ALIGN) && ENTRY % ALIGN == 0
+    (HEADER as u64).is_multiple_of(ALIGN)
+        && (FILE_HEADER as u64).is_multiple_of(ALIGN)
+        && ENTRY.is_multiple_of(ALIGN)
 );
 const _: () = assert!(
     HEADER as u64 + MAX_PAYLOADS * ENTRY + MAX_BODY + ALIGN < MAX_FRAME && MAX_PAYLOAD < MAX_FRAME

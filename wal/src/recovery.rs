@@ -572,8 +572,9 @@ impl Scan {
             }
             if *len > end {
                 at("cut", *id, file.set_len(end))?;
-                writer.dirty.add(*id, file);
             }
+            // Also when there is nothing to cut: an earlier recovery may have done it and ended before the sync.
+            writer.dirty.add(*id, file);
             writer.payload_lens.insert(id.number, end);
         }
         if writer

@@ -32,7 +32,7 @@ fn reopen(device: &Arc<PwriteDevice>, start: Start) -> (Log, Recovery, Commits) 
 
 fn sample(i: u64) -> (Vec<u8>, Vec<Bytes>) {
     let body = vec![i as u8; (i as usize * 37) % 900];
-    let payloads = (0..if i % 7 == 0 { i % 4 } else { 0 })
+    let payloads = (0..if i.is_multiple_of(7) { i % 4 } else { 0 })
         .map(|k| Bytes::from(vec![(i + k) as u8; (i * 1000 + k) as usize % 70_000]))
         .collect();
     (body, payloads)

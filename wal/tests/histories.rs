@@ -38,6 +38,8 @@ struct Model {
     sync_failed: bool,
     /// A sync failed in some life: what was cut may be there again, and be cut again.
     sync_ever_failed: bool,
+    /// A recovery was interrupted since the last one that was not.
+    recovery_failed: bool,
     refs: BTreeMap<u64, Vec<PayloadRef>>,
 }
 
@@ -92,6 +94,7 @@ impl History {
                 start,
                 sync_failed: false,
                 sync_ever_failed: false,
+                recovery_failed: false,
                 refs: BTreeMap::new(),
             },
             seen: Seen::default(),
@@ -317,6 +320,7 @@ impl History {
                 Ok(_) => {}
                 Err(_) => {
                     self.seen.recovery_interrupted += 1;
+                    self.model.recovery_failed = true;
                     self.model.sync_failed |= sync;
                     self.model.sync_ever_failed |= sync;
                 }
@@ -329,7 +333,8 @@ impl History {
     fn end_life(&mut self) {
         self.disk = if self.rng.random() {
             self.seen.cuts += 1;
-            self.model.sync_failed = false;
+            // An interrupted recovery may have seen what the failed sync left, and written down the damage.
+            self.model.sync_failed &= self.model.recovery_failed;
             self.disk.power_cut()
         } else {
             self.seen.kills += 1;
@@ -357,7 +362,11 @@ impl History {
             let payloads: Result<_, _> = refs.iter().map(|r| log.read(r)).collect();
             let payloads = match payloads {
                 Ok(payloads) => payloads,
-                Err(Error::Corrupt { .. }) if !recovery.damage.is_empty() => continue,
+                Err(Error::Corrupt { .. }) if model.sync_failed && *seq > model.synced => {
+                    // Reported by a recovery that was interrupted afterwards; now the read reports it.
+                    self.seen.damage += 1;
+                    return None;
+                }
                 Err(e) => panic!("commit {seq}: {e}"),
             };
             let found = Commit {
@@ -396,6 +405,7 @@ impl History {
             .extend(replayed.into_iter().map(|(seq, _, r)| (seq, r)));
         model.synced = last;
         model.sync_failed = false;
+        model.recovery_failed = false;
         Some(log)
     }
 

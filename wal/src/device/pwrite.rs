@@ -1,7 +1,8 @@
 //! The folder of a real filesystem: pread, pwritev, fdatasync, mmap.
 
-use super::{Device, File};
+use super::{Device, File, view::Mapping};
 use bytes::Bytes;
+use parking_lot::RwLock;
 use rustix::fs::{FlockOperation, flock};
 use std::{
     fs,
@@ -9,7 +10,10 @@ use std::{
     ops::Range,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// A folder of the filesystem.
@@ -53,7 +57,11 @@ impl Device for PwriteDevice {
             .create(create)
             .truncate(false)
             .open(self.dir.join(name))?;
-        Ok(Arc::new(PwriteFile { file }))
+        Ok(Arc::new(PwriteFile {
+            len: AtomicU64::new(file.metadata()?.len()),
+            mapping: RwLock::new(None),
+            file,
+        }))
     }
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
@@ -93,11 +101,31 @@ impl Device for PwriteDevice {
 
 struct PwriteFile {
     file: fs::File,
+    /// The length as this handle last saw it.
+    len: AtomicU64,
+    mapping: RwLock<Option<Arc<Mapping>>>,
+}
+
+impl PwriteFile {
+    /// A view through the mapping, which is made anew when the file has grown past it.
+    fn mapped(&self, range: &Range<u64>) -> Option<Bytes> {
+        if let Some(mapping) = &*self.mapping.read()
+            && let Some(bytes) = mapping.view(range.clone())
+        {
+            return Some(bytes);
+        }
+        let mapping = Mapping::new(&self.file, range.end)?;
+        let bytes = mapping.view(range.clone());
+        *self.mapping.write() = Some(mapping);
+        bytes
+    }
 }
 
 impl File for PwriteFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+        let len = self.file.metadata()?.len();
+        self.len.store(len, Ordering::Release);
+        Ok(len)
     }
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
@@ -140,15 +168,21 @@ impl File for PwriteFile {
         self.file.sync_data()
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        self.file.set_len(len)?;
+        self.len.store(len, Ordering::Release);
+        Ok(())
     }
     fn view(&self, range: Range<u64>) -> io::Result<Bytes> {
+        if range.end > self.len.load(Ordering::Acquire) && range.end > self.len()? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(bytes) = self.mapped(&range) {
+            return Ok(bytes);
+        }
         let len = usize::try_from(range.end.saturating_sub(range.start))
             .map_err(|_| io::ErrorKind::InvalidInput)?;
         let mut buf = vec![0; len];
-        if self.read_at(&mut buf, range.start)? < len {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        self.read_at(&mut buf, range.start)?;
         Ok(buf.into())
     }
 }
