@@ -156,11 +156,11 @@ impl FileKind {
 /// What a file header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileHeader {
-    /// A header of this kind and number, with the id of its log.
-    Valid { log_id: u64 },
+    /// A header of this kind, with the number of the file and the id of the log for which it was made.
+    Valid { number: u32, log_id: u64 },
     /// A header of a newer format version.
     Newer { version: u16 },
-    /// No header of this kind and number.
+    /// No header of this kind.
     Bad,
 }
 
@@ -176,11 +176,11 @@ pub(crate) fn encode_file_header(file: FileId, log_id: u64) -> [u8; FILE_HEADER]
     out
 }
 
-pub(crate) fn decode_file_header(bytes: &[u8], file: FileId) -> FileHeader {
+pub(crate) fn decode_file_header(bytes: &[u8], kind: FileKind) -> FileHeader {
     let read = || -> Option<FileHeader> {
         let head = bytes.get(..FILE_CRC)?;
         if crc32fast::hash(head) != u32::from_le_bytes(array(bytes, FILE_CRC)?)
-            || !head.starts_with(&file.kind.magic())
+            || !head.starts_with(&kind.magic())
         {
             return None;
         }
@@ -188,8 +188,8 @@ pub(crate) fn decode_file_header(bytes: &[u8], file: FileId) -> FileHeader {
         if version > VERSION {
             return Some(FileHeader::Newer { version });
         }
-        (u32::from_le_bytes(array(head, FILE_NUMBER)?) == file.number).then_some(())?;
         Some(FileHeader::Valid {
+            number: u32::from_le_bytes(array(head, FILE_NUMBER)?),
             log_id: u64::from_le_bytes(array(head, FILE_LOG_ID)?),
         })
     };
@@ -407,4 +407,147 @@ impl Plan {
 pub(crate) fn padding(len: usize) -> &'static [u8] {
     let zeros: &'static [u8; ALIGN as usize] = &[0; ALIGN as usize];
     &zeros[..(aligned(len as u64) as usize) - len]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{collection::vec, prelude::*};
+
+    fn place(log_id: u64, number: u32, offset: u64) -> Place {
+        Place {
+            log_id,
+            file: FileId::log(number),
+            offset,
+        }
+    }
+
+    fn stamp() -> impl Strategy<Value = Stamp> {
+        any::<(u64, u64, u32, u32)>().prop_map(|(seq, synced, boot, epoch)| Stamp {
+            seq,
+            synced,
+            boot,
+            epoch,
+        })
+    }
+
+    fn whole(
+        plan: &mut Plan,
+        at: &Place,
+        stamp: Stamp,
+        body: &[u8],
+        payloads: &[Bytes],
+    ) -> Vec<u8> {
+        let mut out = Vec::new();
+        plan.encode(at, stamp, body, &mut out);
+        for payload in payloads {
+            out.extend_from_slice(payload);
+            out.extend_from_slice(padding(payload.len()));
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn a_frame_reads_back_in_its_place_and_nowhere_else(
+            stamp in stamp(),
+            body in vec(any::<u8>(), 0..300),
+            payloads in vec(vec(any::<u8>(), 0..100), 0..5),
+            id: u64, number: u32, offset: u64, other: u64,
+        ) {
+            let payloads: Vec<Bytes> = payloads.into_iter().map(Bytes::from).collect();
+            let mut plan = Plan::new(Kind::Commit, &body, &payloads)?;
+            let at = place(id, number, offset);
+            let bytes = whole(&mut plan, &at, stamp, &body, &payloads);
+            prop_assert_eq!(bytes.len() as u64, plan.len());
+            let header = Header::decode(&bytes, &at).unwrap();
+            prop_assert_eq!((header.seq, header.synced), (stamp.seq, stamp.synced));
+            prop_assert_eq!((header.boot, header.epoch), (stamp.boot, stamp.epoch));
+            prop_assert_eq!(header.frame_len(), plan.len());
+            let from = header.body_at() as usize;
+            prop_assert_eq!(&bytes[from..from + body.len()], &body[..]);
+            let entries = header.decode_table(&bytes).unwrap();
+            prop_assert_eq!(&entries, &plan.entries);
+            for (entry, payload) in entries.iter().zip(&payloads) {
+                let from = entry.at as usize;
+                prop_assert!(from.is_multiple_of(ALIGN as usize));
+                prop_assert_eq!(&bytes[from..from + entry.len as usize], &payload[..]);
+                prop_assert_eq!(crc32fast::hash(payload), entry.crc);
+            }
+            if other != offset {
+                prop_assert_eq!(Header::decode(&bytes, &place(id, number, other)), None);
+            }
+            if other != id {
+                prop_assert_eq!(Header::decode(&bytes, &place(other, number, offset)), None);
+            }
+            let file = FileId::payload(number);
+            prop_assert_eq!(Header::decode(&bytes, &Place { file, ..at }), None);
+        }
+
+        #[test]
+        fn no_cut_and_no_flip_of_header_table_or_body_is_believed(
+            stamp in stamp(),
+            body in vec(any::<u8>(), 0..100),
+            payload in vec(any::<u8>(), 0..20),
+            at: prop::sample::Index, bit in 0u8..8,
+        ) {
+            let payloads = [Bytes::from(payload)];
+            let mut plan = Plan::new(Kind::Commit, &body, &payloads)?;
+            let place = place(1, 2, 3);
+            let bytes = whole(&mut plan, &place, stamp, &body, &payloads);
+            let checked = HEADER + ENTRY as usize + body.len();
+            let believed = |bytes: &[u8]| {
+                Header::decode(bytes, &place).and_then(|h| h.decode_table(bytes)).is_some()
+            };
+            let at = at.index(checked);
+            prop_assert!(!believed(&bytes[..at]));
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << bit;
+            prop_assert!(!believed(&flipped));
+        }
+
+        #[test]
+        fn any_bytes_are_refused_without_a_panic(mut bytes in vec(any::<u8>(), 0..200), valid_crc: bool) {
+            let at = place(1, 2, 3);
+            if valid_crc && bytes.len() >= HEADER {
+                // Past the crc the fields are still anything.
+                bytes[..4].copy_from_slice(&MAGIC);
+                bytes[H_VERSION] = 1;
+                bytes[H_KIND] = 1 + bytes[H_KIND] % 2;
+                bytes[H_ZERO..H_SEQ].fill(0);
+                let crc = at.crc(&bytes[..H_CRC]);
+                bytes[H_CRC..HEADER].copy_from_slice(&crc.to_le_bytes());
+            }
+            if let Some(header) = Header::decode(&bytes, &at) {
+                prop_assert!(header.frame_len() <= MAX_FRAME);
+                header.decode_table(&bytes);
+            }
+            decode_file_header(&bytes, FileKind::Payload);
+        }
+
+        #[test]
+        fn file_headers_read_back(number in 1u32.., log_id: u64, at in 0..FILE_HEADER * 8) {
+            let file = FileId::payload(number);
+            let mut bytes = encode_file_header(file, log_id);
+            prop_assert_eq!(decode_file_header(&bytes, FileKind::Payload), FileHeader::Valid { number, log_id });
+            prop_assert_eq!(decode_file_header(&bytes, FileKind::Log), FileHeader::Bad);
+            bytes[at / 8] ^= 1 << (at % 8);
+            prop_assert_eq!(decode_file_header(&bytes, FileKind::Payload), FileHeader::Bad);
+        }
+    }
+
+    #[test]
+    fn bounds_are_refused_by_name() {
+        let too_many = vec![Bytes::new(); MAX_PAYLOADS as usize + 1];
+        let what = |e: Option<Error>| match e {
+            Some(Error::TooLarge { what, .. }) => what,
+            e => panic!("{e:?}"),
+        };
+        assert_eq!(
+            what(Plan::new(Kind::Commit, &[], &too_many).err()),
+            "payloads"
+        );
+        let long = Bytes::from(vec![0; MAX_PAYLOAD as usize + 1]);
+        assert_eq!(what(Plan::new(Kind::Commit, &[], &[long]).err()), "payload");
+    }
 }

@@ -20,26 +20,23 @@
 //! | a file header is bad | damage, written again; the frames count (they name their place themselves) | `row_bad_file_header` |
 //! | a segment without header and frames (its making was cut short) | uses or deletes it | `row_unfinished_segment` |
 //! | a frame of an earlier epoch past the begin of a later one | void: recovery cut it once | `row_void` |
-//! | a file of another log | damage; leaves it alone | `row_foreign_file` |
+//! | a file of another log, or with another number | damage; leaves it alone | `row_foreign_file` |
 //! | a file of a newer version | refuses to open | `row_newer_version` |
 //! | frames of an earlier use, frames in a payload, frames that were moved | not frames | `row_not_frames` |
 //!
 //! A damaged frame stays where it is, for a person or a later repair, and commits go on in new segments.
 
+mod repair;
+
 use crate::{
-    Bytes, Damage, Device, Error, File, LogOptions, Recovery, Replayed, Start, Torn,
+    Bytes, Damage, Device, Error, File, Recovery, Replayed, Start, Torn,
     frame::{
         self, ALIGN, Entry, FILE_HEADER, FileHeader, FileId, FileKind, Header, Kind, Place, aligned,
     },
-    segment::{self, at},
-    writer::{Dirty, LogSegment, PayloadSegment, Sealed, Writer, refs},
+    segment::at,
+    writer::refs,
 };
-use std::{
-    collections::{BTreeMap, VecDeque},
-    io::IoSlice,
-    ops::Range,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// A frame header that was found, past the start.
 struct Found {
@@ -160,7 +157,7 @@ impl Scan {
         };
         let mut head = [0; FILE_HEADER];
         at("read", id, file.read_at(&mut head, 0))?;
-        let header = frame::decode_file_header(&head, id);
+        let header = frame::decode_file_header(&head, id.kind);
         match header {
             FileHeader::Newer { version } => {
                 return Err(Error::UnknownVersion {
@@ -169,7 +166,9 @@ impl Scan {
                     known: frame::VERSION,
                 });
             }
-            FileHeader::Valid { log_id } if log_id != self.start.log_id => {
+            FileHeader::Valid { number, log_id }
+                if log_id != self.start.log_id || number != id.number =>
+            {
                 self.damage(Some(id), 0, 0..0);
                 return Ok(());
             }
@@ -485,236 +484,5 @@ impl Scan {
             })?;
         }
         Ok(())
-    }
-
-    /// Writes the tail again, cuts what does not count, syncs all of it, and answers where commits go on.
-    pub(crate) fn finish(
-        mut self,
-        device: &dyn Device,
-        options: &LogOptions,
-    ) -> Result<(Writer, Recovery), Error> {
-        // Views must not be alive while their files are written.
-        for file in &mut self.files {
-            file.bytes = Bytes::new();
-        }
-        let mut writer = self.writer(device, options)?;
-        if !options.read_only {
-            self.cut(device, &mut writer)?;
-            self.rewrite(&mut writer)?;
-            writer.dirty.add_dir();
-            let dirty = std::mem::take(&mut writer.dirty);
-            let poison = crate::poison::Poison::default();
-            dirty.sync(device, &poison)?;
-        }
-        Ok((writer, self.recovery))
-    }
-
-    /// Everything past the mark: an earlier sync may have failed, and then the page cache shows bytes that are not on disk and
-    /// that no sync would write. Written again, they are dirty again.
-    fn rewrite(&mut self, writer: &mut Writer) -> Result<(), Error> {
-        const STEP: u64 = 1 << 20;
-        let mut buf = Vec::new();
-        for found in self
-            .kept
-            .iter()
-            .filter(|f| f.header.seq > self.recovery.mark)
-        {
-            let Scanned { id, file, .. } = &self.files[found.file];
-            let (mut from, end) = (found.offset, found.end());
-            while from < end {
-                buf.resize((end - from).min(STEP) as usize, 0);
-                let n = at("read", *id, file.read_at(&mut buf, from))?;
-                if n < buf.len() {
-                    let short = std::io::ErrorKind::UnexpectedEof.into();
-                    return Err(Error::io("read", &id.to_string(), short));
-                }
-                at("write", *id, file.write_at(&[IoSlice::new(&buf)], from))?;
-                from += n as u64;
-            }
-            writer.dirty.add(*id, file);
-            self.recovery.rewritten += 1;
-        }
-        for file in &self.files {
-            if file.header == FileHeader::Bad && !self.is_leftover(file, writer) {
-                let header = frame::encode_file_header(file.id, self.start.log_id);
-                at(
-                    "write",
-                    file.id,
-                    file.file.write_at(&[IoSlice::new(&header)], 0),
-                )?;
-                writer.dirty.add(file.id, &file.file);
-            }
-        }
-        Ok(())
-    }
-
-    /// A payload segment that was removed by [`cut`](Self::cut).
-    fn is_leftover(&self, file: &Scanned, writer: &Writer) -> bool {
-        file.id.kind == FileKind::Payload && !writer.payload_lens.contains_key(&file.id.number)
-    }
-
-    /// Gives back the space of payload segments behind the frames that count. In a damaged log a lost commit may lie there.
-    fn cut(&mut self, device: &dyn Device, writer: &mut Writer) -> Result<(), Error> {
-        if !self.recovery.damage.is_empty() {
-            return Ok(());
-        }
-        for (index, scanned) in self.files.iter().enumerate() {
-            let end = self.kept_end(index);
-            let Scanned { id, file, len, .. } = scanned;
-            if id.kind != FileKind::Payload {
-                continue;
-            }
-            let below = self.start.payload.is_none_or(|(n, _)| id.number > n);
-            if end == FILE_HEADER as u64 && below {
-                at("remove", *id, device.remove(&id.to_string()))?;
-                writer.payload_lens.remove(&id.number);
-                continue;
-            }
-            if *len > end {
-                at("cut", *id, file.set_len(end))?;
-            }
-            // Also when there is nothing to cut: an earlier recovery may have done it and ended before the sync.
-            writer.dirty.add(*id, file);
-            writer.payload_lens.insert(id.number, end);
-        }
-        if writer
-            .payload
-            .as_ref()
-            .is_some_and(|p| !writer.payload_lens.contains_key(&p.number))
-        {
-            writer.payload = None;
-        }
-        Ok(())
-    }
-
-    /// Sorts the segments into the one that goes on, full ones and free ones.
-    fn writer(&self, device: &dyn Device, options: &LogOptions) -> Result<Writer, Error> {
-        let damaged = !self.recovery.damage.is_empty();
-        let size = options.log_segment_bytes;
-        let mut sealed = Vec::new();
-        let mut free = Vec::new();
-        let mut dirty = Dirty::default();
-        for (index, file) in self.files.iter().enumerate() {
-            if file.id.kind != FileKind::Log {
-                continue;
-            }
-            let number = file.id.number;
-            let kept = self.kept.iter().filter(|f| f.file == index);
-            // A damaged segment may hold lost commits: it stays until a checkpoint covers all that is there.
-            let evidence = damaged && self.rest.iter().any(|f| f.file == index && f.is_commit());
-            let last = kept.map(|f| f.header.seq).max();
-            if let Some(last_seq) = last.or(evidence.then(|| self.next_seq - 1)) {
-                sealed.push(Sealed {
-                    number,
-                    last_seq,
-                    capacity: file.len,
-                });
-            } else if file.len == size && !file.blank || options.read_only {
-                free.push(number);
-            } else if number == self.start.log {
-                let made = segment::create_log(device, number, self.start.log_id, size)?;
-                at("cut", file.id, made.set_len(size))?;
-                dirty.add(file.id, &made);
-                free.push(number);
-            } else {
-                at("remove", file.id, device.remove(&file.id.to_string()))?;
-            }
-        }
-        sealed.sort_by_key(|s| s.last_seq);
-        let mut next_log = self.next_log;
-        let log = match sealed.pop_if(|_| !damaged) {
-            Some(s) => self.continue_log(&s),
-            None => match free.iter().position(|n| *n == self.start.log) {
-                Some(at) => Self::begin_log(device, free.swap_remove(at), size)?,
-                None => match free.pop() {
-                    Some(number) => Self::begin_log(device, number, size)?,
-                    None => {
-                        let made = if options.read_only {
-                            self.files.first().map(|f| f.file.clone())
-                        } else {
-                            None
-                        };
-                        let number = next_log;
-                        next_log += 1;
-                        let file = match made {
-                            Some(file) => file,
-                            None => segment::create_log(device, number, self.start.log_id, size)?,
-                        };
-                        dirty.add(FileId::log(number), &file);
-                        LogSegment {
-                            number,
-                            file,
-                            offset: FILE_HEADER as u64,
-                            capacity: size,
-                            last_seq: 0,
-                        }
-                    }
-                },
-            },
-        };
-        let payloads = || {
-            let files = self.files.iter().enumerate();
-            files.filter(|(_, f)| f.id.kind == FileKind::Payload)
-        };
-        let mut payload_lens = self.older.clone();
-        payload_lens.extend(payloads().map(|(_, f)| (f.id.number, f.len)));
-        let payload = payloads()
-            .next_back()
-            .filter(|_| !damaged)
-            .map(|(index, f)| PayloadSegment {
-                number: f.id.number,
-                file: f.file.clone(),
-                offset: self.kept_end(index),
-            });
-        let in_log = |f: &&Found| self.files[f.file].id.kind == FileKind::Log;
-        Ok(Writer {
-            next_seq: self.next_seq,
-            boot: self.boot,
-            epoch: self.epoch,
-            // The mark that was found may itself be in the page cache only: write another when asked.
-            marked: self.start.seq,
-            log,
-            sealed,
-            free,
-            next_log,
-            payload,
-            next_payload: self.next_payload,
-            payload_lens,
-            released: self.start,
-            log_written: self
-                .kept
-                .iter()
-                .filter(in_log)
-                .map(|f| f.header.frame_len())
-                .sum(),
-            log_released: 0,
-            positions: VecDeque::new(),
-            dirty,
-            buf: Vec::new(),
-        })
-    }
-
-    fn continue_log(&self, sealed: &Sealed) -> LogSegment {
-        let id = FileId::log(sealed.number);
-        let index = self.files.iter().position(|f| f.id == id);
-        let index = index.expect("a sealed segment is one of the files");
-        LogSegment {
-            number: sealed.number,
-            file: self.files[index].file.clone(),
-            offset: self.log_end(index),
-            capacity: sealed.capacity,
-            last_seq: sealed.last_seq,
-        }
-    }
-
-    fn begin_log(device: &dyn Device, number: u32, size: u64) -> Result<LogSegment, Error> {
-        let id = FileId::log(number);
-        Ok(LogSegment {
-            number,
-            file: at("open", id, device.open(&id.to_string(), false))?,
-            offset: FILE_HEADER as u64,
-            capacity: size,
-            last_seq: 0,
-        })
     }
 }
