@@ -76,6 +76,29 @@ impl Default for ListOptions {
 }
 
 /// A drive. Cheap to clone.
+///
+/// ```
+/// use futures_util::TryStreamExt;
+/// use pome_cores::Corestore;
+/// use pome_drive_fs::{DriveOptions, Hyperdrive, PutOptions};
+/// use pome_storage::{Options, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let home = tempfile::tempdir()?;
+/// let store = Corestore::open(Store::open(home.path(), Options::default())?)?;
+/// let drive = Hyperdrive::open(store, DriveOptions::default()).await?;
+/// drive.put("/docs/a.txt", "hello", PutOptions::default()).await?;
+/// let version = drive.version();
+/// drive.put("/docs/a.txt", "hello again", PutOptions::default()).await?;
+///
+/// assert_eq!(drive.get("/docs/a.txt").await?.as_deref(), Some(&b"hello again"[..]));
+/// assert_eq!(drive.checkout(version)?.get("/docs/a.txt").await?.as_deref(), Some(&b"hello"[..]));
+/// let names: Vec<String> = drive.readdir("/").try_collect().await?;
+/// assert_eq!(names, ["docs"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Hyperdrive {
     inner: Arc<Inner>,
@@ -177,7 +200,7 @@ impl Hyperdrive {
     }
 }
 
-/// Blobs.
+/// Contents.
 impl Hyperdrive {
     /// The contents. Waits for the database's first block where only that tells which core they are in.
     ///

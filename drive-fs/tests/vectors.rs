@@ -78,7 +78,7 @@ fn store(primary_key: Option<[u8; 32]>, manifest_version: u8) -> Fixture {
     let home = tempdir().unwrap();
     let store = Store::open(home.path(), Options::default()).unwrap();
     let mut options = CorestoreOptions::default();
-    options.primary_key = primary_key.map(Into::into);
+    options.primary_key = primary_key;
     options.manifest_version = manifest_version;
     let store = Corestore::open_with(store, options).unwrap();
     Fixture { store, _home: home }

@@ -15,10 +15,6 @@ use std::{cmp::Ordering, pin::pin};
 
 /// One end of a mirror.
 #[derive(Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there are two of them in a mirror"
-)]
 pub enum MirrorSide {
     /// A drive in a store.
     Hyper(Hyperdrive),
