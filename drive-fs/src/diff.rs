@@ -7,8 +7,9 @@ use crate::{
     path,
 };
 use futures_core::Stream;
-use futures_util::{StreamExt, TryStreamExt};
-use pome_bee::{Change, HistoryOptions, RangeOptions};
+use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
+use pome_bee::{Change, HistoryOptions, Hyperbee, RangeOptions};
+use std::pin::pin;
 
 /// A path that differs between two versions.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +26,15 @@ impl Difference {
         let entry = self.left.as_ref().or(self.right.as_ref());
         entry.map_or("", |entry| &entry.path)
     }
+}
+
+/// Two versions between which something changed.
+#[derive(Clone)]
+pub struct Watched {
+    /// The drive now. A checkout: it does not move.
+    pub current: Hyperdrive,
+    /// The drive when it was last told of, or when watching began.
+    pub previous: Hyperdrive,
 }
 
 /// What one version did.
@@ -48,17 +58,10 @@ impl Hyperdrive {
     ) -> impl Stream<Item = Result<Difference, Error>> + Send + 'static + use<> {
         let (drive, folder) = (self.clone(), folder.to_owned());
         async_stream::try_stream! {
-            let folder = path::normalize_folder(&folder)?;
             let other = drive.db().checkout(version);
-            let range = RangeOptions::new()
-                .with_gte(key_of(FILES, &format!("{folder}/")))
-                .with_lt(key_of(FILES, &format!("{folder}0")));
-            let mut differences = drive.db().diff(&other, range).boxed();
+            let mut differences = drive.differences(&other, &folder)?;
             while let Some(difference) = differences.try_next().await? {
-                yield Difference {
-                    left: difference.left.map(decode).transpose()?,
-                    right: difference.right.map(decode).transpose()?,
-                };
+                yield difference;
             }
         }
     }
@@ -105,5 +108,49 @@ impl Hyperdrive {
                 }
             }
         }
+    }
+
+    /// Tells when something below `folder` has changed since the last time (or since the call), for as long as the core is open. Changes that
+    /// come while nobody asks are told as one.
+    pub fn watch(
+        &self,
+        folder: &str,
+    ) -> impl Stream<Item = Result<Watched, Error>> + Send + 'static + use<> {
+        let (drive, folder) = (self.clone(), folder.to_owned());
+        let mut changes = self.core().watch();
+        let begin = self.snapshot();
+        async_stream::try_stream! {
+            let mut previous = begin?;
+            while changes.changed().await.is_ok() {
+                changes.borrow_and_update();
+                let current = drive.snapshot()?;
+                let differences = current.differences(previous.db(), &folder)?;
+                let first = pin!(differences).try_next().await?;
+                if first.is_some() {
+                    yield Watched { current: current.clone(), previous };
+                    previous = current;
+                }
+            }
+        }
+    }
+
+    /// The paths below `folder` that differ from those of another version.
+    fn differences(
+        &self,
+        other: &Hyperbee,
+        folder: &str,
+    ) -> Result<BoxStream<'static, Result<Difference, Error>>, Error> {
+        let folder = path::normalize_folder(folder)?;
+        let range = RangeOptions::new()
+            .with_gte(key_of(FILES, &format!("{folder}/")))
+            .with_lt(key_of(FILES, &format!("{folder}0")));
+        let differences = self.db().diff(other, range).map(|difference| {
+            let difference = difference?;
+            Ok(Difference {
+                left: difference.left.map(decode).transpose()?,
+                right: difference.right.map(decode).transpose()?,
+            })
+        });
+        Ok(differences.boxed())
     }
 }

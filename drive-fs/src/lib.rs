@@ -21,7 +21,7 @@ pub mod vfs;
 pub use batch::{DriveBatch, Staged};
 pub use blobs::{BLOCK_SIZE, Blobs};
 pub use content::{content_key, content_manifest};
-pub use diff::{Difference, HistoryItem};
+pub use diff::{Difference, HistoryItem, Watched};
 pub use entry::{BlobId, Entry, EntryValue};
 pub use error::Error;
 pub use hyperdrive::{DriveOptions, GetOptions, Hyperdrive, ListOptions, PutOptions, WriteStream};

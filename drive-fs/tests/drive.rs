@@ -4,7 +4,7 @@
 use futures_util::TryStreamExt;
 use pome_cores::{Corestore, Durability};
 use pome_drive_fs::{
-    DriveOptions, EntryValue, Error, GetOptions, Hyperdrive, ListOptions, PosixMetadata,
+    BlobId, DriveOptions, EntryValue, Error, GetOptions, Hyperdrive, ListOptions, PosixMetadata,
     PutOptions, ReadOptions,
 };
 use pome_storage::{Options, Store};
@@ -323,4 +323,168 @@ async fn history_and_differences() {
         .map(|d| (d.path(), d.left.is_some(), d.right.is_some()))
         .collect();
     assert_eq!(view, [("/a", true, true), ("/b", false, true)]);
+}
+
+#[tokio::test]
+async fn watching_tells_of_changes_below_a_folder() {
+    let Fixture { drive, _folder } = fixture().await;
+    put(&drive, "/a/x", "1").await;
+    let mut changes = std::pin::pin!(drive.watch("/a"));
+    put(&drive, "/b/x", "1").await;
+    put(&drive, "/a/x", "2").await;
+    let change = changes.try_next().await.unwrap().unwrap();
+    assert_eq!(change.previous.get("/a/x").await.unwrap().unwrap(), "1");
+    assert_eq!(change.current.get("/a/x").await.unwrap().unwrap(), "2");
+    drive.del("/a/x").await.unwrap();
+    let change = changes.try_next().await.unwrap().unwrap();
+    assert!(!change.current.exists("/a/x").await.unwrap());
+    put(&drive, "/b/y", "1").await;
+    let quiet = tokio::time::timeout(std::time::Duration::from_millis(50), changes.try_next());
+    assert!(quiet.await.is_err());
+}
+
+/// The blocks of one blob follow each other, whoever else writes meanwhile, and through whichever handle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writers_do_not_mix() {
+    let Fixture { drive, _folder } = fixture().await;
+    let piece = |n: u32, i: usize| vec![(n as usize + i) as u8; 300_000];
+    let mut tasks = Vec::new();
+    for n in 0..8u32 {
+        let drive = drive.clone();
+        tasks.push(tokio::spawn(async move {
+            if n % 2 == 0 {
+                for i in 0..20 {
+                    let content = vec![i as u8; 1000 * i];
+                    let path = format!("/small/{n}/{i}");
+                    drive
+                        .put(&path, content, PutOptions::default())
+                        .await
+                        .unwrap();
+                }
+                return;
+            }
+            let path = format!("/large/{n}");
+            let mut stream = drive
+                .put_stream(&path, PutOptions::default())
+                .await
+                .unwrap();
+            for i in 0..20 {
+                stream.write(piece(n, i)).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            stream.finish().await.unwrap();
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    for n in 0..8u32 {
+        if n % 2 == 0 {
+            for i in 0..20 {
+                let content = drive
+                    .get(&format!("/small/{n}/{i}"))
+                    .await
+                    .unwrap()
+                    .unwrap();
+                assert_eq!(content, vec![i as u8; 1000 * i]);
+            }
+        } else {
+            let content = drive.get(&format!("/large/{n}")).await.unwrap().unwrap();
+            assert_eq!(
+                content,
+                (0..20).flat_map(|i| piece(n, i)).collect::<Vec<_>>()
+            );
+        }
+    }
+}
+
+/// An entry from somebody else whose numbers lie is an error, at once: not a panic, not a wait.
+#[tokio::test]
+async fn blobs_that_do_not_fit_are_errors() {
+    let Fixture { drive, _folder } = fixture().await;
+    drive
+        .put("/f", vec![1; 200_000], PutOptions::default())
+        .await
+        .unwrap();
+    let good = drive
+        .entry("/f")
+        .await
+        .unwrap()
+        .unwrap()
+        .value
+        .blob
+        .unwrap();
+    for blob in [
+        BlobId {
+            byte_length: 300_000,
+            ..good
+        },
+        BlobId {
+            byte_offset: 100_000,
+            ..good
+        },
+        BlobId {
+            block_length: 1,
+            ..good
+        },
+        BlobId {
+            block_map: true,
+            ..good
+        },
+        BlobId {
+            block_length: 3,
+            ..good
+        },
+    ] {
+        drive
+            .put_entry("/bad", EntryValue::file(blob), Durability::Buffered)
+            .await
+            .unwrap();
+        let entry = drive.entry("/bad").await.unwrap().unwrap();
+        for (offset, len) in [(0, usize::MAX), (150_000, 100_000)] {
+            let read = drive.read_at(&entry, offset, len).await;
+            let named = matches!(read, Err(Error::BadBlob { .. } | Error::BadBlockMap { .. }));
+            assert!(
+                named || read.is_ok_and(|r| r.len() <= 200_000),
+                "{blob:?} {offset}"
+            );
+        }
+        let whole = drive.get("/bad").await;
+        assert!(
+            matches!(
+                whole,
+                Err(Error::BadBlob { .. } | Error::BadBlockMap { .. })
+            ),
+            "{blob:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_drive_whose_key_is_not_ours_is_read_only() {
+    let (ours, theirs) = (fixture().await, fixture().await);
+    let options = DriveOptions {
+        key: Some(theirs.drive.key()),
+        encryption_key: None,
+    };
+    let drive = Hyperdrive::open(ours.drive.corestore().clone(), options)
+        .await
+        .unwrap();
+    assert!(!drive.writable());
+    assert!(matches!(drive.batch(), Err(Error::NotWritable { .. })));
+    for error in [
+        drive
+            .put("/a", "1", PutOptions::default())
+            .await
+            .unwrap_err(),
+        drive.del("/a").await.unwrap_err(),
+        drive.truncate(1).await.unwrap_err(),
+        drive
+            .write_stream("/a", PutOptions::default())
+            .await
+            .err()
+            .unwrap(),
+    ] {
+        assert_eq!(error.code(), "SESSION_NOT_WRITABLE");
+    }
 }
