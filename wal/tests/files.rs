@@ -120,3 +120,33 @@ fn the_lock_has_one_holder() {
     drop(held);
     other.lock().unwrap();
 }
+
+#[test]
+fn waiting_committers_share_a_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = Arc::new(PwriteDevice::open(dir.path()).unwrap());
+    let log = Log::create(device.clone(), options(), 7).unwrap();
+    let start = log.position();
+    std::thread::scope(|scope| {
+        for thread in 0..16u8 {
+            let log = &log;
+            scope.spawn(move || {
+                for i in 0..50u8 {
+                    let payloads = vec![Bytes::from(vec![thread; 100]); usize::from(i % 10 == 0)];
+                    let done = log.commit(&[thread, i], &payloads).unwrap();
+                    log.wait_synced(done.seq).unwrap();
+                    assert!(log.synced_seq() >= done.seq);
+                }
+            });
+        }
+    });
+    assert_eq!((log.commits(), log.synced_seq()), (800, 800));
+    assert!(log.syncs() <= 400, "{} syncs", log.syncs());
+    drop(log);
+    let (_, recovery, seen) = reopen(&device, start);
+    assert_eq!((recovery.damage, seen.len()), (vec![], 800));
+    for thread in 0..16u8 {
+        let of_thread = seen.iter().filter(|s| s.1[0] == thread);
+        assert!(of_thread.map(|s| s.1[1]).eq(0..50));
+    }
+}

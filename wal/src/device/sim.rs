@@ -11,7 +11,7 @@
 //! | [`power_cut`](SimDevice::power_cut) | of the unsynced writes any part reaches the disk, 512-byte sector by sector: none, all, up to some moment (another for each sector), or any subset; the file length is that of some moment since the last sync; unsynced creations, renames and removals happen up to some moment, or any subset of them; the boot id changes |
 //! | [`kill`](SimDevice::kill) | the process ends: the page cache stays, and the boot id |
 //! | a failing sync | any part of the pending writes reaches the disk, and none is pending any more: a second sync answers "fine" and writes nothing, as Linux does. Reads still see the written bytes, until a kill perhaps evicts them |
-//! | a failing write | a prefix of the bytes is written |
+//! | a failing write | nothing, all, or some first part of the bytes is written |
 //!
 //! Both ends of a process answer the device of the next life; handles of an earlier life refuse every call. Deterministic as long
 //! as one thread calls at a time: same seed, same calls, same bytes, same [`trace_hash`](SimDevice::trace_hash).
@@ -573,7 +573,11 @@ impl File for SimFile {
                 answer = Err(io::Error::from_raw_os_error(libc::ENOSPC));
             }
         } else if !matches!(answer, Ok(false)) {
-            let n = world.rng.random_range(0..=data.len());
+            let n = match world.rng.random_range(0..4) {
+                0 => 0,
+                1 => data.len(),
+                _ => world.rng.random_range(0..=data.len()),
+            };
             data.truncate(n);
         }
         if !data.is_empty() {
