@@ -46,6 +46,7 @@ mod hyperbee;
 mod node;
 mod range;
 mod sub;
+mod versions;
 mod view;
 
 pub use batch::{Batch, Staged};

@@ -11,6 +11,7 @@ use crate::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::{
+    fmt,
     collections::{BTreeMap, VecDeque},
     io,
     ops::Range,
@@ -173,6 +174,20 @@ pub struct Damage {
     pub offset: u64,
     /// The lost commits. Empty when a file is missing or foreign but no commit is known to be lost with it.
     pub seqs: Range<u64>,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "{file}: a bad frame at byte {}", self.offset)?,
+            None => f.write_str("no trace of a frame that was there")?,
+        }
+        match self.seqs.end.saturating_sub(self.seqs.start) {
+            0 => f.write_str("; no commit is known to be lost"),
+            1 => write!(f, "; commit {} is lost", self.seqs.start),
+            n => write!(f, "; {n} commits from {} are lost", self.seqs.start),
+        }
+    }
 }
 
 /// An open log. See the [crate] docs for what it promises.

@@ -1,0 +1,427 @@
+//! What a person may type. Plain data: it also travels to the owner of the store, which does the work.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Drives as folders, a sorted database and signed logs, on one crash-safe store.
+#[derive(Debug, Parser)]
+#[command(name = "pome", version, propagate_version = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Global {
+    /// The store's folder [default: the XDG data folder, `~/.local/share/pome`]
+    #[arg(long, global = true, env = "POME_STORE", value_name = "DIR")]
+    pub(crate) store: Option<PathBuf>,
+    /// One JSON object per line on stdout
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say more on stderr (twice: still more)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Say nothing on stderr but errors, and draw no progress bars
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Give up waiting after this many seconds
+    #[arg(long, global = true, default_value_t = 30.0, value_name = "S", value_parser = seconds)]
+    pub(crate) timeout: f64,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(s) if s.is_finite() && (0.0..=1e9).contains(&s) => Ok(s),
+        _ => Err("a number of seconds from 0 to 1e9 is wanted".into()),
+    }
+}
+
+#[derive(Debug, Clone, Subcommand, Serialize, Deserialize)]
+pub(crate) enum Command {
+    /// Mount a drive as an ordinary folder
+    // `--version` is that of the drive here.
+    #[command(disable_version_flag = true)]
+    Mount(MountArgs),
+    /// Unmount a folder: normal, then lazy, then abort, saying which; also clears a dead mount
+    Unmount {
+        /// The mounted folder
+        mountpoint: PathBuf,
+    },
+    /// Say who owns the store and what is mounted
+    Status,
+    /// Work with drives
+    #[command(subcommand)]
+    Drive(DriveCommand),
+    /// Work with cores
+    #[command(subcommand)]
+    Core(CoreCommand),
+    /// Work with bees
+    #[command(subcommand)]
+    Bee(BeeCommand),
+    /// Look after the store
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// Print the completions for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the man page
+    Man,
+    /// Own the store until the last client has left (started by `mount`)
+    #[command(hide = true)]
+    Owner,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum, Serialize, Deserialize)]
+pub(crate) enum Shell {
+    Bash,
+    Elvish,
+    Fish,
+    #[value(name = "powershell")]
+    PowerShell,
+    Zsh,
+}
+
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub(crate) struct MountArgs {
+    /// The folder to mount at; made when it is missing, refused when something is in it
+    pub(crate) mountpoint: PathBuf,
+    /// Which drive [default: the only one; `home` is made when there is none]
+    #[arg(long, value_name = "NAME|KEY", conflicts_with = "all")]
+    pub(crate) drive: Option<String>,
+    /// Every named drive, as a folder each
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Refuse writes
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// The drive as it was at this version (read-only)
+    #[arg(long, value_name = "N", conflicts_with = "all")]
+    pub(crate) version: Option<u64>,
+    /// Let other users in
+    #[arg(long)]
+    pub(crate) allow_other: bool,
+    /// Do not share the drive
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Return when the folder is usable, and keep it in the background
+    #[arg(long)]
+    pub(crate) background: bool,
+    /// How long one operation may wait for bytes that are not here, in seconds
+    #[arg(long, value_name = "S", default_value_t = 30.0, value_parser = seconds)]
+    pub(crate) deadline: f64,
+}
+
+/// A drive and a path in it. The drive may be left out where the store has one; a path starts with `/`.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub(crate) struct DrivePath {
+    /// `[NAME|KEY] PATH`: a drive (may be left out where the store has one), and a path in it, which starts with `/`
+    #[arg(value_name = "NAME|KEY] [PATH", num_args = 1..=2, required = true)]
+    pub(crate) at: Vec<String>,
+}
+
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub(crate) struct MirrorOptions {
+    /// Remove what the source has not
+    #[arg(long)]
+    pub(crate) prune: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Leave out what matches (repeatable)
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) ignore: Vec<String>,
+}
+
+#[derive(Debug, Clone, Subcommand, Serialize, Deserialize)]
+pub(crate) enum DriveCommand {
+    /// Make a drive
+    Create {
+        /// Its name in this store
+        name: String,
+    },
+    /// List the files of a drive, or of one folder in it
+    Ls {
+        /// `[NAME|KEY] [FOLDER]`: a drive (may be left out where the store has one), and a folder in it, which starts with `/`
+        #[arg(value_name = "NAME|KEY] [FOLDER", num_args = 0..=2)]
+        at: Vec<String>,
+        /// Only what lies directly in the folder
+        #[arg(long)]
+        shallow: bool,
+    },
+    /// Write a file's bytes to stdout
+    Get(DrivePath),
+    /// Put a file, from FILE or stdin
+    Put {
+        /// `[NAME|KEY] PATH [FILE]`: a path in the drive starts with `/`; without FILE, stdin is read
+        #[arg(value_name = "NAME|KEY] PATH [FILE", num_args = 1..=3, required = true)]
+        at: Vec<String>,
+        /// Mark it executable
+        #[arg(long)]
+        executable: bool,
+    },
+    /// Remove a file
+    Rm(DrivePath),
+    /// Show one entry
+    Entry(DrivePath),
+    /// Print each change as it is published
+    Watch {
+        /// The drive (may be left out where the store has one)
+        #[arg(value_name = "NAME|KEY")]
+        drive: Option<String>,
+    },
+    /// Copy a folder into a drive, writing only what differs
+    Import {
+        /// `[NAME|KEY] DIR`
+        #[arg(value_name = "NAME|KEY] [DIR", num_args = 1..=2, required = true)]
+        at: Vec<String>,
+        #[command(flatten)]
+        options: MirrorOptions,
+    },
+    /// Copy a drive into a folder, writing only what differs
+    Export {
+        /// `[NAME|KEY] DIR`
+        #[arg(value_name = "NAME|KEY] [DIR", num_args = 1..=2, required = true)]
+        at: Vec<String>,
+        #[command(flatten)]
+        options: MirrorOptions,
+    },
+    /// Make B like A; each is a drive (NAME or KEY) or a folder (a path with a `/` in it)
+    Mirror {
+        /// From
+        a: String,
+        /// To
+        b: String,
+        #[command(flatten)]
+        options: MirrorOptions,
+    },
+    /// What changed between two versions
+    Diff {
+        /// `[NAME|KEY] V1 V2`
+        #[arg(value_name = "NAME|KEY] [V1] [V2", num_args = 2..=3, required = true)]
+        at: Vec<String>,
+    },
+    /// Every change, oldest first
+    History {
+        /// The drive (may be left out where the store has one)
+        #[arg(value_name = "NAME|KEY")]
+        drive: Option<String>,
+    },
+    /// The versions at which a reader sees a whole tree
+    Versions {
+        /// The drive (may be left out where the store has one)
+        #[arg(value_name = "NAME|KEY")]
+        drive: Option<String>,
+    },
+    /// Keys, version and sizes
+    Info {
+        /// The drive (may be left out where the store has one)
+        #[arg(value_name = "NAME|KEY")]
+        drive: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, Subcommand, Serialize, Deserialize)]
+pub(crate) enum CoreCommand {
+    /// Make a core
+    Create {
+        /// Its name in this store
+        name: String,
+    },
+    /// List the cores of the store
+    Ls,
+    /// Append blocks: the values, a file, or (with neither) each line of stdin as it comes
+    Append {
+        /// The core; made when it is missing
+        name: String,
+        /// One block each
+        values: Vec<String>,
+        /// The bytes of this file as one block
+        #[arg(long, value_name = "F", conflicts_with = "values")]
+        file: Option<PathBuf>,
+        /// Wait for the disk at each commit, not only at the end
+        #[arg(long)]
+        synced: bool,
+        /// Print `{"length":…}` when blocks are committed
+        #[arg(long)]
+        ack: bool,
+    },
+    /// Write a block's bytes to stdout
+    Get {
+        /// The core
+        #[arg(value_name = "NAME|KEY")]
+        core: String,
+        /// The block's number
+        index: u64,
+    },
+    /// Keys and lengths
+    Info {
+        /// The core
+        #[arg(value_name = "NAME|KEY")]
+        core: String,
+    },
+    /// Cut a core to a length; its fork grows by one
+    Truncate {
+        /// The core
+        name: String,
+        /// The new length, in blocks
+        length: u64,
+    },
+    /// Drop local blocks
+    Clear {
+        /// The core
+        #[arg(value_name = "NAME|KEY")]
+        core: String,
+        /// The first block
+        start: u64,
+        /// One past the last block [default: START + 1]
+        end: Option<u64>,
+    },
+    /// Verify every block, tree node and signature of a core
+    Audit {
+        /// The core
+        #[arg(value_name = "NAME|KEY")]
+        core: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum, Serialize, Deserialize, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// Text
+    #[default]
+    #[value(name = "utf-8")]
+    Utf8,
+    /// Lowercase hex
+    Hex,
+    /// JSON
+    Json,
+}
+
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub(crate) struct BeeRange {
+    /// Keys greater than this
+    #[arg(long, value_name = "KEY")]
+    pub(crate) gt: Option<String>,
+    /// Keys greater than or equal to this
+    #[arg(long, value_name = "KEY")]
+    pub(crate) gte: Option<String>,
+    /// Keys less than this
+    #[arg(long, value_name = "KEY")]
+    pub(crate) lt: Option<String>,
+    /// Keys less than or equal to this
+    #[arg(long, value_name = "KEY")]
+    pub(crate) lte: Option<String>,
+    /// Keys that start with this
+    #[arg(long, conflicts_with_all = ["gt", "gte", "lt", "lte"])]
+    pub(crate) prefix: Option<String>,
+    /// From the last to the first
+    #[arg(long)]
+    pub(crate) reverse: bool,
+    /// At most this many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+}
+
+#[derive(Debug, Clone, Subcommand, Serialize, Deserialize)]
+pub(crate) enum BeeCommand {
+    /// Set a key
+    Put {
+        /// The bee; made when it is missing
+        name: String,
+        /// The key
+        key: String,
+        /// The value
+        value: String,
+        /// How keys and values are written on the command line
+        #[arg(long, value_enum, default_value_t)]
+        encoding: Encoding,
+    },
+    /// Write a value's bytes to stdout
+    Get {
+        /// The bee
+        #[arg(value_name = "NAME|KEY")]
+        bee: String,
+        /// The key
+        key: String,
+        /// How the key is written on the command line
+        #[arg(long, value_enum, default_value_t)]
+        encoding: Encoding,
+    },
+    /// Remove a key
+    Del {
+        /// The bee
+        name: String,
+        /// The key
+        key: String,
+        /// How the key is written on the command line
+        #[arg(long, value_enum, default_value_t)]
+        encoding: Encoding,
+    },
+    /// List entries in key order
+    Ls {
+        /// The bee
+        #[arg(value_name = "NAME|KEY")]
+        bee: String,
+        #[command(flatten)]
+        range: BeeRange,
+        /// How keys and values are written
+        #[arg(long, value_enum, default_value_t)]
+        encoding: Encoding,
+    },
+    /// Read `{"type":"put","key":…,"value":…}` and `{"type":"del","key":…}` lines from stdin and commit them as one batch
+    Batch {
+        /// The bee; made when it is missing
+        name: String,
+        /// How keys and values are written
+        #[arg(long, value_enum, default_value_t)]
+        encoding: Encoding,
+    },
+    /// Every change, oldest first
+    History {
+        /// The bee
+        #[arg(value_name = "NAME|KEY")]
+        bee: String,
+        /// From the newest to the oldest
+        #[arg(long)]
+        reverse: bool,
+        /// At most this many
+        #[arg(long, value_name = "N")]
+        limit: Option<u64>,
+        /// How keys and values are written
+        #[arg(long, value_enum, default_value_t)]
+        encoding: Encoding,
+    },
+    /// What changed between two versions
+    Diff {
+        /// The bee
+        #[arg(value_name = "NAME|KEY")]
+        bee: String,
+        /// The older version
+        v1: u64,
+        /// The newer version [default: now]
+        v2: Option<u64>,
+        /// How keys and values are written
+        #[arg(long, value_enum, default_value_t)]
+        encoding: Encoding,
+    },
+    /// Keys and version
+    Info {
+        /// The bee
+        #[arg(value_name = "NAME|KEY")]
+        bee: String,
+    },
+}
+
+#[derive(Debug, Clone, Subcommand, Serialize, Deserialize)]
+pub(crate) enum StoreCommand {
+    /// What the store holds, and what it takes on disk
+    Info,
+    /// Read and verify every byte
+    Check,
+}

@@ -1,0 +1,19 @@
+//! One place where every command meets the code that does it.
+
+use super::{args::Command, bee, core, drive, failure::Failure, io::Io, mount, service::Service, store};
+
+/// Does the work of one command. When it returns well, what it wrote is on disk.
+pub(crate) async fn execute(service: &Service, command: Command, mut io: Io) -> Result<(), Failure> {
+    match command {
+        Command::Mount(args) => mount::mount(service, args, &mut io).await,
+        Command::Unmount { mountpoint } => mount::unmount(service, &mountpoint, &mut io).await,
+        Command::Status => mount::status(service, &mut io).await,
+        Command::Drive(command) => drive::execute(service, command, &mut io).await,
+        Command::Core(command) => core::execute(service, command, &mut io).await,
+        Command::Bee(command) => bee::execute(service, command, &mut io).await,
+        Command::Store(command) => store::execute(service, command, &mut io).await,
+        Command::Completions { .. } | Command::Man | Command::Owner => {
+            Err(Failure::usage("this command does not work on an open store"))
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What a client does for its mount: it lives in the background where that was asked for, and takes the mount down when the owner has died.
+
+use super::failure::{Failure, status};
+use pome_drive_fs::fuse::{self, MountError, UnmountHow};
+use serde_json::json;
+use std::{
+    io::{BufRead, BufReader, Read},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+/// Takes down a mount whose owner is gone.
+pub(crate) fn take_down(mountpoint: &Path) -> Result<&'static str, Failure> {
+    match fuse::clear_dead_mount(mountpoint) {
+        Ok(how) => Ok(how_word(how)),
+        // Its last user has let it go.
+        Err(MountError::NotMounted { .. }) => Ok(how_word(UnmountHow::Normal)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The word for how far an unmount had to go.
+pub(crate) fn how_word(how: UnmountHow) -> &'static str {
+    match how {
+        UnmountHow::Normal => "normal",
+        UnmountHow::Lazy => "lazy",
+        UnmountHow::Aborted => "abort",
+    }
+}
+
+/// `pome unmount` where no owner knows the mount.
+pub(crate) fn unmount(mountpoint: &Path, as_json: bool) -> Result<(), Failure> {
+    let mountpoint = resolve(mountpoint);
+    let how = how_word(fuse::clear_dead_mount(&mountpoint)?);
+    if as_json {
+        println!("{}", json!({ "mountpoint": mountpoint, "how": how, "why": "no owner serves this mount" }));
+    } else {
+        println!("{} was a dead mount; unmounted ({how})", mountpoint.display());
+    }
+    Ok(())
+}
+
+/// The path as the kernel lists it. The last part is not looked at: a dead mount does not answer.
+pub(crate) fn resolve(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let clean: PathBuf = path.components().collect();
+    match (clean.parent().map(std::fs::canonicalize), clean.file_name()) {
+        (Some(Ok(parent)), Some(name)) => parent.join(name),
+        _ => clean,
+    }
+}
+
+/// Runs this same command again without `--background`, in a session of its own, and returns when it has said that the folder is usable.
+pub(crate) fn background(dir: &Path, as_json: bool) -> Result<(), Failure> {
+    let error = |what: &str, e: &std::io::Error| Failure::io(&format!("cannot go to the background: {what}"), e);
+    let exe = std::env::current_exe().map_err(|e| error("its own program", &e))?;
+    let mut args: Vec<_> = std::env::args_os().skip(1).filter(|arg| arg != "--background").collect();
+    if !as_json {
+        // One shape to wait for; what a person sees is made from it below.
+        args.push("--json".into());
+    }
+    let mut command = std::process::Command::new(exe);
+    command.args(args).env("POME_STORE", dir).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| error("a process", &e))?;
+    let Some(out) = child.stdout.take() else { return Err(Failure::new("IO", "the keeper has no stdout")) };
+    let mut out = BufReader::new(out);
+    let mut line = String::new();
+    out.read_line(&mut line).map_err(|e| error("the keeper", &e))?;
+    let value: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+    if value["event"] == "mounted" {
+        if as_json {
+            print!("{line}");
+        } else {
+            println!("{}", super::mount::welcome(&value));
+        }
+        return Ok(());
+    }
+    let mut complaint = String::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        // The last words of a process that is ending.
+        let _ = stderr.read_to_string(&mut complaint);
+    }
+    let exit = child.wait().map_err(|e| error("the keeper", &e))?;
+    let text = |field: &str| value["error"][field].as_str().map(str::to_owned);
+    Err(Failure {
+        code: text("code").unwrap_or_else(|| "IO".into()),
+        message: text("message").unwrap_or_else(|| format!("the mount did not start: {}", complaint.trim())),
+        status: exit.code().and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0).unwrap_or(status::ERROR),
+    })
+}

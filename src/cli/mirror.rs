@@ -1,0 +1,122 @@
+//! `pome drive import`, `export` and `mirror`.
+
+use super::{
+    args::MirrorOptions as Asked,
+    drive::{finish, open, split},
+    failure::Failure,
+    io::Io,
+    service::Service,
+};
+use futures_util::StreamExt;
+use pome_drive_fs::{Hyperdrive, Ignore, ListOptions, LocalOptions, Localdrive, MirrorCount, MirrorOptions, MirrorSide, Mirrordrive};
+use serde_json::json;
+use std::{path::Path, pin::pin};
+
+pub(crate) async fn import(service: &Service, at: &[String], asked: &Asked, io: &mut Io) -> Result<(), Failure> {
+    let (target, rest) = split(at, 1);
+    let folder = local(&io.path(rest.first().map_or("", String::as_str)), false)?;
+    let (_, drive) = open(service, target).await?;
+    run(service, folder.into(), drive.into(), asked, io).await
+}
+
+pub(crate) async fn export(service: &Service, at: &[String], asked: &Asked, io: &mut Io) -> Result<(), Failure> {
+    let (target, rest) = split(at, 1);
+    let (_, drive) = open(service, target).await?;
+    let folder = local(&io.path(rest.first().map_or("", String::as_str)), !asked.dry_run)?;
+    run(service, drive.into(), folder.into(), asked, io).await
+}
+
+pub(crate) async fn between(service: &Service, a: &str, b: &str, asked: &Asked, io: &mut Io) -> Result<(), Failure> {
+    let a = side(service, a, false, io).await?;
+    let b = side(service, b, !asked.dry_run, io).await?;
+    run(service, a, b, asked, io).await
+}
+
+/// A word with a `/` in it is a folder (a link to a key has one too), else a drive.
+async fn side(service: &Service, word: &str, create: bool, io: &Io) -> Result<MirrorSide, Failure> {
+    if word.contains('/') && !word.contains("://") {
+        return Ok(local(&io.path(word), create)?.into());
+    }
+    let (_, drive) = open(service, Some(word)).await?;
+    Ok(drive.into())
+}
+
+fn local(folder: &Path, create: bool) -> Result<Localdrive, Failure> {
+    Ok(Localdrive::open(folder, LocalOptions { create, ..LocalOptions::default() })?)
+}
+
+/// How many files the source has, for the progress bar.
+async fn count_files(source: &MirrorSide, ignore: &Ignore) -> Result<u64, Failure> {
+    let count = match source {
+        MirrorSide::Local(local) => local.list("/", ignore.clone()).count().await,
+        MirrorSide::Hyper(drive) => {
+            let options = ListOptions { ignore: ignore.clone(), ..ListOptions::default() };
+            drive.list("/", options).count().await
+        }
+    };
+    Ok(count as u64)
+}
+
+async fn run(service: &Service, from: MirrorSide, to: MirrorSide, asked: &Asked, io: &mut Io) -> Result<(), Failure> {
+    let ignore = if asked.ignore.is_empty() { Ignore::none() } else { Ignore::globs(&asked.ignore)? };
+    let total = if io.progress_wanted() { count_files(&from, &ignore).await? } else { 0 };
+    let written: Option<Hyperdrive> = match &to {
+        MirrorSide::Hyper(drive) => Some(drive.clone()),
+        MirrorSide::Local(_) => None,
+    };
+    let options = MirrorOptions {
+        prune: asked.prune,
+        dry_run: asked.dry_run,
+        include_equals: true,
+        ignore,
+        ..MirrorOptions::default()
+    };
+    let mirror = Mirrordrive::new(from, to, options);
+    let mut count = MirrorCount::default();
+    let mut events = pin!(mirror.events());
+    while let Some(event) = events.next().await {
+        let event = event?;
+        count.add(&event);
+        io.progress(count.files, total.max(count.files), "files");
+        let op = event.op.as_str();
+        match (op, event.why) {
+            ("equal", _) => {}
+            ("skip", why) => {
+                let why = why.map_or("", |why| why.as_str());
+                let value = json!({ "op": op, "key": event.path, "why": why });
+                io.result(value, format!("skipped {}: {why}", event.path)).await?;
+            }
+            _ => {
+                let value = json!({
+                    "op": op,
+                    "key": event.path,
+                    "bytesAdded": event.bytes_added,
+                    "bytesRemoved": event.bytes_removed,
+                });
+                io.result(value, format!("{op} {}", event.path)).await?;
+            }
+        }
+    }
+    let version = written.as_ref().map(Hyperdrive::version);
+    match written {
+        Some(drive) if !asked.dry_run => finish(service, &drive).await?,
+        Some(_) | None => {}
+    }
+    let value = json!({
+        "count": {
+            "files": count.files,
+            "add": count.add,
+            "change": count.change,
+            "remove": count.remove,
+            "skip": count.skip,
+        },
+        "bytesAdded": count.bytes_added,
+        "bytesRemoved": count.bytes_removed,
+        "version": version,
+    });
+    let text = format!(
+        "{} files: {} added, {} changed, {} removed, {} skipped; {} bytes came, {} went",
+        count.files, count.add, count.change, count.remove, count.skip, count.bytes_added, count.bytes_removed,
+    );
+    io.result(value, text).await
+}

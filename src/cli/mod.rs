@@ -1,0 +1,46 @@
+//! The command line. `args` is what a person may type, `run` decides who does it (this process, or the store's owner), `command` does it, and `present`
+//! shows it. Its contract is `docs/cli.md`.
+
+mod args;
+mod bee;
+mod command;
+mod core;
+mod drive;
+mod failure;
+mod frame;
+mod io;
+mod keeper;
+mod manual;
+mod mirror;
+mod mount;
+mod names;
+mod owner;
+mod present;
+mod run;
+mod service;
+mod store;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Parses the command line and runs it.
+pub(crate) fn main() -> ExitCode {
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    run::run(cli)
+}
+
+/// Prints what clap has to say: help and version on stdout, complaints on stderr (and as JSON on stdout where `--json` was asked for).
+fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or("usage").trim_start_matches("error: ").to_owned();
+        let failure = failure::Failure::usage(message);
+        println!("{}", failure.to_json());
+    }
+    // A closed pipe under `--help` is no error.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}

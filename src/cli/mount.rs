@@ -1,0 +1,263 @@
+//! `pome mount`, `pome unmount` and `pome status`, on the owner's side.
+
+use super::{
+    args::MountArgs,
+    failure::Failure,
+    io::Io,
+    keeper,
+    names::Kind,
+    service::Service,
+};
+use parking_lot::Mutex;
+use pome_cores::Key;
+use pome_drive_fs::{
+    Hyperdrive,
+    fuse::{self, MountOptions, Mounted, Unmounted},
+};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// One mounted drive.
+struct Mount {
+    key: Key,
+    name: Option<String>,
+    version: Option<u64>,
+    writable: bool,
+    mounted: Mounted,
+    /// Why it was ended from elsewhere.
+    ended: tokio::sync::watch::Sender<Option<&'static str>>,
+}
+
+/// What is mounted, by mountpoint.
+#[derive(Default)]
+pub(crate) struct Mounts {
+    all: Mutex<BTreeMap<PathBuf, Arc<Mount>>>,
+}
+
+impl Mounts {
+    fn of_drive(&self, key: Key) -> Vec<Arc<Mount>> {
+        self.all.lock().values().filter(|mount| mount.key == key && mount.version.is_none()).cloned().collect()
+    }
+
+    /// Publishes what was written into the drive's mounts, so that a command sees it.
+    pub(crate) async fn publish(&self, key: Key) -> Result<(), Failure> {
+        for mount in self.of_drive(key).iter().filter(|mount| mount.writable) {
+            mount.mounted.publish_now().await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the drive's mounts that a command has changed it.
+    pub(crate) async fn changed(&self, key: Key) -> Result<(), Failure> {
+        for mount in self.of_drive(key) {
+            mount.mounted.lower_changed().await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn unmount_all(&self) {
+        let mountpoints: Vec<_> = self.all.lock().keys().cloned().collect();
+        for mountpoint in mountpoints {
+            if let Err(failure) = self.unmount(&mountpoint, "the owner ends").await {
+                tracing::error!(mountpoint = %mountpoint.display(), "{}", failure.message);
+            }
+        }
+    }
+
+    /// Ends one mount; `None` when there is none.
+    async fn unmount(&self, mountpoint: &Path, why: &'static str) -> Result<Option<Unmounted>, Failure> {
+        let mount = self.all.lock().remove(mountpoint);
+        let Some(mount) = mount else { return Ok(None) };
+        let unmounted = mount.mounted.unmount().await;
+        mount.ended.send_replace(Some(why));
+        Ok(Some(unmounted?))
+    }
+}
+
+pub(crate) async fn mount(service: &Service, args: MountArgs, io: &mut Io) -> Result<(), Failure> {
+    let root = io.path(&args.mountpoint);
+    let mut mountpoints = Vec::new();
+    let outcome = start(service, &args, &root, &mut mountpoints, io).await;
+    let reason = match outcome {
+        Ok(()) => wait(service, &mountpoints, io).await,
+        Err(_) => "failed",
+    };
+    for mountpoint in mountpoints {
+        let unmounted = service.mounts.unmount(&mountpoint, reason).await;
+        let _ = io.unkeep(mountpoint.clone()).await;
+        if args.all {
+            // The folder was made for this drive; it stays if somebody put something in it.
+            let _ = std::fs::remove_dir(&mountpoint);
+        }
+        if let Some(unmounted) = unmounted? {
+            unmounted.published?;
+        }
+    }
+    outcome?;
+    let said = io.event(json!({ "event": "closed", "reason": reason }), &format!("unmounted: {reason}")).await;
+    // A client that was killed hears nothing, and nothing failed.
+    if reason == "the client has left" { Ok(()) } else { said }
+}
+
+/// Mounts what was asked for, and says so.
+async fn start(
+    service: &Service,
+    args: &MountArgs,
+    root: &Path,
+    mountpoints: &mut Vec<PathBuf>,
+    io: &mut Io,
+) -> Result<(), Failure> {
+    if args.all {
+        make_folder(root)?;
+        for (name, _) in service.names.of(Kind::Drive)? {
+            let (_, drive) = service.drive(Some(&name)).await?;
+            one(service, args, drive, Some(name.clone()), &root.join(&name), mountpoints, io).await?;
+        }
+        return Ok(());
+    }
+    let (name, drive) = match &args.drive {
+        None if service.names.of(Kind::Drive)?.is_empty() => (Some("home".into()), service.make_drive("home").await?),
+        drive => service.drive(drive.as_deref()).await?,
+    };
+    one(service, args, drive, name, root, mountpoints, io).await
+}
+
+async fn one(
+    service: &Service,
+    args: &MountArgs,
+    drive: Hyperdrive,
+    name: Option<String>,
+    at: &Path,
+    mountpoints: &mut Vec<PathBuf>,
+    io: &mut Io,
+) -> Result<(), Failure> {
+    make_folder(at)?;
+    let at = keeper::resolve(at);
+    let writable = drive.writable() && !args.read_only && args.version.is_none();
+    let options = MountOptions {
+        read_only: !writable,
+        allow_other: args.allow_other,
+        version: args.version,
+        deadline: Duration::from_secs_f64(args.deadline),
+        ..MountOptions::default()
+    };
+    let mounted = fuse::mount(&service.corestore, &drive, &at, options).await?;
+    let mount = Mount {
+        key: drive.key(),
+        name: name.clone(),
+        version: args.version,
+        writable,
+        mounted,
+        ended: tokio::sync::watch::channel(None).0,
+    };
+    service.mounts.all.lock().insert(at.clone(), Arc::new(mount));
+    mountpoints.push(at.clone());
+    service.sync().await?;
+    io.keep(at.clone()).await?;
+    let event = json!({
+        "event": "mounted",
+        "key": drive.key().to_string(),
+        "name": name,
+        "mountpoint": at,
+        "version": args.version.unwrap_or_else(|| drive.version()),
+        "writable": writable,
+        "shared": false,
+        "pid": std::process::id(),
+    });
+    if !drive.writable() && !args.read_only {
+        io.note("the drive's key is not ours: it is mounted read-only").await?;
+    }
+    let text = welcome(&event);
+    io.event(event, &text).await
+}
+
+/// A missing mountpoint is made.
+fn make_folder(at: &Path) -> Result<(), Failure> {
+    match std::fs::create_dir_all(at) {
+        // What is there already may be a folder, a dead mount or a file: mounting looks closer.
+        Err(e) if !matches!(e.kind(), std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotConnected) => {
+            Err(Failure::io(&format!("cannot make the mountpoint {}", at.display()), &e))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a person reads when a folder is usable.
+pub(crate) fn welcome(event: &Value) -> String {
+    let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+    let access = if event["writable"] == true { "read-write" } else { "read-only" };
+    format!(
+        "{} is the drive {} ({access}); not shared\nkey {}",
+        text("mountpoint"),
+        if event["name"].is_string() { text("name") } else { "of another store".into() },
+        text("key"),
+    )
+}
+
+/// Waits until the client wants the end, or somebody else has unmounted.
+async fn wait(service: &Service, mountpoints: &[PathBuf], io: &mut Io) -> &'static str {
+    let mounts: Vec<_> = {
+        let all = service.mounts.all.lock();
+        mountpoints.iter().filter_map(|mountpoint| all.get(mountpoint).cloned()).collect()
+    };
+    let ended = futures_util::future::join_all(mounts.iter().map(|mount| async {
+        let mut ended = mount.ended.subscribe();
+        tokio::select! {
+            // The sender lives in `mount`, which outlives this.
+            reason = ended.wait_for(Option::is_some) => reason.ok().and_then(|reason| *reason).unwrap_or("unmounted"),
+            () = mount.mounted.ended() => "unmounted from outside",
+        }
+    }));
+    tokio::select! {
+        reasons = ended => reasons.first().copied().unwrap_or("there is no drive to mount"),
+        listening = io.stopped() => if listening { "asked to stop" } else { "the client has left" },
+    }
+}
+
+pub(crate) async fn unmount(service: &Service, mountpoint: &Path, io: &mut Io) -> Result<(), Failure> {
+    let mountpoint = keeper::resolve(&io.path(mountpoint));
+    match service.mounts.unmount(&mountpoint, "pome unmount").await? {
+        Some(unmounted) => {
+            let how = keeper::how_word(unmounted.how);
+            let value = json!({ "mountpoint": mountpoint, "how": how, "why": unmounted.why });
+            let why = unmounted.why.map(|why| format!(": {why}")).unwrap_or_default();
+            io.result(value, format!("{} unmounted ({how}{why})", mountpoint.display())).await?;
+            unmounted.published?;
+            Ok(())
+        }
+        None => Err(Failure {
+            code: "NOT_MOUNTED".into(),
+            ..Failure::not_found(format!("{} is not a mount of this store", mountpoint.display()))
+        }),
+    }
+}
+
+pub(crate) async fn status(service: &Service, io: &mut Io) -> Result<(), Failure> {
+    let mounts: Vec<_> = {
+        let all = service.mounts.all.lock();
+        all.iter()
+            .map(|(mountpoint, mount)| {
+                let pending = mount.mounted.pending();
+                json!({
+                    "mountpoint": mountpoint,
+                    "key": mount.key.to_string(),
+                    "name": mount.name,
+                    "version": mount.version,
+                    "writable": mount.writable,
+                    "pending": { "files": pending.files, "bytes": pending.bytes },
+                })
+            })
+            .collect()
+    };
+    let mut text = format!("the owner is process {}; {} mounted", std::process::id(), mounts.len());
+    for mount in &mounts {
+        let field = |name: &str| mount[name].as_str().unwrap_or("-").to_owned();
+        text.push_str(&format!("\n{} {} {}", field("mountpoint"), field("name"), field("key")));
+    }
+    io.result(json!({ "owner": std::process::id(), "mounts": mounts }), text).await
+}

@@ -1,0 +1,246 @@
+//! The owner: the one process that has the store open while long-lived commands run. Commands reach it over a Unix socket in the store's folder.
+
+use super::{
+    args::Global,
+    command,
+    failure::Failure,
+    frame::{ClientFrame, WorkFrame},
+    io::Io,
+    run::{VERSION, log_filter},
+    service::Service,
+};
+use rustix::fs::{MemfdFlags, Mode, OFlags};
+use std::{
+    fs::File,
+    os::{
+        fd::AsRawFd,
+        unix::{fs::FileExt, process::CommandExt},
+    },
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    runtime::Runtime,
+    sync::mpsc,
+    task::JoinSet,
+};
+
+const SOCKET: &str = "owner.sock";
+/// What the owner has to say where nobody listens; made anew at each start.
+const LOG: &str = "owner.log";
+/// How long an owner waits for its first client.
+const FIRST_CLIENT: Duration = Duration::from_secs(10);
+
+/// The socket's path, through a descriptor of the folder: a Unix socket's name holds 108 bytes at most, a folder's more.
+fn short_path(dir: &Path) -> Result<(rustix::fd::OwnedFd, PathBuf), std::io::Error> {
+    let folder = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd()));
+    Ok((folder, path))
+}
+
+/// Reaches the owner of the store in `dir`; `None` when there is none.
+pub(crate) async fn connect(dir: &Path) -> Result<Option<UnixStream>, Failure> {
+    use std::io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
+    let connected = match short_path(dir) {
+        Ok((_folder, path)) => UnixStream::connect(path).await,
+        Err(e) => Err(e),
+    };
+    match connected {
+        Ok(socket) => Ok(Some(socket)),
+        Err(e) if matches!(e.kind(), NotFound | ConnectionRefused | NotADirectory) => Ok(None),
+        Err(e) => Err(Failure::io(&format!("cannot reach the owner of {}", dir.display()), &e)),
+    }
+}
+
+/// An owner that was started and has not been reached yet.
+pub(crate) struct Starting {
+    /// Its stderr: a file that has no name, so that it keeps nobody's pipe open.
+    last_words: File,
+}
+
+impl Starting {
+    /// Starts an owner in the background.
+    pub(crate) fn new(dir: &Path, global: &Global) -> Result<Self, Failure> {
+        let error = |what: &str, e: &std::io::Error| {
+            Failure::io(&format!("cannot start the owner of {}: {what}", dir.display()), e)
+        };
+        let exe = std::env::current_exe().map_err(|e| error("its program", &e))?;
+        let last_words = rustix::fs::memfd_create("pome-owner", MemfdFlags::CLOEXEC).map_err(|e| error("memory", &e.into()))?;
+        let last_words = File::from(last_words);
+        let stderr = last_words.try_clone().map_err(|e| error("memory", &e))?;
+        let mut command = std::process::Command::new(exe);
+        command.arg("owner").arg("--store").arg(dir);
+        command.args(std::iter::repeat_n("-v", usize::from(global.verbose)));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        command.current_dir("/").process_group(0);
+        let mut child = command.spawn().map_err(|e| error("its process", &e))?;
+        // Reaped here; it outlives this process, if need be.
+        std::thread::spawn(move || child.wait());
+        Ok(Self { last_words })
+    }
+
+    /// Why it could not open the store, if that is how it ended.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        let mut words = vec![0; 64 << 10];
+        let n = self.last_words.read_at(&mut words, 0).ok()?;
+        let words = String::from_utf8_lossy(words.get(..n)?).into_owned();
+        let line = words.lines().rev().find_map(|line| line.strip_prefix("failure: "))?;
+        serde_json::from_str(line).ok()
+    }
+}
+
+/// The owner's whole life.
+pub(crate) fn own(runtime: &Runtime, dir: &Path, global: &Global) -> Result<(), Failure> {
+    // Failing only means that it already leads a session.
+    let _ = rustix::process::setsid();
+    runtime.block_on(serve(dir, global)).inspect_err(|failure| {
+        if let Ok(line) = serde_json::to_string(failure) {
+            eprintln!("failure: {line}");
+        }
+    })
+}
+
+/// From here on, what it has to say goes into the store's folder.
+fn log_to_folder(dir: &Path, global: &Global) -> Result<(), Failure> {
+    let path = dir.join(LOG);
+    let file = File::create(&path).map_err(|e| Failure::io(&path.display().to_string(), &e))?;
+    let filter = log_filter(global);
+    // A second subscriber cannot be there: the owner's process installs no other.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Mutex::new(file)).try_init();
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    Ok(())
+}
+
+async fn open(dir: &Path, patience: Duration) -> Result<Service, Failure> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match Service::open(dir, true) {
+            Err(failure) if failure.code == "LOCKED" && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn serve(dir: &Path, global: &Global) -> Result<(), Failure> {
+    let service = Arc::new(open(dir, Duration::from_secs_f64(global.timeout)).await?);
+    log_to_folder(dir, global)?;
+    // The store's lock is ours, so a socket that lies here is nobody's.
+    let _ = std::fs::remove_file(dir.join(SOCKET));
+    let io = |e: &std::io::Error| Failure::io(&format!("cannot listen in {}", dir.display()), e);
+    let (folder, path) = short_path(dir).map_err(|e| io(&e))?;
+    let mask = rustix::process::umask(Mode::from_raw_mode(0o177));
+    let listener = UnixListener::bind(&path);
+    rustix::process::umask(mask);
+    let listener = listener.map_err(|e| io(&e))?;
+    drop(folder);
+
+    let mut clients = JoinSet::new();
+    let mut had_a_client = false;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(|e| io(&e))?;
+    loop {
+        let idle = clients.is_empty();
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => {
+                    had_a_client = true;
+                    clients.spawn(client(service.clone(), socket));
+                }
+                Err(error) => {
+                    tracing::error!(%error, "cannot accept a client");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(_) = clients.join_next(), if !idle => {
+                if clients.is_empty() {
+                    break;
+                }
+            }
+            _ = terminate.recv() => break,
+            () = tokio::time::sleep(FIRST_CLIENT), if !had_a_client => break,
+        }
+    }
+    // New clients start an owner of their own, which waits for the lock.
+    let _ = std::fs::remove_file(dir.join(SOCKET));
+    drop(listener);
+    clients.shutdown().await;
+    service.close().await
+}
+
+/// One client, from its request to its end.
+async fn client(service: Arc<Service>, socket: UnixStream) {
+    let (mut from_client, mut to_client) = socket.into_split();
+    let request = match ClientFrame::read(&mut from_client).await {
+        Ok(Some(ClientFrame::Request(request))) => *request,
+        Ok(_) => return,
+        Err(error) => {
+            tracing::warn!(%error, "a client that does not speak the protocol");
+            let failure = Failure::new("PROTOCOL", error.to_string());
+            let _ = WorkFrame::Exit(Some(failure)).write(&mut to_client).await;
+            return;
+        }
+    };
+    if request.context.version != VERSION {
+        let failure = Failure::new(
+            "OTHER_VERSION",
+            format!(
+                "the owner of the store is pome {VERSION}, this is pome {}; end its mounts (pome unmount) and try again",
+                request.context.version
+            ),
+        );
+        let _ = WorkFrame::Exit(Some(failure)).write(&mut to_client).await;
+        return;
+    }
+    let (work, mut frames) = mpsc::channel::<WorkFrame>(64);
+    let (forward, inbox) = mpsc::channel(16);
+    let mut writer = tokio::spawn(async move {
+        while let Some(frame) = frames.recv().await {
+            if frame.write(&mut to_client).await.is_err() {
+                return;
+            }
+        }
+    });
+    let reader = tokio::spawn(async move {
+        while let Ok(Some(frame)) = ClientFrame::read(&mut from_client).await {
+            if forward.send(frame).await.is_err() {
+                return;
+            }
+        }
+        // Dropping `forward` tells the work that its client has left.
+    });
+    let long_lived = request.command.is_long_lived();
+    let job = {
+        let io = Io::new(request.context.clone(), work.clone(), inbox);
+        let service = service.clone();
+        tokio::spawn(async move { command::execute(&service, request.command, io).await })
+    };
+    let abort = job.abort_handle();
+    let mut job = job;
+    let (done, left) = tokio::select! {
+        done = &mut job => (done, false),
+        // A short command whose client has left is not worth finishing; a mount ends by itself, in order.
+        _ = &mut writer, if !long_lived => {
+            abort.abort();
+            (job.await, true)
+        }
+    };
+    let failure = match done {
+        Ok(outcome) => outcome.err(),
+        Err(error) if error.is_cancelled() => None,
+        Err(error) => {
+            tracing::error!(%error, "a command broke off");
+            Some(Failure::new("PANIC", format!("the command broke off: {error}")))
+        }
+    };
+    if !left {
+        // The writer ends when all that was sent has been written, or nobody reads it.
+        let _ = work.send(WorkFrame::Exit(failure)).await;
+        drop(work);
+        let _ = writer.await;
+    }
+    reader.abort();
+}

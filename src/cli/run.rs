@@ -1,0 +1,227 @@
+//! Who does the work: this process, when nobody owns the store; else the owner. A long-lived command starts the owner where there is none.
+
+use super::{
+    args::{Cli, Command, Global},
+    command,
+    failure::Failure,
+    frame::{ClientFrame, Context, Request, WorkFrame},
+    io::Io,
+    keeper, manual, owner,
+    present::{self, Presentation},
+    service::Service,
+};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+use tokio::{net::UnixStream, sync::mpsc};
+use tracing_subscriber::EnvFilter;
+
+/// How often a busy store is tried again.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// Runs a parsed command line.
+pub(crate) fn run(cli: Cli) -> ExitCode {
+    let Cli { global, command } = cli;
+    if !matches!(command, Command::Owner) {
+        log(&global);
+    }
+    let how = Presentation { json: global.json, stoppable: command.is_long_lived() };
+    let outcome = match command {
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man => manual::man(),
+        command => with_store(&global, command, how),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            present::report(&failure, how);
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
+/// What is worth saying: `$POME_LOG` as tracing's filters are written, else by `-v` and `-q`.
+pub(crate) fn log_filter(global: &Global) -> EnvFilter {
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "info",
+        (false, 2) => "debug",
+        (false, _) => "trace",
+    };
+    EnvFilter::try_from_env("POME_LOG").unwrap_or_else(|_| level.into())
+}
+
+fn log(global: &Global) {
+    // A second subscriber cannot be there: only the owner installs one too, and it does not come here.
+    let _ = tracing_subscriber::fmt().with_env_filter(log_filter(global)).with_writer(std::io::stderr).try_init();
+}
+
+fn with_store(global: &Global, command: Command, how: Presentation) -> Result<(), Failure> {
+    let dir = store_dir(global)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::io("cannot start the runtime", &e))?;
+    let outcome = match command {
+        Command::Owner => owner::own(&runtime, &dir, global),
+        Command::Mount(ref mount) if mount.background => keeper::background(&dir, how.json),
+        command => runtime.block_on(client(global, &dir, command, how)),
+    };
+    // A thread that waits for stdin would keep the runtime for ever.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// The store's folder: `--store`, `$POME_STORE`, else the XDG data folder.
+fn store_dir(global: &Global) -> Result<PathBuf, Failure> {
+    let absolute = |path: &Path| std::path::absolute(path).map_err(|e| Failure::io(&path.display().to_string(), &e));
+    if let Some(dir) = &global.store {
+        return absolute(dir);
+    }
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let default = variable("XDG_DATA_HOME")
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(variable("HOME")?.join(".local/share")))
+        .map(|data| data.join("pome"))
+        .ok_or_else(|| Failure::usage("no store: HOME is not set; say which with --store or POME_STORE"))?;
+    match variable("SUDO_USER") {
+        Some(user) if rustix::process::geteuid().is_root() && user.as_os_str() != "root" => {
+            Err(Failure::usage(format!(
+                "under sudo there are two stores: root's, {}, and that of {}; say which with --store or POME_STORE",
+                default.display(),
+                user.display(),
+            )))
+        }
+        _ => Ok(default),
+    }
+}
+
+impl Command {
+    /// True when the command lives until it is told to end, as a client of the owner.
+    pub(crate) fn is_long_lived(&self) -> bool {
+        use super::args::DriveCommand;
+        matches!(self, Self::Mount(_) | Self::Drive(DriveCommand::Watch { .. }))
+    }
+
+    /// True when it makes sense where no store is yet.
+    fn makes_a_store(&self) -> bool {
+        use super::args::{BeeCommand as B, CoreCommand as C, DriveCommand as D};
+        match self {
+            Self::Mount(_) | Self::Owner => true,
+            Self::Drive(command) => matches!(command, D::Create { .. }),
+            Self::Core(command) => matches!(command, C::Create { .. } | C::Append { .. }),
+            Self::Bee(command) => matches!(command, B::Put { .. } | B::Batch { .. }),
+            _ => false,
+        }
+    }
+}
+
+/// The owner's word to a client that speaks for another version.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+async fn client(global: &Global, dir: &Path, command: Command, how: Presentation) -> Result<(), Failure> {
+    let cwd = std::env::current_dir().map_err(|e| Failure::io("the working folder", &e))?;
+    let context = Context {
+        version: VERSION.into(),
+        cwd,
+        json: global.json,
+        progress: present::wants_progress(global.quiet),
+    };
+    let deadline = Instant::now() + Duration::from_secs_f64(global.timeout);
+    let mut starting = None;
+    loop {
+        if let Some(socket) = owner::connect(dir).await? {
+            let mountpoint = match &command {
+                Command::Unmount { mountpoint } => Some(context.cwd.join(mountpoint)),
+                _ => None,
+            };
+            let outcome = remote(socket, Request { command, context }, how).await;
+            // Not one of the owner's mounts: it may still be a dead one.
+            return match (mountpoint, outcome) {
+                (Some(path), Err(failure)) if failure.code == "NOT_MOUNTED" => keeper::unmount(&path, how.json),
+                (_, outcome) => outcome,
+            };
+        }
+        match &command {
+            Command::Unmount { mountpoint } => return keeper::unmount(&context.cwd.join(mountpoint), how.json),
+            Command::Status => return present_status_without_owner(dir, how),
+            command if command.is_long_lived() => {
+                if starting.is_none() {
+                    starting = Some(owner::Starting::new(dir, global)?);
+                }
+            }
+            _ => match Service::open(dir, command.makes_a_store()) {
+                Ok(service) => return local(service, Request { command, context }, how).await,
+                Err(failure) if failure.code == "LOCKED" => {}
+                Err(failure) => return Err(failure),
+            },
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::timed_out(format!(
+                "the store {} is in use by a process that does not answer; it was tried for {} s",
+                dir.display(),
+                global.timeout,
+            )));
+        }
+        if let Some(failure) = starting.as_ref().and_then(owner::Starting::failure) {
+            return Err(failure);
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Does the work in this process.
+async fn local(service: Service, request: Request, how: Presentation) -> Result<(), Failure> {
+    let (to_client, work) = mpsc::channel(64);
+    let (to_work, from_client) = mpsc::channel(16);
+    let task = tokio::spawn(async move {
+        let io = Io::new(request.context.clone(), to_client.clone(), from_client);
+        let done = command::execute(&service, request.command, io).await;
+        let closed = service.close().await;
+        let _ = to_client.send(WorkFrame::Exit(done.and(closed).err())).await;
+    });
+    let outcome = present::present(work, to_work, how).await;
+    match task.await {
+        Ok(()) => outcome,
+        Err(error) => Err(Failure::new("PANIC", format!("the command broke off: {error}"))),
+    }
+}
+
+/// Has the owner do the work.
+async fn remote(socket: UnixStream, request: Request, how: Presentation) -> Result<(), Failure> {
+    let (mut from_owner, mut to_owner) = socket.into_split();
+    let (to_work, mut from_client) = mpsc::channel(16);
+    let (to_client, work) = mpsc::channel(64);
+    ClientFrame::Request(Box::new(request))
+        .write(&mut to_owner)
+        .await
+        .map_err(|e| Failure::io("the owner of the store", &e))?;
+    tokio::spawn(async move {
+        while let Some(frame) = from_client.recv().await {
+            if ClientFrame::write(&frame, &mut to_owner).await.is_err() {
+                return;
+            }
+        }
+    });
+    tokio::spawn(async move {
+        // A broken socket reads as its end: the owner is gone.
+        while let Ok(Some(frame)) = WorkFrame::read(&mut from_owner).await {
+            if to_client.send(frame).await.is_err() {
+                return;
+            }
+        }
+    });
+    present::present(work, to_work, how).await
+}
+
+fn present_status_without_owner(dir: &Path, how: Presentation) -> Result<(), Failure> {
+    if how.json {
+        println!("{}", serde_json::json!({ "store": dir, "owner": null, "mounts": [] }));
+    } else {
+        println!("nobody owns {}; nothing is mounted", dir.display());
+    }
+    Ok(())
+}

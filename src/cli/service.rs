@@ -1,0 +1,183 @@
+//! An open store, as the commands use it: names become cores, bees and drives here.
+
+use super::{
+    failure::Failure,
+    mount::Mounts,
+    names::{Kind, Names, Target},
+};
+use pome_bee::Hyperbee;
+use pome_cores::{CoreOptions, Corestore, Hypercore, Key};
+use pome_drive_fs::{DriveOptions, Hyperdrive};
+use pome_storage::{Options, Store};
+use std::{collections::HashMap, path::Path};
+
+/// May a command make what it does not find?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IfMissing {
+    Make,
+    Refuse,
+}
+
+pub(crate) struct Service {
+    pub(crate) corestore: Corestore,
+    pub(crate) names: Names,
+    pub(crate) mounts: Mounts,
+    /// A drive opens its db core exclusively, so all commands share one instance of it.
+    drives: tokio::sync::Mutex<HashMap<Key, Hyperdrive>>,
+    /// Two bees made apart on one core share no write lock, so all commands share one of each.
+    bees: parking_lot::Mutex<HashMap<Key, Hyperbee>>,
+}
+
+impl Service {
+    /// Opens the store in `dir`. The failure's code is `LOCKED` when another process has it.
+    pub(crate) fn open(dir: &Path, create: bool) -> Result<Self, Failure> {
+        if !create && !dir.exists() {
+            return Err(Failure::not_found(format!(
+                "there is no store in {}; `pome mount`, `pome drive create` and other writing commands make one",
+                dir.display()
+            )));
+        }
+        let mut options = Options::default();
+        options.create = create;
+        let store = Store::open(dir, options)?;
+        let corestore = Corestore::open(store)?;
+        let names = Names::open(&corestore)?;
+        Ok(Self {
+            corestore,
+            names,
+            mounts: Mounts::default(),
+            drives: tokio::sync::Mutex::default(),
+            bees: parking_lot::Mutex::default(),
+        })
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        self.corestore.store()
+    }
+
+    /// Ends the mounts and closes the store.
+    pub(crate) async fn close(&self) -> Result<(), Failure> {
+        self.mounts.unmount_all().await;
+        Ok(self.corestore.close().await?)
+    }
+
+    /// Makes all that a command wrote durable.
+    pub(crate) async fn sync(&self) -> Result<(), Failure> {
+        let store = self.store().clone();
+        match tokio::task::spawn_blocking(move || store.sync()).await {
+            Ok(done) => Ok(done?),
+            Err(error) => Err(Failure::new("PANIC", format!("the sync broke off: {error}"))),
+        }
+    }
+
+    async fn core_by_key(&self, key: Key) -> Result<Hypercore, Failure> {
+        Ok(self.corestore.get(CoreOptions::key(key).with_create_if_missing(false)).await?)
+    }
+
+    async fn core_of(&self, target: &str, kind: Kind, if_missing: IfMissing) -> Result<Hypercore, Failure> {
+        let name = match Target::parse(target)? {
+            Target::Key(key) => return self.core_by_key(key).await,
+            Target::Name(name) => name,
+        };
+        let known = self.names.of_kind(&name, kind)?.is_some();
+        if !known && if_missing == IfMissing::Refuse {
+            return Err(Failure::not_found(format!("there is no {kind} called {name:?} in this store")));
+        }
+        let core = self.corestore.get(CoreOptions::name(&name)).await?;
+        if !known {
+            self.names.set(&name, kind, core.key())?;
+        }
+        Ok(core)
+    }
+
+    /// A core by name or key.
+    pub(crate) async fn core(&self, target: &str, if_missing: IfMissing) -> Result<Hypercore, Failure> {
+        // A bee or a drive's core can be looked at as the core that it is.
+        if if_missing == IfMissing::Refuse
+            && let Target::Name(name) = Target::parse(target)?
+            && let Some(row) = self.names.get(&name)?
+            && row.kind == Kind::Bee
+        {
+            return self.core_of(target, Kind::Bee, if_missing).await;
+        }
+        self.core_of(target, Kind::Core, if_missing).await
+    }
+
+    /// A bee by name or key.
+    pub(crate) async fn bee(&self, target: &str, if_missing: IfMissing) -> Result<Hyperbee, Failure> {
+        let core = self.core_of(target, Kind::Bee, if_missing).await?;
+        Ok(self.bees.lock().entry(core.key()).or_insert_with(|| Hyperbee::new(core)).clone())
+    }
+
+    /// A drive by name or key; without one, the only drive of the store. With its name, where it has one.
+    pub(crate) async fn drive(&self, target: Option<&str>) -> Result<(Option<String>, Hyperdrive), Failure> {
+        let Some(target) = target else {
+            let drives = self.names.of(Kind::Drive)?;
+            return match drives.as_slice() {
+                [(name, _)] => Ok((Some(name.clone()), self.drive_by_name(name).await?)),
+                [] => Err(Failure::not_found("this store has no drive; `pome drive create NAME` makes one")),
+                _ => {
+                    let names: Vec<_> = drives.iter().map(|(name, _)| name.as_str()).collect();
+                    Err(Failure::usage(format!("this store has several drives; say which: {}", names.join(", "))))
+                }
+            };
+        };
+        match Target::parse(target)? {
+            Target::Name(name) => match self.names.of_kind(&name, Kind::Drive)? {
+                Some(_) => Ok((Some(name.clone()), self.drive_by_name(&name).await?)),
+                None => Err(Failure::not_found(format!("there is no drive called {name:?} in this store"))),
+            },
+            Target::Key(key) => {
+                let name = self
+                    .names
+                    .of(Kind::Drive)?
+                    .into_iter()
+                    .find(|(_, row)| row.key.parse() == Ok(key))
+                    .map(|(name, _)| name);
+                match name {
+                    Some(name) => Ok((Some(name.clone()), self.drive_by_name(&name).await?)),
+                    None => Ok((None, self.drive_by_key(key).await?)),
+                }
+            }
+        }
+    }
+
+    /// Makes a drive; the name must be free.
+    pub(crate) async fn make_drive(&self, name: &str) -> Result<Hyperdrive, Failure> {
+        let Target::Name(name) = Target::parse(name)? else {
+            return Err(Failure::usage(format!("{name} is a key, not a name")));
+        };
+        if let Some(row) = self.names.get(&name)? {
+            let kind = row.kind;
+            return Err(Failure::new("NAME_TAKEN", format!("{name:?} is a {kind} in this store already")));
+        }
+        let drive = self.drive_by_name(&name).await?;
+        self.names.set(&name, Kind::Drive, drive.key())?;
+        Ok(drive)
+    }
+
+    async fn drive_by_name(&self, name: &str) -> Result<Hyperdrive, Failure> {
+        let mut drives = self.drives.lock().await;
+        if let Some(row) = self.names.get(name)?
+            && let Ok(key) = row.key.parse::<Key>()
+            && let Some(drive) = drives.get(&key)
+        {
+            return Ok(drive.clone());
+        }
+        let drive = Hyperdrive::open(self.corestore.namespace(name), DriveOptions::default()).await?;
+        drives.insert(drive.key(), drive.clone());
+        Ok(drive)
+    }
+
+    async fn drive_by_key(&self, key: Key) -> Result<Hyperdrive, Failure> {
+        let mut drives = self.drives.lock().await;
+        if let Some(drive) = drives.get(&key) {
+            return Ok(drive.clone());
+        }
+        self.core_by_key(key).await?;
+        let options = DriveOptions { key: Some(key), ..DriveOptions::default() };
+        let drive = Hyperdrive::open(self.corestore.clone(), options).await?;
+        drives.insert(key, drive.clone());
+        Ok(drive)
+    }
+}

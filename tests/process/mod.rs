@@ -1,0 +1,145 @@
+//! The real binary, as a person or a script runs it.
+#![allow(dead_code, reason = "each test crate uses its part")]
+
+use serde_json::Value;
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Output, Stdio},
+};
+
+/// A store in a folder of its own, and the commands on it.
+pub(crate) struct Pome {
+    pub(crate) store: PathBuf,
+}
+
+impl Pome {
+    pub(crate) fn new(store: impl Into<PathBuf>) -> Self {
+        Self { store: store.into() }
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pome"));
+        command.args(args).env("POME_STORE", &self.store).env_remove("SUDO_USER").stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("the binary runs")
+    }
+
+    /// Runs a command that must end well; its stdout.
+    pub(crate) fn ok(&self, args: &[&str]) -> Vec<u8> {
+        let output = self.run(args);
+        assert!(
+            output.status.success(),
+            "pome {args:?}: {}\nstdout: {}\nstderr: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        output.stdout
+    }
+
+    /// As `ok`, with `--json`: one value a line.
+    pub(crate) fn json(&self, args: &[&str]) -> Vec<Value> {
+        lines(&self.ok(&[&["--json"], args].concat()))
+    }
+
+    /// Runs a command with something on its stdin.
+    pub(crate) fn with_stdin(&self, args: &[&str], stdin: &[u8]) -> Output {
+        let mut child =
+            self.command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("spawns");
+        let mut pipe = child.stdin.take().expect("a pipe");
+        let bytes = stdin.to_vec();
+        let writer = std::thread::spawn(move || pipe.write_all(&bytes));
+        let output = child.wait_with_output().expect("ends");
+        // A command that refused early has closed its stdin.
+        let _ = writer.join().expect("no panic");
+        output
+    }
+
+    /// Runs a command that must fail: its exit status and its error code.
+    pub(crate) fn fails(&self, args: &[&str]) -> (i32, String) {
+        let output = self.run(&[&["--json"], args].concat());
+        assert!(!output.status.success(), "pome {args:?} should fail");
+        let last = lines(&output.stdout).pop().unwrap_or_default();
+        let code = last["error"]["code"].as_str().unwrap_or_else(|| panic!("pome {args:?}: no error: {last}"));
+        (output.status.code().unwrap_or(-1), code.to_owned())
+    }
+
+    /// Mounts, and waits until the folder is usable.
+    pub(crate) fn mount(&self, mountpoint: &Path, args: &[&str]) -> MountProcess {
+        let at = mountpoint.to_str().expect("a plain path");
+        let mut child = self
+            .command(&[&["--json", "mount", at], args].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("spawns");
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("a line");
+        let event: Value = serde_json::from_str(&line).unwrap_or_default();
+        assert_eq!(event["event"], "mounted", "{line}");
+        let owner = event["pid"].as_i64().expect("a process number") as i32;
+        MountProcess { child, stdout, owner, event, mountpoint: mountpoint.into() }
+    }
+}
+
+pub(crate) fn lines(stdout: &[u8]) -> Vec<Value> {
+    String::from_utf8_lossy(stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?}: {e}")))
+        .collect()
+}
+
+/// A running `pome mount`.
+pub(crate) struct MountProcess {
+    pub(crate) child: Child,
+    stdout: BufReader<ChildStdout>,
+    pub(crate) owner: i32,
+    pub(crate) event: Value,
+    pub(crate) mountpoint: PathBuf,
+}
+
+impl MountProcess {
+    pub(crate) fn signal(pid: i32, signal: &str) {
+        let status = Command::new("kill").arg(signal).arg(pid.to_string()).status().expect("kill runs");
+        assert!(status.success(), "kill {signal} {pid}");
+    }
+
+    /// Ctrl-C, and waits for the end.
+    pub(crate) fn stop(mut self) -> Value {
+        Self::signal(self.child.id() as i32, "-INT");
+        let last = self.rest().pop().unwrap_or_default();
+        assert!(self.child.wait().expect("ends").success());
+        last
+    }
+
+    /// `kill -9` of the owner; the client must take the mount down and end with an error by itself.
+    pub(crate) fn kill_owner(mut self) -> Value {
+        Self::signal(self.owner, "-KILL");
+        let last = self.rest().pop().unwrap_or_default();
+        assert!(!self.child.wait().expect("ends").success());
+        last
+    }
+
+    /// All that it still prints.
+    pub(crate) fn rest(&mut self) -> Vec<Value> {
+        let mut out = Vec::new();
+        while let Some(Ok(line)) = (&mut self.stdout).lines().next() {
+            out.push(serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?}: {e}")));
+        }
+        out
+    }
+}
+
+/// True when FUSE works here; says loudly what is skipped when it does not.
+pub(crate) fn fuse_works(test: &str) -> bool {
+    let works = std::fs::OpenOptions::new().read(true).write(true).open("/dev/fuse").is_ok();
+    if !works {
+        eprintln!("SKIPPED {test}: /dev/fuse cannot be opened here");
+    }
+    works
+}
