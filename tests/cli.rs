@@ -19,29 +19,62 @@ fn cores() {
     assert_eq!(created[0]["name"], "log");
     let key = created[0]["key"].as_str().unwrap().to_owned();
     assert_eq!(key.len(), 52, "z-base-32");
-    assert_eq!(pome.fails(&["core", "create", "log"]), (1, "NAME_TAKEN".into()));
-    assert_eq!(pome.json(&["core", "append", "log", "a", "bc", ""])[0]["length"], 3);
-    let acks = pome.with_stdin(&["core", "append", "log", "--synced", "--ack"], b"one\ntwo\nlast without an end");
+    assert_eq!(
+        pome.fails(&["core", "create", "log"]),
+        (1, "NAME_TAKEN".into())
+    );
+    assert_eq!(
+        pome.json(&["core", "append", "log", "a", "bc", ""])[0]["length"],
+        3
+    );
+    let acks = pome.with_stdin(
+        &["core", "append", "log", "--synced", "--ack"],
+        b"one\ntwo\nlast without an end",
+    );
     assert!(acks.status.success());
     assert_eq!(lines(&acks.stdout).last().unwrap()["length"], 6);
     fs::write(folder.path().join("file"), [0, 255, 10]).unwrap();
-    pome.ok(&["core", "append", "log", "--file", folder.path().join("file").to_str().unwrap()]);
+    pome.ok(&[
+        "core",
+        "append",
+        "log",
+        "--file",
+        folder.path().join("file").to_str().unwrap(),
+    ]);
     assert_eq!(pome.ok(&["core", "get", "log", "1"]), b"bc");
     assert_eq!(pome.ok(&["core", "get", "log", "2"]), b"");
     assert_eq!(pome.ok(&["core", "get", &key, "5"]), b"last without an end");
     assert_eq!(pome.ok(&["core", "get", "log", "6"]), [0, 255, 10]);
-    assert_eq!(pome.json(&["core", "get", "log", "6"])[0], json!({ "seq": 6, "value": { "$hex": "00ff0a" } }));
-    assert_eq!(pome.fails(&["core", "get", "log", "7"]), (3, "BLOCK_NOT_AVAILABLE".into()));
-    assert_eq!(pome.fails(&["core", "get", "nothing", "0"]), (3, "NOT_FOUND".into()));
+    assert_eq!(
+        pome.json(&["core", "get", "log", "6"])[0],
+        json!({ "seq": 6, "value": { "$hex": "00ff0a" } })
+    );
+    assert_eq!(
+        pome.fails(&["core", "get", "log", "7"]),
+        (3, "BLOCK_NOT_AVAILABLE".into())
+    );
+    assert_eq!(
+        pome.fails(&["core", "get", "nothing", "0"]),
+        (3, "NOT_FOUND".into())
+    );
     let info = &pome.json(&["core", "info", "log"])[0];
-    assert_eq!((&info["length"], &info["fork"], &info["byteLength"]), (&json!(7), &json!(0), &json!(31)));
+    assert_eq!(
+        (&info["length"], &info["fork"], &info["byteLength"]),
+        (&json!(7), &json!(0), &json!(31))
+    );
     assert_eq!(pome.json(&["core", "clear", "log", "0"])[0]["blocks"], 1);
-    assert_eq!(pome.fails(&["core", "get", "log", "0"]), (3, "BLOCK_NOT_AVAILABLE".into()));
+    assert_eq!(
+        pome.fails(&["core", "get", "log", "0"]),
+        (3, "BLOCK_NOT_AVAILABLE".into())
+    );
     let cut = &pome.json(&["core", "truncate", "log", "3"])[0];
     assert_eq!((&cut["length"], &cut["fork"]), (&json!(3), &json!(1)));
     assert_eq!(pome.json(&["core", "audit", "log"])[0]["ok"], true);
     let listed = pome.json(&["core", "ls"]);
-    assert_eq!((listed.len(), &listed[0]["name"], &listed[0]["length"]), (1, &json!("log"), &json!(3)));
+    assert_eq!(
+        (listed.len(), &listed[0]["name"], &listed[0]["length"]),
+        (1, &json!("log"), &json!(3))
+    );
 }
 
 #[test]
@@ -50,17 +83,39 @@ fn bees() {
     pome.ok(&["bee", "put", "people", "ada", "1815"]);
     pome.ok(&["bee", "put", "people", "alan", "1912"]);
     let batch = b"{\"type\":\"put\",\"key\":\"grace\",\"value\":\"1906\"}\n{\"type\":\"put\",\"key\":{\"$hex\":\"ff\"},\"value\":\"x\"}\n{\"type\":\"del\",\"key\":\"alan\"}\n";
-    assert!(pome.with_stdin(&["bee", "batch", "people"], batch).status.success());
+    assert!(
+        pome.with_stdin(&["bee", "batch", "people"], batch)
+            .status
+            .success()
+    );
     assert_eq!(pome.ok(&["bee", "get", "people", "ada"]), b"1815");
-    assert_eq!(pome.json(&["bee", "get", "people", "ada"])[0], json!({ "seq": 1, "key": "ada", "value": "1815" }));
-    assert_eq!(pome.fails(&["bee", "get", "people", "alan"]), (3, "NOT_FOUND".into()));
-    assert_eq!(pome.fails(&["bee", "del", "people", "alan"]), (3, "NOT_FOUND".into()));
+    assert_eq!(
+        pome.json(&["bee", "get", "people", "ada"])[0],
+        json!({ "seq": 1, "key": "ada", "value": "1815" })
+    );
+    assert_eq!(
+        pome.fails(&["bee", "get", "people", "alan"]),
+        (3, "NOT_FOUND".into())
+    );
+    assert_eq!(
+        pome.fails(&["bee", "del", "people", "alan"]),
+        (3, "NOT_FOUND".into())
+    );
     let keys = |args: &[&str]| -> Vec<serde_json::Value> {
-        pome.json(&[&["bee", "ls", "people"], args].concat()).into_iter().map(|row| row["key"].clone()).collect()
+        pome.json(&[&["bee", "ls", "people"], args].concat())
+            .into_iter()
+            .map(|row| row["key"].clone())
+            .collect()
     };
-    assert_eq!(keys(&[]), [json!("ada"), json!("grace"), json!({ "$hex": "ff" })]);
+    assert_eq!(
+        keys(&[]),
+        [json!("ada"), json!("grace"), json!({ "$hex": "ff" })]
+    );
     assert_eq!(keys(&["--prefix", "g"]), [json!("grace")]);
-    assert_eq!(keys(&["--gt", "ada", "--reverse", "--limit", "1"]), [json!({ "$hex": "ff" })]);
+    assert_eq!(
+        keys(&["--gt", "ada", "--reverse", "--limit", "1"]),
+        [json!({ "$hex": "ff" })]
+    );
     assert_eq!(keys(&["--lte", "ada"]), [json!("ada")]);
     assert_eq!(keys(&["--encoding", "hex"]).first(), Some(&json!("616461")));
     let history = pome.json(&["bee", "history", "people"]);
@@ -68,35 +123,68 @@ fn bees() {
     assert_eq!(history.last().unwrap()["type"], "del");
     assert_eq!(pome.json(&["bee", "diff", "people", "1", "3"]).len(), 2);
     assert_eq!(pome.json(&["bee", "info", "people"])[0]["version"], 6);
-    let refused = pome.with_stdin(&["--json", "bee", "batch", "people"], b"{\"type\":\"put\",\"key\":\"x\",\"value\":\"y\"}\nnonsense\n");
+    let refused = pome.with_stdin(
+        &["--json", "bee", "batch", "people"],
+        b"{\"type\":\"put\",\"key\":\"x\",\"value\":\"y\"}\nnonsense\n",
+    );
     assert_eq!(refused.status.code(), Some(2));
-    assert_eq!(pome.fails(&["bee", "get", "people", "x"]).0, 3, "a refused batch writes nothing");
+    assert_eq!(
+        pome.fails(&["bee", "get", "people", "x"]).0,
+        3,
+        "a refused batch writes nothing"
+    );
 }
 
 #[test]
 fn drives() {
     let (folder, pome) = pome();
     assert_eq!(pome.fails(&["drive", "ls"]), (3, "NOT_FOUND".into()));
-    let key = pome.json(&["drive", "create", "home"])[0]["key"].as_str().unwrap().to_owned();
-    assert!(pome.with_stdin(&["drive", "put", "/a/b.txt"], b"hello").status.success());
+    let key = pome.json(&["drive", "create", "home"])[0]["key"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        pome.with_stdin(&["drive", "put", "/a/b.txt"], b"hello")
+            .status
+            .success()
+    );
     fs::write(folder.path().join("big"), vec![7; 300_000]).unwrap();
-    pome.ok(&["drive", "put", "home", "/big", folder.path().join("big").to_str().unwrap(), "--executable"]);
+    pome.ok(&[
+        "drive",
+        "put",
+        "home",
+        "/big",
+        folder.path().join("big").to_str().unwrap(),
+        "--executable",
+    ]);
     assert_eq!(pome.ok(&["drive", "get", "/a/b.txt"]), b"hello");
     assert_eq!(pome.ok(&["drive", "get", &key, "/big"]), vec![7; 300_000]);
     assert_eq!(pome.ok(&["drive", "ls"]), b"/a/b.txt\n/big\n");
     assert_eq!(pome.ok(&["drive", "ls", "/a"]), b"/a/b.txt\n");
     let entry = &pome.json(&["drive", "entry", "/big"])[0];
-    assert_eq!((&entry["key"], &entry["value"]["executable"]), (&json!("/big"), &json!(true)));
+    assert_eq!(
+        (&entry["key"], &entry["value"]["executable"]),
+        (&json!("/big"), &json!(true))
+    );
     assert_eq!(entry["value"]["blob"]["byteLength"], 300_000);
-    assert_eq!(pome.fails(&["drive", "get", "/nothing"]), (3, "NOT_FOUND".into()));
-    assert_eq!(pome.fails(&["drive", "rm", "/nothing"]), (3, "NOT_FOUND".into()));
+    assert_eq!(
+        pome.fails(&["drive", "get", "/nothing"]),
+        (3, "NOT_FOUND".into())
+    );
+    assert_eq!(
+        pome.fails(&["drive", "rm", "/nothing"]),
+        (3, "NOT_FOUND".into())
+    );
     pome.ok(&["drive", "rm", "/a/b.txt"]);
     assert_eq!(pome.json(&["drive", "history"]).len(), 3);
     assert_eq!(pome.json(&["drive", "diff", "1", "4"]).len(), 1);
     assert_eq!(pome.json(&["drive", "info"])[0]["files"], 1);
     assert!(!pome.json(&["drive", "versions"]).is_empty());
     assert_eq!(pome.fails(&["drive", "put", "/../x", "/dev/null"]).0, 1);
-    assert_eq!(pome.fails(&["core", "append", "home", "x"]), (1, "NAME_TAKEN".into()));
+    assert_eq!(
+        pome.fails(&["core", "append", "home", "x"]),
+        (1, "NAME_TAKEN".into())
+    );
     pome.ok(&["drive", "create", "second"]);
     assert_eq!(pome.fails(&["drive", "ls"]).0, 2, "two drives: say which");
     assert_eq!(pome.ok(&["drive", "ls", "home"]), b"/big\n");
@@ -117,17 +205,40 @@ fn folders_come_in_and_go_out() {
     let first = pome.json(&["drive", "import", from_text]);
     assert_eq!(first.last().unwrap()["count"]["add"], 4, "{first:?}");
     let again = pome.json(&["drive", "import", from_text]);
-    assert_eq!(again.last().unwrap()["count"]["add"], 0, "only what differs is written");
+    assert_eq!(
+        again.last().unwrap()["count"]["add"],
+        0,
+        "only what differs is written"
+    );
     let to = folder.path().join("to");
     pome.ok(&["drive", "export", to.to_str().unwrap()]);
-    let diff = std::process::Command::new("diff").args(["-r", "--no-dereference"]).arg(&from).arg(&to).output().unwrap();
-    assert!(diff.status.success(), "{}", String::from_utf8_lossy(&diff.stdout));
-    assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("déjà/vu/x"));
-    assert_eq!(fs::metadata(to.join("run")).unwrap().permissions().mode() & 0o777, 0o755);
+    let diff = std::process::Command::new("diff")
+        .args(["-r", "--no-dereference"])
+        .arg(&from)
+        .arg(&to)
+        .output()
+        .unwrap();
+    assert!(
+        diff.status.success(),
+        "{}",
+        String::from_utf8_lossy(&diff.stdout)
+    );
+    assert_eq!(
+        fs::read_link(to.join("link")).unwrap(),
+        Path::new("déjà/vu/x")
+    );
+    assert_eq!(
+        fs::metadata(to.join("run")).unwrap().permissions().mode() & 0o777,
+        0o755
+    );
     fs::remove_file(from.join("empty")).unwrap();
     let dry = pome.json(&["drive", "import", from_text, "--prune", "--dry-run"]);
     assert_eq!(dry.last().unwrap()["count"]["remove"], 1);
-    assert_eq!(pome.json(&["drive", "ls"]).len(), 4, "a dry run removes nothing");
+    assert_eq!(
+        pome.json(&["drive", "ls"]).len(),
+        4,
+        "a dry run removes nothing"
+    );
     pome.ok(&["drive", "import", from_text, "--prune"]);
     assert_eq!(pome.json(&["drive", "ls"]).len(), 3);
 }
@@ -142,7 +253,11 @@ fn commands_share_the_store() {
             scope.spawn(move || pome.ok(&["core", "append", "log", &i.to_string()]));
         }
     });
-    assert_eq!(pome.json(&["core", "info", "log"])[0]["length"], 4, "each waited for the others; none saw a lock");
+    assert_eq!(
+        pome.json(&["core", "info", "log"])[0]["length"],
+        4,
+        "each waited for the others; none saw a lock"
+    );
 }
 
 #[test]
@@ -153,25 +268,54 @@ fn a_mount_and_commands_beside_it() {
     let (folder, pome) = pome();
     let at = folder.path().join("a mount/point");
     let mount = pome.mount(&at, &["--offline"]);
-    assert_eq!((&mount.event["name"], &mount.event["writable"]), (&json!("home"), &json!(true)));
+    assert_eq!(
+        (&mount.event["name"], &mount.event["writable"]),
+        (&json!("home"), &json!(true))
+    );
     fs::write(at.join("new.txt"), "from the mount").unwrap();
-    assert_eq!(pome.ok(&["drive", "ls"]), b"/new.txt\n", "a command sees what the mount has written");
+    assert_eq!(
+        pome.ok(&["drive", "ls"]),
+        b"/new.txt\n",
+        "a command sees what the mount has written"
+    );
     assert_eq!(pome.ok(&["drive", "get", "/new.txt"]), b"from the mount");
-    assert!(pome.with_stdin(&["drive", "put", "/cli.txt"], b"from the command").status.success());
-    assert_eq!(fs::read_to_string(at.join("cli.txt")).unwrap(), "from the command", "the mount sees what a command has put");
-    assert!(pome.with_stdin(&["drive", "put", "/cli.txt"], b"changed").status.success());
+    assert!(
+        pome.with_stdin(&["drive", "put", "/cli.txt"], b"from the command")
+            .status
+            .success()
+    );
+    assert_eq!(
+        fs::read_to_string(at.join("cli.txt")).unwrap(),
+        "from the command",
+        "the mount sees what a command has put"
+    );
+    assert!(
+        pome.with_stdin(&["drive", "put", "/cli.txt"], b"changed")
+            .status
+            .success()
+    );
     assert_eq!(fs::read_to_string(at.join("cli.txt")).unwrap(), "changed");
     let status = &pome.json(&["status"])[0];
     assert_eq!(status["owner"], mount.event["pid"]);
     assert_eq!(status["mounts"][0]["name"], "home");
     pome.ok(&["core", "append", "log", "beside a mount"]);
-    let version = pome.json(&["drive", "info"])[0]["version"].as_u64().unwrap().to_string();
+    let version = pome.json(&["drive", "info"])[0]["version"]
+        .as_u64()
+        .unwrap()
+        .to_string();
     fs::write(at.join("new.txt"), "newer").unwrap();
     pome.ok(&["drive", "ls"]);
     let then = folder.path().join("then");
     let old = pome.mount(&then, &["--version", &version]);
-    assert_eq!(fs::read_to_string(then.join("new.txt")).unwrap(), "from the mount", "the drive as it was");
-    assert!(fs::write(then.join("x"), "x").is_err(), "an old version is read-only");
+    assert_eq!(
+        fs::read_to_string(then.join("new.txt")).unwrap(),
+        "from the mount",
+        "the drive as it was"
+    );
+    assert!(
+        fs::write(then.join("x"), "x").is_err(),
+        "an old version is read-only"
+    );
     old.stop();
     let closed = mount.stop();
     assert_eq!(closed["event"], "closed");
@@ -182,7 +326,10 @@ fn a_mount_and_commands_beside_it() {
     assert_eq!(unmounted["how"], "normal");
     let mut again = again;
     assert_eq!(again.rest().last().unwrap()["event"], "closed");
-    assert_eq!(pome.fails(&["unmount", at.to_str().unwrap()]), (3, "NOT_MOUNTED".into()));
+    assert_eq!(
+        pome.fails(&["unmount", at.to_str().unwrap()]),
+        (3, "NOT_MOUNTED".into())
+    );
 }
 
 #[test]
@@ -192,7 +339,9 @@ fn a_mount_in_the_background() {
     }
     let (folder, pome) = pome();
     let at = folder.path().join("mnt");
-    let event = pome.json(&["mount", "--background", at.to_str().unwrap()]).remove(0);
+    let event = pome
+        .json(&["mount", "--background", at.to_str().unwrap()])
+        .remove(0);
     assert_eq!(event["event"], "mounted");
     fs::write(at.join("x"), "x").unwrap();
     pome.ok(&["unmount", at.to_str().unwrap()]);
@@ -208,9 +357,19 @@ fn bad_mountpoints_have_names() {
     let full = folder.path().join("full");
     fs::create_dir(&full).unwrap();
     fs::write(full.join("something"), "").unwrap();
-    assert_eq!(pome.fails(&["mount", full.to_str().unwrap()]), (1, "MOUNTPOINT_NOT_EMPTY".into()));
-    assert_eq!(pome.fails(&["mount", full.join("something").to_str().unwrap()]), (1, "NOT_A_FOLDER".into()));
-    assert_eq!(pome.fails(&["mount", full.to_str().unwrap(), "--drive", "nothing"]).0, 3);
+    assert_eq!(
+        pome.fails(&["mount", full.to_str().unwrap()]),
+        (1, "MOUNTPOINT_NOT_EMPTY".into())
+    );
+    assert_eq!(
+        pome.fails(&["mount", full.join("something").to_str().unwrap()]),
+        (1, "NOT_A_FOLDER".into())
+    );
+    assert_eq!(
+        pome.fails(&["mount", full.to_str().unwrap(), "--drive", "nothing"])
+            .0,
+        3
+    );
 }
 
 #[test]
@@ -221,25 +380,42 @@ fn stores_that_cannot_be_opened_have_names() {
     let other = Pome::new(folder.path().join("other"));
     fs::create_dir(&other.store).unwrap();
     fs::write(other.store.join("letter.txt"), "dear").unwrap();
-    assert_eq!(other.fails(&["core", "append", "x", "y"]), (1, "NOT_A_STORE".into()));
+    assert_eq!(
+        other.fails(&["core", "append", "x", "y"]),
+        (1, "NOT_A_STORE".into())
+    );
     // A file.
     let file = Pome::new(folder.path().join("other/letter.txt"));
     assert_eq!(file.fails(&["core", "append", "x", "y"]).0, 1);
     // A store of another version.
     pome.ok(&["core", "append", "x", "y"]);
-    let name = fs::read_dir(&pome.store).unwrap().map(|e| e.unwrap().path()).find(|p| p.ends_with("superblock")).expect("superblock");
+    let name = fs::read_dir(&pome.store)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .find(|p| p.ends_with("superblock"))
+        .expect("superblock");
     let intact = fs::read(&name).unwrap();
     let mut newer = intact.clone();
     newer[8] = 99;
     fs::write(&name, &newer).unwrap();
     let (status, code) = pome.fails(&["core", "ls"]);
-    assert!(status == 1 && (code == "UNKNOWN_VERSION" || code == "CORRUPT"), "{code}");
+    assert!(
+        status == 1 && (code == "UNKNOWN_VERSION" || code == "CORRUPT"),
+        "{code}"
+    );
     fs::write(&name, &intact).unwrap();
     assert_eq!(pome.json(&["core", "ls"]).len(), 1);
     // Open elsewhere, by a process that does not answer: status 4 after the timeout.
-    let lock = fs::File::options().read(true).write(true).open(pome.store.join("lock")).unwrap();
+    let lock = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(pome.store.join("lock"))
+        .unwrap();
     lock.lock().unwrap();
-    assert_eq!(pome.fails(&["--timeout", "0.3", "core", "ls"]), (4, "TIMED_OUT".into()));
+    assert_eq!(
+        pome.fails(&["--timeout", "0.3", "core", "ls"]),
+        (4, "TIMED_OUT".into())
+    );
     drop(lock);
     assert_eq!(pome.json(&["core", "ls"]).len(), 1);
 }
@@ -248,19 +424,35 @@ fn stores_that_cannot_be_opened_have_names() {
 fn usage_is_status_2_and_help_is_0() {
     let (_folder, pome) = pome();
     assert_eq!(pome.run(&["nonsense"]).status.code(), Some(2));
-    assert_eq!(pome.fails(&["core", "get", "log", "no number"]), (2, "USAGE".into()));
+    assert_eq!(
+        pome.fails(&["core", "get", "log", "no number"]),
+        (2, "USAGE".into())
+    );
     assert!(pome.run(&["--help"]).status.success());
     assert!(pome.run(&["drive", "import", "--help"]).status.success());
-    assert!(String::from_utf8(pome.ok(&["--version"])).unwrap().starts_with("pome "));
-    assert!(String::from_utf8(pome.ok(&["completions", "bash"])).unwrap().contains("_pome"));
-    assert!(String::from_utf8(pome.ok(&["man"])).unwrap().contains(".TH"));
+    assert!(
+        String::from_utf8(pome.ok(&["--version"]))
+            .unwrap()
+            .starts_with("pome ")
+    );
+    assert!(
+        String::from_utf8(pome.ok(&["completions", "bash"]))
+            .unwrap()
+            .contains("_pome")
+    );
+    assert!(
+        String::from_utf8(pome.ok(&["man"]))
+            .unwrap()
+            .contains(".TH")
+    );
 }
 
 /// `docs/cli.md` names every command and every option that `--help` shows, and no other.
 #[test]
 fn the_manual_has_every_word() {
     let (_folder, pome) = pome();
-    let manual = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md")).unwrap();
+    let manual =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md")).unwrap();
     let mut commands = vec![Vec::<String>::new()];
     let mut seen = 0;
     while let Some(path) = commands.pop() {
@@ -283,9 +475,14 @@ fn the_manual_has_every_word() {
                     }
                 }
                 line if line.trim_start().starts_with('-') => {
-                    let words = line.split(|c: char| c.is_whitespace() || c == ',').map(|word| word.trim_end_matches('.'));
+                    let words = line
+                        .split(|c: char| c.is_whitespace() || c == ',')
+                        .map(|word| word.trim_end_matches('.'));
                     for option in words.filter(|word| word.starts_with("--")) {
-                        assert!(manual.contains(option), "docs/cli.md does not name {option} of {path:?}");
+                        assert!(
+                            manual.contains(option),
+                            "docs/cli.md does not name {option} of {path:?}"
+                        );
                     }
                 }
                 _ => {}
@@ -293,8 +490,22 @@ fn the_manual_has_every_word() {
         }
     }
     assert!(seen > 30, "only {seen} commands were seen");
-    for word in manual.split('`').skip(1).step_by(2).filter(|word| word.starts_with("pome ")) {
-        let words: Vec<&str> = word.split(' ').skip(1).take_while(|w| w.chars().all(|c| c.is_ascii_lowercase())).collect();
-        assert!(pome.run(&[words.as_slice(), &["--help"]].concat()).status.success(), "docs/cli.md names {word:?}");
+    for word in manual
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| word.starts_with("pome "))
+    {
+        let words: Vec<&str> = word
+            .split(' ')
+            .skip(1)
+            .take_while(|w| w.chars().all(|c| c.is_ascii_lowercase()))
+            .collect();
+        assert!(
+            pome.run(&[words.as_slice(), &["--help"]].concat())
+                .status
+                .success(),
+            "docs/cli.md names {word:?}"
+        );
     }
 }

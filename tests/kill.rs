@@ -21,7 +21,10 @@ use std::{
 };
 
 fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 /// One write, as the script knows it. Its bytes follow from its number.
@@ -94,7 +97,11 @@ fn write_files(mountpoint: &Path, files: &Files, seed: u64) {
         if random.random_bool(0.15) {
             // Save by rename: the new content is whole, or the old one is.
             let fresh = format!("{name}.new");
-            let write = Write_ { number, offset: 0, len };
+            let write = Write_ {
+                number,
+                offset: 0,
+                len,
+            };
             let saved = (|| -> std::io::Result<()> {
                 let mut file = File::create(path(&fresh))?;
                 file.write_all(&pattern(number, len))?;
@@ -106,7 +113,13 @@ fn write_files(mountpoint: &Path, files: &Files, seed: u64) {
             let mut files = files.lock().unwrap();
             let old = files.get(&name).cloned();
             // Between the two, either name may hold the file.
-            files.insert(fresh.clone(), Expected { answered: vec![write.clone()], open: None });
+            files.insert(
+                fresh.clone(),
+                Expected {
+                    answered: vec![write.clone()],
+                    open: None,
+                },
+            );
             if fs::rename(path(&fresh), path(&name)).is_err() {
                 files.insert(format!("{name}|{fresh}"), old.unwrap_or_default());
                 return;
@@ -119,13 +132,22 @@ fn write_files(mountpoint: &Path, files: &Files, seed: u64) {
         let expected = files.entry(name.clone()).or_default();
         let size = Expected::apply(&expected.answered).len() as u64;
         let offset = random.random_range(0..=size.min(400_000));
-        let Ok(file) = OpenOptions::new().create(true).truncate(false).write(true).open(path(&name)) else {
+        let Ok(file) = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path(&name))
+        else {
             if expected.answered.is_empty() {
                 files.remove(&name);
             }
             return;
         };
-        expected.open = Some(Write_ { number, offset, len });
+        expected.open = Some(Write_ {
+            number,
+            offset,
+            len,
+        });
         if file.write_all_at(&pattern(number, len), offset).is_err() {
             return;
         }
@@ -155,47 +177,70 @@ fn append_lines(pome: &Pome, first: u64) -> u64 {
         }
     });
     let mut acknowledged = 0;
-    for line in BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok) {
+    for line in BufReader::new(child.stdout.take().expect("a pipe"))
+        .lines()
+        .map_while(Result::ok)
+    {
         let value: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
         if let Some(length) = value["length"].as_u64() {
             acknowledged = length;
         }
     }
-    assert!(!child.wait().expect("ends").success(), "the append should not outlive the owner");
+    assert!(
+        !child.wait().expect("ends").success(),
+        "the append should not outlive the owner"
+    );
     feeder.join().expect("no panic");
     acknowledged
 }
 
 fn verify_log(pome: &Pome, acknowledged: u64) -> u64 {
     if acknowledged == 0 {
-        return pome.run(&["--json", "core", "info", "log"]).status.code().map_or(0, |code| {
-            if code == 0 { length(pome) } else { 0 }
-        });
+        return pome
+            .run(&["--json", "core", "info", "log"])
+            .status
+            .code()
+            .map_or(0, |code| if code == 0 { length(pome) } else { 0 });
     }
     let length = length(pome);
-    assert!(length >= acknowledged, "{acknowledged} appends were acknowledged, the core has {length}");
+    assert!(
+        length >= acknowledged,
+        "{acknowledged} appends were acknowledged, the core has {length}"
+    );
     for index in [0, acknowledged / 2, acknowledged - 1, length - 1] {
-        assert_eq!(pome.ok(&["core", "get", "log", &index.to_string()]), format!("line {index}").as_bytes());
+        assert_eq!(
+            pome.ok(&["core", "get", "log", &index.to_string()]),
+            format!("line {index}").as_bytes()
+        );
     }
     assert_eq!(pome.json(&["core", "audit", "log"])[0]["ok"], true);
     length
 }
 
 fn length(pome: &Pome) -> u64 {
-    pome.json(&["core", "info", "log"])[0]["length"].as_u64().expect("a length")
+    pome.json(&["core", "info", "log"])[0]["length"]
+        .as_u64()
+        .expect("a length")
 }
 
 fn verify_files(mountpoint: &Path, files: &Files) {
     let mut files = files.lock().unwrap();
     // A rename that the kill cut off: the old name still holds the old content beside the new file, or the new one is there and its old name is not.
-    let open: Vec<_> = files.keys().filter(|name| name.contains('|')).cloned().collect();
+    let open: Vec<_> = files
+        .keys()
+        .filter(|name| name.contains('|'))
+        .cloned()
+        .collect();
     for entry in open {
         let old = files.remove(&entry).expect("listed");
         let (name, fresh) = entry.split_once('|').expect("two names");
         let saved = files.remove(fresh).expect("the file that was renamed");
         if mountpoint.join(fresh).exists() {
             match old.answered.is_empty() {
-                true => assert!(!mountpoint.join(name).exists(), "{name} is there beside {fresh}"),
+                true => assert!(
+                    !mountpoint.join(name).exists(),
+                    "{name} is there beside {fresh}"
+                ),
                 false => old.check(&mountpoint.join(name)),
             }
             saved.check(&mountpoint.join(fresh));
@@ -218,7 +263,8 @@ fn verify_files(mountpoint: &Path, files: &Files) {
         expected.check(&path);
         // What was found is the truth for the next round.
         if let Some(open) = expected.open.take()
-            && fs::read(&path).expect("reads") == Expected::apply(&[expected.answered.as_slice(), &[open.clone()]].concat())
+            && fs::read(&path).expect("reads")
+                == Expected::apply(&[expected.answered.as_slice(), &[open.clone()]].concat())
         {
             expected.answered.push(open);
         }
@@ -230,7 +276,11 @@ fn verify_files(mountpoint: &Path, files: &Files) {
     }
     files.retain(|_, expected| !expected.answered.is_empty());
     for entry in fs::read_dir(mountpoint).expect("lists") {
-        let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+        let name = entry
+            .expect("an entry")
+            .file_name()
+            .into_string()
+            .expect("UTF-8");
         if name.ends_with(".new") || !files.contains_key(&name) {
             // A file that was made, and not yet written when the kill came; or one half of a save.
             fs::remove_file(mountpoint.join(&name)).expect("removes");
@@ -255,7 +305,11 @@ fn a_killed_owner_loses_nothing_that_was_answered() {
     for round in 0..rounds {
         let mount = pome.mount(&mountpoint, &[]);
         verify_files(&mountpoint, &files);
-        let first = if acknowledged == 0 && round == 0 { 0 } else { verify_log(&pome, acknowledged) };
+        let first = if acknowledged == 0 && round == 0 {
+            0
+        } else {
+            verify_log(&pome, acknowledged)
+        };
         let after = Duration::from_millis(random.random_range(5..400));
         let script = seed.wrapping_mul(10_000) + round;
         let (writer, appended) = std::thread::scope(|scope| {
@@ -268,14 +322,30 @@ fn a_killed_owner_loses_nothing_that_was_answered() {
         });
         writer.expect("no panic");
         acknowledged = acknowledged.max(appended);
-        assert!(fs::read_dir(&mountpoint).expect("no dead mount").next().is_none(), "round {round}: the mountpoint is free again");
+        assert!(
+            fs::read_dir(&mountpoint)
+                .expect("no dead mount")
+                .next()
+                .is_none(),
+            "round {round}: the mountpoint is free again"
+        );
         let check = pome.json(&["store", "check"]);
-        assert_eq!(check.last().expect("a report")["findings"], 0, "round {round}: {check:?}");
+        assert_eq!(
+            check.last().expect("a report")["findings"],
+            0,
+            "round {round}: {check:?}"
+        );
     }
     let mount: MountProcess = pome.mount(&mountpoint, &[]);
     verify_files(&mountpoint, &files);
     verify_log(&pome, acknowledged);
     mount.stop();
-    assert!(acknowledged > 0, "no append was ever acknowledged: the test proves nothing");
-    eprintln!("{} files, {acknowledged} appends acknowledged", files.lock().unwrap().len());
+    assert!(
+        acknowledged > 0,
+        "no append was ever acknowledged: the test proves nothing"
+    );
+    eprintln!(
+        "{} files, {acknowledged} appends acknowledged",
+        files.lock().unwrap().len()
+    );
 }

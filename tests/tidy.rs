@@ -16,10 +16,21 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// The only files that may have `unsafe` in them.
-const UNSAFE_ROOMS: &[&str] = &["wal/src/device/view.rs", "wal/src/device/sigbus.rs", "wal/src/device/pwrite.rs"];
+const UNSAFE_ROOMS: &[&str] = &[
+    "wal/src/device/view.rs",
+    "wal/src/device/sigbus.rs",
+    "wal/src/device/pwrite.rs",
+];
 
 /// What a reader would take for work that is not done.
-const BANNED: &[&str] = &["FIXME", "TODO", "XXX", "unimplemented!(", "todo!(", "#[ignore"];
+const BANNED: &[&str] = &[
+    "FIXME",
+    "TODO",
+    "XXX",
+    "unimplemented!(",
+    "todo!(",
+    "#[ignore",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -38,7 +49,10 @@ fn rust_files(folder: &Path, out: &mut Vec<PathBuf>) {
 
 fn sources() -> Vec<(String, String)> {
     let mut files = Vec::new();
-    for folder in ["src", "tests", "examples", "benches", "encoding", "wal", "storage", "cores", "bee", "drive-fs"] {
+    for folder in [
+        "src", "tests", "examples", "benches", "encoding", "wal", "storage", "cores", "bee",
+        "drive-fs",
+    ] {
         if root().join(folder).exists() {
             rust_files(&root().join(folder), &mut files);
         }
@@ -46,7 +60,12 @@ fn sources() -> Vec<(String, String)> {
     files
         .into_iter()
         .map(|path| {
-            let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+            let name = path
+                .strip_prefix(root())
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
             (name, fs::read_to_string(&path).unwrap())
         })
         .collect()
@@ -56,7 +75,13 @@ fn sources() -> Vec<(String, String)> {
 fn arrows_point_down() {
     for (crate_name, may) in ARROWS {
         let manifest = fs::read_to_string(root().join(crate_name).join("Cargo.toml")).unwrap();
-        let dependencies = manifest.split("[dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+        let dependencies = manifest
+            .split("[dependencies]")
+            .nth(1)
+            .unwrap()
+            .split("\n[")
+            .next()
+            .unwrap();
         for line in dependencies.lines() {
             if let Some(other) = line.strip_prefix("pome-") {
                 let other = other.split(['.', ' ', '=']).next().unwrap();
@@ -71,15 +96,23 @@ fn unsafe_lives_in_its_rooms() {
     for (name, text) in sources() {
         let has = text.lines().any(|line| {
             let code = line.split("//").next().unwrap();
-            ["unsafe {", "unsafe impl", "unsafe fn", "unsafe extern"].iter().any(|word| code.contains(word))
+            ["unsafe {", "unsafe impl", "unsafe fn", "unsafe extern"]
+                .iter()
+                .any(|word| code.contains(word))
         });
-        assert!(!has || UNSAFE_ROOMS.contains(&name.as_str()) || name == "tests/tidy.rs", "{name}: unsafe outside its rooms");
+        assert!(
+            !has || UNSAFE_ROOMS.contains(&name.as_str()) || name == "tests/tidy.rs",
+            "{name}: unsafe outside its rooms"
+        );
     }
 }
 
 #[test]
 fn nothing_is_left_open() {
-    for (name, text) in sources().into_iter().filter(|(name, _)| name != "tests/tidy.rs") {
+    for (name, text) in sources()
+        .into_iter()
+        .filter(|(name, _)| name != "tests/tidy.rs")
+    {
         for (number, line) in text.lines().enumerate() {
             for word in BANNED {
                 assert!(!line.contains(word), "{name}:{}: {word}", number + 1);
@@ -95,6 +128,9 @@ fn rooms_hold_one_idea() {
             continue;
         }
         let code = text.split("\n#[cfg(test)]").next().unwrap().lines().count();
-        assert!(code <= 900, "{name} has {code} lines before its tests; which is the second idea?");
+        assert!(
+            code <= 900,
+            "{name} has {code} lines before its tests; which is the second idea?"
+        );
     }
 }

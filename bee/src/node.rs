@@ -163,7 +163,9 @@ impl Block {
 
     /// All tree nodes of the index, each checked as [`level`](Self::level) does.
     pub(crate) fn all_levels(&self) -> Result<Vec<&Level>, Fault> {
-        (0..self.levels()?.len() as u64).map(|offset| self.level(offset)).collect()
+        (0..self.levels()?.len() as u64)
+            .map(|offset| self.level(offset))
+            .collect()
     }
 
     /// The tree node at `offset`, with every reference checked to point at this block or an earlier one.

@@ -31,17 +31,31 @@ impl Hyperbee {
             // Nodes of one block may lie in any order, so each pass settles at least one more of them.
             for _ in 0..levels.len().min(MAX_DEPTH) {
                 for (offset, level) in (0u64..).zip(&levels) {
-                    let below = level.children.iter().map(|place| counts.get(place).copied().unwrap_or(0));
-                    counts.insert((seq, offset), below.fold(level.keys.len(), usize::saturating_add));
+                    let below = level
+                        .children
+                        .iter()
+                        .map(|place| counts.get(place).copied().unwrap_or(0));
+                    counts.insert(
+                        (seq, offset),
+                        below.fold(level.keys.len(), usize::saturating_add),
+                    );
                 }
             }
             let places = levels.iter().flat_map(|level| &level.children);
-            children.extend(places.filter(|(_, offset)| *offset == 0).map(|(child, _)| *child));
+            children.extend(
+                places
+                    .filter(|(_, offset)| *offset == 0)
+                    .map(|(child, _)| *child),
+            );
             if counts.get(&(seq, 0)) == Some(&keys.len()) {
                 roots.push(seq);
             }
         }
-        Ok(roots.into_iter().filter(|seq| !children.contains(seq)).map(|seq| seq + 1).collect())
+        Ok(roots
+            .into_iter()
+            .filter(|seq| !children.contains(seq))
+            .map(|seq| seq + 1)
+            .collect())
     }
 }
 
@@ -53,7 +67,8 @@ mod tests {
     #[tokio::test]
     async fn a_batch_is_one_version() {
         let folder = tempfile::tempdir().unwrap();
-        let store = pome_storage::Store::open(folder.path(), pome_storage::Options::default()).unwrap();
+        let store =
+            pome_storage::Store::open(folder.path(), pome_storage::Options::default()).unwrap();
         let cores = Corestore::open(store).unwrap();
         let bee = Hyperbee::new(cores.get(CoreOptions::name("bee")).await.unwrap());
         let mut expected = Vec::new();
@@ -69,7 +84,9 @@ mod tests {
                 let first = bee.peek(crate::RangeOptions::new()).await.unwrap().unwrap();
                 bee.del(&first.key).await.unwrap();
             } else {
-                bee.put(format!("{round}").as_bytes(), "value").await.unwrap();
+                bee.put(format!("{round}").as_bytes(), "value")
+                    .await
+                    .unwrap();
             }
             expected.push(bee.version());
         }

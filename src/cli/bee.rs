@@ -13,13 +13,24 @@ use pome_cores::Durability;
 use serde_json::{Value, json};
 use std::pin::pin;
 
-pub(crate) async fn execute(service: &Service, command: BeeCommand, io: &mut Io) -> Result<(), Failure> {
+pub(crate) async fn execute(
+    service: &Service,
+    command: BeeCommand,
+    io: &mut Io,
+) -> Result<(), Failure> {
     match command {
-        BeeCommand::Put { name, key, value, encoding } => {
+        BeeCommand::Put {
+            name,
+            key,
+            value,
+            encoding,
+        } => {
             let bee = service.bee(&name, IfMissing::Make).await?;
-            bee.put(&encoding.read(&key)?, encoding.read(&value)?).await?;
+            bee.put(&encoding.read(&key)?, encoding.read(&value)?)
+                .await?;
             service.sync().await?;
-            io.result(json!({ "version": bee.version() }), bee.version()).await
+            io.result(json!({ "version": bee.version() }), bee.version())
+                .await
         }
         BeeCommand::Get { bee, key, encoding } => {
             let bee = service.bee(&bee, IfMissing::Refuse).await?;
@@ -33,7 +44,11 @@ pub(crate) async fn execute(service: &Service, command: BeeCommand, io: &mut Io)
                 io.raw(entry.value.unwrap_or_default()).await
             }
         }
-        BeeCommand::Del { name, key, encoding } => {
+        BeeCommand::Del {
+            name,
+            key,
+            encoding,
+        } => {
             let bee = service.bee(&name, IfMissing::Refuse).await?;
             let key_bytes = encoding.read(&key)?;
             if bee.get(&key_bytes).await?.is_none() {
@@ -41,39 +56,75 @@ pub(crate) async fn execute(service: &Service, command: BeeCommand, io: &mut Io)
             }
             bee.del(&key_bytes).await?;
             service.sync().await?;
-            io.result(json!({ "version": bee.version() }), bee.version()).await
+            io.result(json!({ "version": bee.version() }), bee.version())
+                .await
         }
-        BeeCommand::Ls { bee, range, encoding } => {
+        BeeCommand::Ls {
+            bee,
+            range,
+            encoding,
+        } => {
             let bee = service.bee(&bee, IfMissing::Refuse).await?;
             let mut entries = pin!(bee.range(options(&range, encoding)?));
             while let Some(entry) = entries.next().await {
                 let entry = entry?;
-                let (key, value) = (encoding.show(Some(&entry.key)), encoding.show(entry.value.as_deref()));
+                let (key, value) = (
+                    encoding.show(Some(&entry.key)),
+                    encoding.show(entry.value.as_deref()),
+                );
                 let text = format!("{}\t{}", plain(&key), plain(&value));
-                io.result(json!({ "seq": entry.seq, "key": key, "value": value }), text).await?;
+                io.result(
+                    json!({ "seq": entry.seq, "key": key, "value": value }),
+                    text,
+                )
+                .await?;
             }
             Ok(())
         }
         BeeCommand::Batch { name, encoding } => batch(service, &name, encoding, io).await,
-        BeeCommand::History { bee, reverse, limit, encoding } => {
+        BeeCommand::History {
+            bee,
+            reverse,
+            limit,
+            encoding,
+        } => {
             let bee = service.bee(&bee, IfMissing::Refuse).await?;
-            let options = HistoryOptions { reverse, limit, ..HistoryOptions::default() };
+            let options = HistoryOptions {
+                reverse,
+                limit,
+                ..HistoryOptions::default()
+            };
             let mut entries = pin!(bee.history(options));
             while let Some(entry) = entries.next().await {
                 let entry = entry?;
-                let (key, value) = (encoding.show(Some(&entry.key)), encoding.show(entry.value.as_deref()));
+                let (key, value) = (
+                    encoding.show(Some(&entry.key)),
+                    encoding.show(entry.value.as_deref()),
+                );
                 let kind = match entry.change {
                     Change::Put => "put",
                     Change::Del => "del",
                 };
                 let text = format!("{}\t{kind}\t{}\t{}", entry.seq, plain(&key), plain(&value));
-                io.result(json!({ "type": kind, "seq": entry.seq, "key": key, "value": value }), text).await?;
+                io.result(
+                    json!({ "type": kind, "seq": entry.seq, "key": key, "value": value }),
+                    text,
+                )
+                .await?;
             }
             Ok(())
         }
-        BeeCommand::Diff { bee, v1, v2, encoding } => {
+        BeeCommand::Diff {
+            bee,
+            v1,
+            v2,
+            encoding,
+        } => {
             let bee = service.bee(&bee, IfMissing::Refuse).await?;
-            let (old, new) = (bee.checkout(v1), bee.checkout(v2.unwrap_or_else(|| bee.version())));
+            let (old, new) = (
+                bee.checkout(v1),
+                bee.checkout(v2.unwrap_or_else(|| bee.version())),
+            );
             let mut differences = pin!(new.diff(&old, RangeOptions::new()));
             while let Some(difference) = differences.next().await {
                 let difference = difference?;
@@ -92,8 +143,16 @@ pub(crate) async fn execute(service: &Service, command: BeeCommand, io: &mut Io)
                     (Some(_), None) => '+',
                     _ => '-',
                 };
-                let key = left.as_ref().or(right.as_ref()).map(|entry| plain(&entry["key"])).unwrap_or_default();
-                io.result(json!({ "left": left, "right": right }), format!("{sign} {key}")).await?;
+                let key = left
+                    .as_ref()
+                    .or(right.as_ref())
+                    .map(|entry| plain(&entry["key"]))
+                    .unwrap_or_default();
+                io.result(
+                    json!({ "left": left, "right": right }),
+                    format!("{sign} {key}"),
+                )
+                .await?;
             }
             Ok(())
         }
@@ -109,7 +168,12 @@ pub(crate) async fn execute(service: &Service, command: BeeCommand, io: &mut Io)
                 "fork": core.fork(),
                 "writable": core.writable(),
             });
-            let text = format!("key      {}\nversion  {}\nbytes    {}", core.key(), bee.version(), core.byte_length());
+            let text = format!(
+                "key      {}\nversion  {}\nbytes    {}",
+                core.key(),
+                bee.version(),
+                core.byte_length()
+            );
             io.result(value, text).await
         }
     }
@@ -143,15 +207,21 @@ impl Encoding {
             (_, Value::String(text)) => self.read(text),
             (_, Value::Object(object)) if object.len() == 1 => match object.get("$hex") {
                 Some(Value::String(text)) => Self::Hex.read(text),
-                _ => Err(Failure::usage(format!("{value} is no text and no {{\"$hex\":\"…\"}}"))),
+                _ => Err(Failure::usage(format!(
+                    "{value} is no text and no {{\"$hex\":\"…\"}}"
+                ))),
             },
-            _ => Err(Failure::usage(format!("{value} is no text and no {{\"$hex\":\"…\"}}"))),
+            _ => Err(Failure::usage(format!(
+                "{value} is no text and no {{\"$hex\":\"…\"}}"
+            ))),
         }
     }
 
     /// Bytes as `--json` shows them.
     fn show(self, bytes: Option<&[u8]>) -> Value {
-        let Some(bytes) = bytes else { return Value::Null };
+        let Some(bytes) = bytes else {
+            return Value::Null;
+        };
         match self {
             Self::Utf8 => value_json(bytes),
             Self::Hex => Value::from(hex(bytes)),
@@ -174,7 +244,9 @@ fn plain(value: &Value) -> String {
 
 fn options(range: &BeeRange, encoding: Encoding) -> Result<RangeOptions, Failure> {
     let read = |text: &Option<String>| -> Result<Option<Bytes>, Failure> {
-        text.as_deref().map(|text| encoding.read(text).map(Bytes::from)).transpose()
+        text.as_deref()
+            .map(|text| encoding.read(text).map(Bytes::from))
+            .transpose()
     };
     let mut options = RangeOptions::new();
     options.gt = read(&range.gt)?;
@@ -198,7 +270,12 @@ fn after_prefix(prefix: &[u8]) -> Option<Bytes> {
     Some(after.into())
 }
 
-async fn batch(service: &Service, name: &str, encoding: Encoding, io: &mut Io) -> Result<(), Failure> {
+async fn batch(
+    service: &Service,
+    name: &str,
+    encoding: Encoding,
+    io: &mut Io,
+) -> Result<(), Failure> {
     let bee = service.bee(name, IfMissing::Make).await?;
     let mut batch = bee.batch();
     let mut rest = BytesMut::new();
@@ -217,12 +294,21 @@ async fn batch(service: &Service, name: &str, encoding: Encoding, io: &mut Io) -
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            let refuse = |why: String| Failure::usage(format!("line {line_number} of stdin: {why}; nothing was written"));
-            let operation: Value = serde_json::from_slice(&line).map_err(|e| refuse(e.to_string()))?;
-            let key = encoding.read_json(&operation["key"]).map_err(|e| refuse(e.message))?;
+            let refuse = |why: String| {
+                Failure::usage(format!(
+                    "line {line_number} of stdin: {why}; nothing was written"
+                ))
+            };
+            let operation: Value =
+                serde_json::from_slice(&line).map_err(|e| refuse(e.to_string()))?;
+            let key = encoding
+                .read_json(&operation["key"])
+                .map_err(|e| refuse(e.message))?;
             match operation["type"].as_str() {
                 Some("put") => {
-                    let value = encoding.read_json(&operation["value"]).map_err(|e| refuse(e.message))?;
+                    let value = encoding
+                        .read_json(&operation["value"])
+                        .map_err(|e| refuse(e.message))?;
                     batch.put(&key, value).await?;
                 }
                 Some("del") => batch.del(&key).await?,
@@ -237,5 +323,9 @@ async fn batch(service: &Service, name: &str, encoding: Encoding, io: &mut Io) -
     batch.flush(Durability::Synced).await?;
     service.sync().await?;
     let version = bee.version();
-    io.result(json!({ "version": version, "operations": operations }), version).await
+    io.result(
+        json!({ "version": version, "operations": operations }),
+        version,
+    )
+    .await
 }

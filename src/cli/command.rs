@@ -1,9 +1,15 @@
 //! One place where every command meets the code that does it.
 
-use super::{args::Command, bee, core, drive, failure::Failure, io::Io, mount, service::Service, store};
+use super::{
+    args::Command, bee, core, drive, failure::Failure, io::Io, mount, service::Service, store,
+};
 
 /// Does the work of one command. When it returns well, what it wrote is on disk.
-pub(crate) async fn execute(service: &Service, command: Command, mut io: Io) -> Result<(), Failure> {
+pub(crate) async fn execute(
+    service: &Service,
+    command: Command,
+    mut io: Io,
+) -> Result<(), Failure> {
     match command {
         Command::Mount(args) => mount::mount(service, args, &mut io).await,
         Command::Unmount { mountpoint } => mount::unmount(service, &mountpoint, &mut io).await,
@@ -12,8 +18,8 @@ pub(crate) async fn execute(service: &Service, command: Command, mut io: Io) -> 
         Command::Core(command) => core::execute(service, command, &mut io).await,
         Command::Bee(command) => bee::execute(service, command, &mut io).await,
         Command::Store(command) => store::execute(service, command, &mut io).await,
-        Command::Completions { .. } | Command::Man | Command::Owner => {
-            Err(Failure::usage("this command does not work on an open store"))
-        }
+        Command::Completions { .. } | Command::Man | Command::Owner => Err(Failure::usage(
+            "this command does not work on an open store",
+        )),
     }
 }

@@ -14,12 +14,19 @@ use serde_json::json;
 /// The largest block that npm takes, in bytes.
 const BLOCK_BYTES_MAX: usize = 15 << 20;
 
-pub(crate) async fn execute(service: &Service, command: CoreCommand, io: &mut Io) -> Result<(), Failure> {
+pub(crate) async fn execute(
+    service: &Service,
+    command: CoreCommand,
+    io: &mut Io,
+) -> Result<(), Failure> {
     match command {
         CoreCommand::Create { name } => {
             if let Some(row) = service.names.get(&name)? {
                 let kind = row.kind;
-                return Err(Failure::new("NAME_TAKEN", format!("{name:?} is a {kind} in this store already")));
+                return Err(Failure::new(
+                    "NAME_TAKEN",
+                    format!("{name:?} is a {kind} in this store already"),
+                ));
             }
             let core = service.core(&name, IfMissing::Make).await?;
             service.sync().await?;
@@ -27,33 +34,61 @@ pub(crate) async fn execute(service: &Service, command: CoreCommand, io: &mut Io
             io.result(value, core.key()).await
         }
         CoreCommand::Ls => list(service, io).await,
-        CoreCommand::Append { name, values, file, synced, ack } => {
+        CoreCommand::Append {
+            name,
+            values,
+            file,
+            synced,
+            ack,
+        } => {
             let core = service.core(&name, IfMissing::Make).await?;
-            let to = Appending { core, ack, durability: if synced { Durability::Synced } else { Durability::Buffered } };
+            let to = Appending {
+                core,
+                ack,
+                durability: if synced {
+                    Durability::Synced
+                } else {
+                    Durability::Buffered
+                },
+            };
             if let Some(file) = file {
                 let path = io.path(file);
-                let block = tokio::fs::read(&path).await.map_err(|e| Failure::io(&path.display().to_string(), &e))?;
+                let block = tokio::fs::read(&path)
+                    .await
+                    .map_err(|e| Failure::io(&path.display().to_string(), &e))?;
                 to.append(vec![block.into()], io).await?;
             } else if values.is_empty() {
                 to.lines(io).await?;
             } else {
-                to.append(values.into_iter().map(Bytes::from).collect(), io).await?;
+                to.append(values.into_iter().map(Bytes::from).collect(), io)
+                    .await?;
             }
             service.sync().await?;
-            if ack { Ok(()) } else { lengths(&to.core, io).await }
+            if ack {
+                Ok(())
+            } else {
+                lengths(&to.core, io).await
+            }
         }
         CoreCommand::Get { core, index } => {
             let core = service.core(&core, IfMissing::Refuse).await?;
-            let options = GetOptions { no_wait: true, ..GetOptions::default() };
+            let options = GetOptions {
+                no_wait: true,
+                ..GetOptions::default()
+            };
             let Some(block) = core.get_with(index, options).await? else {
                 let length = core.length();
                 return Err(Failure {
                     code: "BLOCK_NOT_AVAILABLE".into(),
-                    ..Failure::not_found(format!("block {index} of core {} is not here (its length is {length})", core.key()))
+                    ..Failure::not_found(format!(
+                        "block {index} of core {} is not here (its length is {length})",
+                        core.key()
+                    ))
                 });
             };
             if io.json() {
-                io.result(json!({ "seq": index, "value": value_json(&block) }), "").await
+                io.result(json!({ "seq": index, "value": value_json(&block) }), "")
+                    .await
             } else {
                 io.raw(block).await
             }
@@ -70,9 +105,15 @@ pub(crate) async fn execute(service: &Service, command: CoreCommand, io: &mut Io
         }
         CoreCommand::Clear { core, start, end } => {
             let core = service.core(&core, IfMissing::Refuse).await?;
-            let blocks = core.clear(start..end.unwrap_or(start.saturating_add(1))).await?;
+            let blocks = core
+                .clear(start..end.unwrap_or(start.saturating_add(1)))
+                .await?;
             service.sync().await?;
-            io.result(json!({ "blocks": blocks }), format!("{blocks} blocks cleared")).await
+            io.result(
+                json!({ "blocks": blocks }),
+                format!("{blocks} blocks cleared"),
+            )
+            .await
         }
         CoreCommand::Audit { core } => {
             let core = service.core(&core, IfMissing::Refuse).await?;
@@ -99,7 +140,9 @@ async fn list(service: &Service, io: &mut Io) -> Result<(), Failure> {
             "writable": core.writable(),
         });
         let text = match named {
-            Some((name, row)) if row.kind != Kind::Core => format!("{key} {} {name} ({})", core.length(), row.kind),
+            Some((name, row)) if row.kind != Kind::Core => {
+                format!("{key} {} {name} ({})", core.length(), row.kind)
+            }
             Some((name, _)) => format!("{key} {} {name}", core.length()),
             None => format!("{key} {}", core.length()),
         };
@@ -114,7 +157,8 @@ async fn list(service: &Service, io: &mut Io) -> Result<(), Failure> {
 }
 
 async fn lengths(core: &Hypercore, io: &Io) -> Result<(), Failure> {
-    let value = json!({ "length": core.length(), "byteLength": core.byte_length(), "fork": core.fork() });
+    let value =
+        json!({ "length": core.length(), "byteLength": core.byte_length(), "fork": core.fork() });
     io.result(value, core.length()).await
 }
 
@@ -155,7 +199,11 @@ impl Appending {
         let appended = self.core.append_with(blocks, self.durability).await?;
         if self.ack {
             // A person reads the same line as a script: it is an acknowledgement, not a report.
-            io.result(json!({ "length": appended.length }), json!({ "length": appended.length })).await?;
+            io.result(
+                json!({ "length": appended.length }),
+                json!({ "length": appended.length }),
+            )
+            .await?;
         }
         Ok(())
     }
@@ -168,7 +216,10 @@ impl Appending {
             rest.extend_from_slice(&piece);
             let Some(last) = rest[scanned..].iter().rposition(|b| *b == b'\n') else {
                 if rest.len() > BLOCK_BYTES_MAX {
-                    return Err(Failure::new("BAD_ARGUMENT", "a line of more than 15 MiB cannot be a block"));
+                    return Err(Failure::new(
+                        "BAD_ARGUMENT",
+                        "a line of more than 15 MiB cannot be a block",
+                    ));
                 }
                 continue;
             };
@@ -181,6 +232,10 @@ impl Appending {
             }
             self.append(blocks, io).await?;
         }
-        if rest.is_empty() { Ok(()) } else { self.append(vec![rest.freeze()], io).await }
+        if rest.is_empty() {
+            Ok(())
+        } else {
+            self.append(vec![rest.freeze()], io).await
+        }
     }
 }

@@ -13,7 +13,11 @@ use pome_drive_fs::{Entry, EntryValue, Hyperdrive, ListOptions, PutOptions};
 use serde_json::{Value, json};
 use std::pin::pin;
 
-pub(crate) async fn execute(service: &Service, command: DriveCommand, io: &mut Io) -> Result<(), Failure> {
+pub(crate) async fn execute(
+    service: &Service,
+    command: DriveCommand,
+    io: &mut Io,
+) -> Result<(), Failure> {
     match command {
         DriveCommand::Create { name } => {
             let drive = service.make_drive(&name).await?;
@@ -27,7 +31,13 @@ pub(crate) async fn execute(service: &Service, command: DriveCommand, io: &mut I
         }
         DriveCommand::Ls { at, shallow } => {
             let (drive, folder) = place(service, &at, "/").await?;
-            let mut entries = pin!(drive.list(&folder, ListOptions { recursive: !shallow, ..ListOptions::default() }));
+            let mut entries = pin!(drive.list(
+                &folder,
+                ListOptions {
+                    recursive: !shallow,
+                    ..ListOptions::default()
+                }
+            ));
             while let Some(entry) = entries.next().await {
                 let entry = entry?;
                 io.result(entry_json(&entry), &entry.path).await?;
@@ -43,7 +53,11 @@ pub(crate) async fn execute(service: &Service, command: DriveCommand, io: &mut I
             }
             drive.del(&path).await?;
             finish(service, &drive).await?;
-            io.result(json!({ "key": path, "version": drive.version() }), drive.version()).await
+            io.result(
+                json!({ "key": path, "version": drive.version() }),
+                drive.version(),
+            )
+            .await
         }
         DriveCommand::Entry(at) => {
             let (drive, path) = place(service, &at.at, "").await?;
@@ -54,14 +68,20 @@ pub(crate) async fn execute(service: &Service, command: DriveCommand, io: &mut I
         DriveCommand::Watch { drive } => watch(service, drive.as_deref(), io).await,
         DriveCommand::Import { at, options } => mirror::import(service, &at, &options, io).await,
         DriveCommand::Export { at, options } => mirror::export(service, &at, &options, io).await,
-        DriveCommand::Mirror { a, b, options } => mirror::between(service, &a, &b, &options, io).await,
+        DriveCommand::Mirror { a, b, options } => {
+            mirror::between(service, &a, &b, &options, io).await
+        }
         DriveCommand::Diff { at } => {
             let (target, versions) = split(&at, 2);
             let version = |text: &String| {
-                text.parse::<u64>().map_err(|_| Failure::usage(format!("{text:?} is no version: a number is wanted")))
+                text.parse::<u64>().map_err(|_| {
+                    Failure::usage(format!("{text:?} is no version: a number is wanted"))
+                })
             };
             let (_, drive) = open(service, target).await?;
-            let [v1, v2] = versions else { return Err(Failure::usage("two versions are wanted")) };
+            let [v1, v2] = versions else {
+                return Err(Failure::usage("two versions are wanted"));
+            };
             let (v1, v2) = (version(v1)?, version(v2)?);
             changes(&drive, v1, v2, io).await
         }
@@ -77,7 +97,8 @@ pub(crate) async fn execute(service: &Service, command: DriveCommand, io: &mut I
                     "key": change.path,
                     "value": change.entry.as_ref().map(|entry| value_of(&entry.value)),
                 });
-                io.result(value, format!("{}\t{kind}\t{}", change.seq, change.path)).await?;
+                io.result(value, format!("{}\t{kind}\t{}", change.seq, change.path))
+                    .await?;
             }
             Ok(())
         }
@@ -93,7 +114,10 @@ pub(crate) async fn execute(service: &Service, command: DriveCommand, io: &mut I
 }
 
 /// A drive as a command sees it: with all that its mounts have written.
-pub(crate) async fn open(service: &Service, target: Option<&str>) -> Result<(Option<String>, Hyperdrive), Failure> {
+pub(crate) async fn open(
+    service: &Service,
+    target: Option<&str>,
+) -> Result<(Option<String>, Hyperdrive), Failure> {
     let (name, drive) = service.drive(target).await?;
     service.mounts.publish(drive.key()).await?;
     Ok((name, drive))
@@ -114,7 +138,11 @@ pub(crate) fn split(words: &[String], rest: usize) -> (Option<&str>, &[String]) 
 }
 
 /// `[NAME|KEY] [PATH]`: a word that starts with `/` is a path.
-async fn place(service: &Service, words: &[String], default: &str) -> Result<(Hyperdrive, String), Failure> {
+async fn place(
+    service: &Service,
+    words: &[String],
+    default: &str,
+) -> Result<(Hyperdrive, String), Failure> {
     let (target, path) = match words {
         [] => (None, default.to_owned()),
         [path] if path.starts_with('/') => (None, path.clone()),
@@ -128,7 +156,9 @@ async fn place(service: &Service, words: &[String], default: &str) -> Result<(Hy
 }
 
 fn not_a_path(word: &str) -> Failure {
-    Failure::usage(format!("{word:?} is no path in a drive: one starts with `/`"))
+    Failure::usage(format!(
+        "{word:?} is no path in a drive: one starts with `/`"
+    ))
 }
 
 fn missing(path: &str) -> Failure {
@@ -150,13 +180,21 @@ async fn get(service: &Service, at: &DrivePath, io: &mut Io) -> Result<(), Failu
     let entry = drive.entry(&path).await?.ok_or_else(|| missing(&path))?;
     if entry.value.blob.is_none() {
         return Err(match &entry.value.linkname {
-            Some(target) => Failure::new("IS_A_LINK", format!("{path:?} is a symlink to {target:?}, and has no bytes")),
+            Some(target) => Failure::new(
+                "IS_A_LINK",
+                format!("{path:?} is a symlink to {target:?}, and has no bytes"),
+            ),
             None => missing(&path),
         });
     }
     if io.json() {
         let bytes = drive.get(&path).await?.ok_or_else(|| missing(&path))?;
-        return io.result(json!({ "key": path, "seq": entry.seq, "value": value_json(&bytes) }), "").await;
+        return io
+            .result(
+                json!({ "key": path, "seq": entry.seq, "value": value_json(&bytes) }),
+                "",
+            )
+            .await;
     }
     let mut pieces = pin!(drive.read_stream(&path, pome_drive_fs::ReadOptions::default()));
     while let Some(piece) = pieces.next().await {
@@ -165,7 +203,12 @@ async fn get(service: &Service, at: &DrivePath, io: &mut Io) -> Result<(), Failu
     Ok(())
 }
 
-async fn put(service: &Service, words: &[String], executable: bool, io: &mut Io) -> Result<(), Failure> {
+async fn put(
+    service: &Service,
+    words: &[String],
+    executable: bool,
+    io: &mut Io,
+) -> Result<(), Failure> {
     let (target, path, file) = match words {
         [path] if path.starts_with('/') => (None, path, None),
         // `/path FILE` and `NAME /path` differ by what starts with `/`; with both, the first is the path.
@@ -176,7 +219,10 @@ async fn put(service: &Service, words: &[String], executable: bool, io: &mut Io)
         [] => return Err(Failure::usage("a path is wanted")),
     };
     let (_, drive) = open(service, target).await?;
-    let options = PutOptions { executable, ..PutOptions::default() };
+    let options = PutOptions {
+        executable,
+        ..PutOptions::default()
+    };
     let mut to = drive.put_stream(path, options).await?;
     match file {
         Some(file) => {
@@ -188,7 +234,11 @@ async fn put(service: &Service, words: &[String], executable: bool, io: &mut Io)
             loop {
                 let mut piece = bytes::BytesMut::with_capacity(1 << 20);
                 while piece.len() < 1 << 20 {
-                    if tokio::io::AsyncReadExt::read_buf(&mut from, &mut piece).await.map_err(error)? == 0 {
+                    if tokio::io::AsyncReadExt::read_buf(&mut from, &mut piece)
+                        .await
+                        .map_err(error)?
+                        == 0
+                    {
                         break;
                     }
                 }
@@ -208,7 +258,11 @@ async fn put(service: &Service, words: &[String], executable: bool, io: &mut Io)
     }
     to.finish().await?;
     finish(service, &drive).await?;
-    io.result(json!({ "key": path, "version": drive.version() }), drive.version()).await
+    io.result(
+        json!({ "key": path, "version": drive.version() }),
+        drive.version(),
+    )
+    .await
 }
 
 /// Prints what differs between two versions, in npm's words: `left` is the newer side.
@@ -228,9 +282,17 @@ async fn changes(drive: &Hyperdrive, v1: u64, v2: u64, io: &Io) -> Result<(), Fa
             (Some(_), None) => '+',
             _ => '-',
         };
-        let path = left.as_ref().or(right.as_ref()).map(|entry| entry.path.clone()).unwrap_or_default();
+        let path = left
+            .as_ref()
+            .or(right.as_ref())
+            .map(|entry| entry.path.clone())
+            .unwrap_or_default();
         let side = |entry: Option<Entry>| entry.as_ref().map(entry_json);
-        io.result(json!({ "left": side(left), "right": side(right) }), format!("{sign} {path}")).await?;
+        io.result(
+            json!({ "left": side(left), "right": side(right) }),
+            format!("{sign} {path}"),
+        )
+        .await?;
     }
     Ok(())
 }
@@ -240,7 +302,11 @@ async fn watch(service: &Service, target: Option<&str>, io: &mut Io) -> Result<(
     let (_, drive) = open(service, target).await?;
     let mut lengths = drive.db().core().watch();
     let mut seen = drive.version();
-    io.event(json!({ "event": "watching", "key": drive.key().to_string(), "version": seen }), "").await?;
+    io.event(
+        json!({ "event": "watching", "key": drive.key().to_string(), "version": seen }),
+        "",
+    )
+    .await?;
     loop {
         tokio::select! {
             changed = lengths.changed() => {
@@ -264,10 +330,14 @@ async fn watch(service: &Service, target: Option<&str>, io: &mut Io) -> Result<(
             } else {
                 (difference.right, difference.left)
             };
-            let Some(entry) = left.as_ref().or(right.as_ref()) else { continue };
+            let Some(entry) = left.as_ref().or(right.as_ref()) else {
+                continue;
+            };
             let kind = if left.is_some() { "put" } else { "del" };
-            let event = json!({ "event": "change", "type": kind, "key": entry.path, "version": now });
-            io.event(event, &format!("{now}\t{kind}\t{}", entry.path)).await?;
+            let event =
+                json!({ "event": "change", "type": kind, "key": entry.path, "version": now });
+            io.event(event, &format!("{now}\t{kind}\t{}", entry.path))
+                .await?;
         }
         seen = now;
     }

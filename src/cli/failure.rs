@@ -21,19 +21,32 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), status: status::ERROR }
+        Self {
+            code: code.into(),
+            message: message.into(),
+            status: status::ERROR,
+        }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { status: status::USAGE, ..Self::new("USAGE", message) }
+        Self {
+            status: status::USAGE,
+            ..Self::new("USAGE", message)
+        }
     }
 
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
-        Self { status: status::NOT_FOUND, ..Self::new("NOT_FOUND", message) }
+        Self {
+            status: status::NOT_FOUND,
+            ..Self::new("NOT_FOUND", message)
+        }
     }
 
     pub(crate) fn timed_out(message: impl Into<String>) -> Self {
-        Self { status: status::TIMED_OUT, ..Self::new("TIMED_OUT", message) }
+        Self {
+            status: status::TIMED_OUT,
+            ..Self::new("TIMED_OUT", message)
+        }
     }
 
     /// The client has gone: nobody is left to tell.
@@ -44,8 +57,16 @@ impl Failure {
     pub(crate) fn io(what: &str, error: &std::io::Error) -> Self {
         let failure = Self::new("IO", format!("{what}: {error}"));
         match error.kind() {
-            std::io::ErrorKind::NotFound => Self { status: status::NOT_FOUND, code: "NOT_FOUND".into(), ..failure },
-            std::io::ErrorKind::TimedOut => Self { status: status::TIMED_OUT, code: "TIMED_OUT".into(), ..failure },
+            std::io::ErrorKind::NotFound => Self {
+                status: status::NOT_FOUND,
+                code: "NOT_FOUND".into(),
+                ..failure
+            },
+            std::io::ErrorKind::TimedOut => Self {
+                status: status::TIMED_OUT,
+                code: "TIMED_OUT".into(),
+                ..failure
+            },
             _ => failure,
         }
     }
@@ -68,11 +89,17 @@ impl Failure {
             source = cause.source();
         }
         let status = match code {
-            "NOT_FOUND" | "BLOCK_NOT_AVAILABLE" | "STORAGE_EMPTY" | "NOT_MOUNTED" => status::NOT_FOUND,
+            "NOT_FOUND" | "BLOCK_NOT_AVAILABLE" | "STORAGE_EMPTY" | "NOT_MOUNTED" => {
+                status::NOT_FOUND
+            }
             "REQUEST_TIMEOUT" | "TIMED_OUT" => status::TIMED_OUT,
             _ => status::ERROR,
         };
-        Self { code: code.into(), message, status }
+        Self {
+            code: code.into(),
+            message,
+            status,
+        }
     }
 }
 
@@ -85,4 +112,10 @@ macro_rules! from_library {
         }
     )*};
 }
-from_library!(pome_bee::Error, pome_cores::Error, pome_drive_fs::Error, pome_drive_fs::fuse::MountError, pome_storage::Error);
+from_library!(
+    pome_bee::Error,
+    pome_cores::Error,
+    pome_drive_fs::Error,
+    pome_drive_fs::fuse::MountError,
+    pome_storage::Error
+);

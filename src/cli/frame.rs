@@ -71,7 +71,9 @@ async fn write(to: &mut (impl AsyncWrite + Unpin), kind: u8, payload: &[u8]) -> 
     let len = u32::try_from(payload.len())
         .ok()
         .filter(|len| *len <= PAYLOAD_BYTES_MAX)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a frame of more than 16 MiB"))?;
+        .ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "a frame of more than 16 MiB")
+        })?;
     let mut head = [kind, 0, 0, 0, 0];
     head[1..].copy_from_slice(&len.to_le_bytes());
     to.write_all(&head).await?;
@@ -89,7 +91,10 @@ async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(u8, Byt
     let [kind, len @ ..] = head;
     let len = u32::from_le_bytes(len);
     if len > PAYLOAD_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {len} bytes on the owner's socket")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("a frame of {len} bytes on the owner's socket"),
+        ));
     }
     let mut payload = vec![0; len as usize];
     from.read_exact(&mut payload).await?;
@@ -97,7 +102,10 @@ async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(u8, Byt
 }
 
 fn invalid(kind: u8) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("an unknown frame {kind} on the owner's socket"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("an unknown frame {kind} on the owner's socket"),
+    )
 }
 
 fn path_bytes(path: &std::path::Path) -> &[u8] {
@@ -120,7 +128,9 @@ impl ClientFrame {
     }
 
     pub(crate) async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Self>> {
-        let Some((kind, payload)) = read(from).await? else { return Ok(None) };
+        let Some((kind, payload)) = read(from).await? else {
+            return Ok(None);
+        };
         Ok(Some(match kind {
             0 => Self::Request(serde_json::from_slice(&payload)?),
             1 => Self::Stdin(payload),
@@ -145,7 +155,9 @@ impl WorkFrame {
     }
 
     pub(crate) async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Self>> {
-        let Some((kind, payload)) = read(from).await? else { return Ok(None) };
+        let Some((kind, payload)) = read(from).await? else {
+            return Ok(None);
+        };
         Ok(Some(match kind {
             0 => Self::Stdout(payload),
             1 => Self::Stderr(payload),

@@ -30,7 +30,13 @@ impl Io {
         to_client: mpsc::Sender<WorkFrame>,
         from_client: mpsc::Receiver<ClientFrame>,
     ) -> Self {
-        Self { context, to_client, from_client, stdin_wanted: false, last_progress: None }
+        Self {
+            context,
+            to_client,
+            from_client,
+            stdin_wanted: false,
+            last_progress: None,
+        }
     }
 
     pub(crate) fn json(&self) -> bool {
@@ -48,12 +54,23 @@ impl Io {
     }
 
     async fn send(&self, frame: WorkFrame) -> Result<(), Failure> {
-        self.to_client.send(frame).await.map_err(|_| Failure::gone())
+        self.to_client
+            .send(frame)
+            .await
+            .map_err(|_| Failure::gone())
     }
 
     /// One result: a line of JSON, or `text`.
-    pub(crate) async fn result(&self, value: Value, text: impl std::fmt::Display) -> Result<(), Failure> {
-        let line = if self.json() { format!("{value}\n") } else { format!("{text}\n") };
+    pub(crate) async fn result(
+        &self,
+        value: Value,
+        text: impl std::fmt::Display,
+    ) -> Result<(), Failure> {
+        let line = if self.json() {
+            format!("{value}\n")
+        } else {
+            format!("{text}\n")
+        };
         self.send(WorkFrame::Stdout(line.into())).await
     }
 
@@ -76,16 +93,24 @@ impl Io {
 
     /// A line for people.
     pub(crate) async fn note(&self, text: impl std::fmt::Display) -> Result<(), Failure> {
-        self.send(WorkFrame::Stderr(format!("{text}\n").into())).await
+        self.send(WorkFrame::Stderr(format!("{text}\n").into()))
+            .await
     }
 
     /// How far the work has come; sent at most ten times a second. Never waits: a slow terminal does not slow the work.
     pub(crate) fn progress(&mut self, done: u64, total: u64, unit: &str) {
         let now = Instant::now();
-        let due = self.last_progress.is_none_or(|last| now - last >= Duration::from_millis(100)) || done == total;
+        let due = self
+            .last_progress
+            .is_none_or(|last| now - last >= Duration::from_millis(100))
+            || done == total;
         if self.context.progress && due {
             self.last_progress = Some(now);
-            let _ = self.to_client.try_send(WorkFrame::Progress(Progress { done, total, unit: unit.into() }));
+            let _ = self.to_client.try_send(WorkFrame::Progress(Progress {
+                done,
+                total,
+                unit: unit.into(),
+            }));
         }
     }
 

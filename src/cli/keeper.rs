@@ -34,9 +34,15 @@ pub(crate) fn unmount(mountpoint: &Path, as_json: bool) -> Result<(), Failure> {
     let mountpoint = resolve(mountpoint);
     let how = how_word(fuse::clear_dead_mount(&mountpoint)?);
     if as_json {
-        println!("{}", json!({ "mountpoint": mountpoint, "how": how, "why": "no owner serves this mount" }));
+        println!(
+            "{}",
+            json!({ "mountpoint": mountpoint, "how": how, "why": "no owner serves this mount" })
+        );
     } else {
-        println!("{} was a dead mount; unmounted ({how})", mountpoint.display());
+        println!(
+            "{} was a dead mount; unmounted ({how})",
+            mountpoint.display()
+        );
     }
     Ok(())
 }
@@ -53,21 +59,32 @@ pub(crate) fn resolve(path: &Path) -> PathBuf {
 
 /// Runs this same command again without `--background`, in a session of its own, and returns when it has said that the folder is usable.
 pub(crate) fn background(dir: &Path, as_json: bool) -> Result<(), Failure> {
-    let error = |what: &str, e: &std::io::Error| Failure::io(&format!("cannot go to the background: {what}"), e);
+    let error = |what: &str, e: &std::io::Error| {
+        Failure::io(&format!("cannot go to the background: {what}"), e)
+    };
     let exe = std::env::current_exe().map_err(|e| error("its own program", &e))?;
-    let mut args: Vec<_> = std::env::args_os().skip(1).filter(|arg| arg != "--background").collect();
+    let mut args: Vec<_> = std::env::args_os()
+        .skip(1)
+        .filter(|arg| arg != "--background")
+        .collect();
     if !as_json {
         // One shape to wait for; what a person sees is made from it below.
         args.push("--json".into());
     }
     let mut command = std::process::Command::new(exe);
     command.args(args).env("POME_STORE", dir).process_group(0);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|e| error("a process", &e))?;
-    let Some(out) = child.stdout.take() else { return Err(Failure::new("IO", "the keeper has no stdout")) };
+    let Some(out) = child.stdout.take() else {
+        return Err(Failure::new("IO", "the keeper has no stdout"));
+    };
     let mut out = BufReader::new(out);
     let mut line = String::new();
-    out.read_line(&mut line).map_err(|e| error("the keeper", &e))?;
+    out.read_line(&mut line)
+        .map_err(|e| error("the keeper", &e))?;
     let value: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
     if value["event"] == "mounted" {
         if as_json {
@@ -86,7 +103,12 @@ pub(crate) fn background(dir: &Path, as_json: bool) -> Result<(), Failure> {
     let text = |field: &str| value["error"][field].as_str().map(str::to_owned);
     Err(Failure {
         code: text("code").unwrap_or_else(|| "IO".into()),
-        message: text("message").unwrap_or_else(|| format!("the mount did not start: {}", complaint.trim())),
-        status: exit.code().and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0).unwrap_or(status::ERROR),
+        message: text("message")
+            .unwrap_or_else(|| format!("the mount did not start: {}", complaint.trim())),
+        status: exit
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .filter(|code| *code != 0)
+            .unwrap_or(status::ERROR),
     })
 }

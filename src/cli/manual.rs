@@ -9,7 +9,9 @@ use std::io::Write;
 
 fn print(bytes: &[u8]) -> Result<(), Failure> {
     match std::io::stdout().lock().write_all(bytes) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::io("cannot write to stdout", &e)),
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::io("cannot write to stdout", &e))
+        }
         _ => Ok(()),
     }
 }
@@ -30,6 +32,8 @@ pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
 
 pub(crate) fn man() -> Result<(), Failure> {
     let mut out = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut out).map_err(|e| Failure::io("the man page", &e))?;
+    clap_mangen::Man::new(Cli::command())
+        .render(&mut out)
+        .map_err(|e| Failure::io("the man page", &e))?;
     print(&out)
 }

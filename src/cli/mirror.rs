@@ -8,25 +8,47 @@ use super::{
     service::Service,
 };
 use futures_util::StreamExt;
-use pome_drive_fs::{Hyperdrive, Ignore, ListOptions, LocalOptions, Localdrive, MirrorCount, MirrorOptions, MirrorSide, Mirrordrive};
+use pome_drive_fs::{
+    Hyperdrive, Ignore, ListOptions, LocalOptions, Localdrive, MirrorCount, MirrorOptions,
+    MirrorSide, Mirrordrive,
+};
 use serde_json::json;
 use std::{path::Path, pin::pin};
 
-pub(crate) async fn import(service: &Service, at: &[String], asked: &Asked, io: &mut Io) -> Result<(), Failure> {
+pub(crate) async fn import(
+    service: &Service,
+    at: &[String],
+    asked: &Asked,
+    io: &mut Io,
+) -> Result<(), Failure> {
     let (target, rest) = split(at, 1);
     let folder = local(&io.path(rest.first().map_or("", String::as_str)), false)?;
     let (_, drive) = open(service, target).await?;
     run(service, folder.into(), drive.into(), asked, io).await
 }
 
-pub(crate) async fn export(service: &Service, at: &[String], asked: &Asked, io: &mut Io) -> Result<(), Failure> {
+pub(crate) async fn export(
+    service: &Service,
+    at: &[String],
+    asked: &Asked,
+    io: &mut Io,
+) -> Result<(), Failure> {
     let (target, rest) = split(at, 1);
     let (_, drive) = open(service, target).await?;
-    let folder = local(&io.path(rest.first().map_or("", String::as_str)), !asked.dry_run)?;
+    let folder = local(
+        &io.path(rest.first().map_or("", String::as_str)),
+        !asked.dry_run,
+    )?;
     run(service, drive.into(), folder.into(), asked, io).await
 }
 
-pub(crate) async fn between(service: &Service, a: &str, b: &str, asked: &Asked, io: &mut Io) -> Result<(), Failure> {
+pub(crate) async fn between(
+    service: &Service,
+    a: &str,
+    b: &str,
+    asked: &Asked,
+    io: &mut Io,
+) -> Result<(), Failure> {
     let a = side(service, a, false, io).await?;
     let b = side(service, b, !asked.dry_run, io).await?;
     run(service, a, b, asked, io).await
@@ -42,7 +64,13 @@ async fn side(service: &Service, word: &str, create: bool, io: &Io) -> Result<Mi
 }
 
 fn local(folder: &Path, create: bool) -> Result<Localdrive, Failure> {
-    Ok(Localdrive::open(folder, LocalOptions { create, ..LocalOptions::default() })?)
+    Ok(Localdrive::open(
+        folder,
+        LocalOptions {
+            create,
+            ..LocalOptions::default()
+        },
+    )?)
 }
 
 /// How many files the source has, for the progress bar.
@@ -50,16 +78,33 @@ async fn count_files(source: &MirrorSide, ignore: &Ignore) -> Result<u64, Failur
     let count = match source {
         MirrorSide::Local(local) => local.list("/", ignore.clone()).count().await,
         MirrorSide::Hyper(drive) => {
-            let options = ListOptions { ignore: ignore.clone(), ..ListOptions::default() };
+            let options = ListOptions {
+                ignore: ignore.clone(),
+                ..ListOptions::default()
+            };
             drive.list("/", options).count().await
         }
     };
     Ok(count as u64)
 }
 
-async fn run(service: &Service, from: MirrorSide, to: MirrorSide, asked: &Asked, io: &mut Io) -> Result<(), Failure> {
-    let ignore = if asked.ignore.is_empty() { Ignore::none() } else { Ignore::globs(&asked.ignore)? };
-    let total = if io.progress_wanted() { count_files(&from, &ignore).await? } else { 0 };
+async fn run(
+    service: &Service,
+    from: MirrorSide,
+    to: MirrorSide,
+    asked: &Asked,
+    io: &mut Io,
+) -> Result<(), Failure> {
+    let ignore = if asked.ignore.is_empty() {
+        Ignore::none()
+    } else {
+        Ignore::globs(&asked.ignore)?
+    };
+    let total = if io.progress_wanted() {
+        count_files(&from, &ignore).await?
+    } else {
+        0
+    };
     let written: Option<Hyperdrive> = match &to {
         MirrorSide::Hyper(drive) => Some(drive.clone()),
         MirrorSide::Local(_) => None,
@@ -84,7 +129,8 @@ async fn run(service: &Service, from: MirrorSide, to: MirrorSide, asked: &Asked,
             ("skip", why) => {
                 let why = why.map_or("", |why| why.as_str());
                 let value = json!({ "op": op, "key": event.path, "why": why });
-                io.result(value, format!("skipped {}: {why}", event.path)).await?;
+                io.result(value, format!("skipped {}: {why}", event.path))
+                    .await?;
             }
             _ => {
                 let value = json!({
@@ -116,7 +162,13 @@ async fn run(service: &Service, from: MirrorSide, to: MirrorSide, asked: &Asked,
     });
     let text = format!(
         "{} files: {} added, {} changed, {} removed, {} skipped; {} bytes came, {} went",
-        count.files, count.add, count.change, count.remove, count.skip, count.bytes_added, count.bytes_removed,
+        count.files,
+        count.add,
+        count.change,
+        count.remove,
+        count.skip,
+        count.bytes_added,
+        count.bytes_removed,
     );
     io.result(value, text).await
 }

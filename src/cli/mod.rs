@@ -36,7 +36,12 @@ pub(crate) fn main() -> ExitCode {
 fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
         let text = error.render().to_string();
-        let message = text.lines().next().unwrap_or("usage").trim_start_matches("error: ").to_owned();
+        let message = text
+            .lines()
+            .next()
+            .unwrap_or("usage")
+            .trim_start_matches("error: ")
+            .to_owned();
         let failure = failure::Failure::usage(message);
         println!("{}", failure.to_json());
     }

@@ -1,13 +1,6 @@
 //! `pome mount`, `pome unmount` and `pome status`, on the owner's side.
 
-use super::{
-    args::MountArgs,
-    failure::Failure,
-    io::Io,
-    keeper,
-    names::Kind,
-    service::Service,
-};
+use super::{args::MountArgs, failure::Failure, io::Io, keeper, names::Kind, service::Service};
 use parking_lot::Mutex;
 use pome_cores::Key;
 use pome_drive_fs::{
@@ -41,7 +34,12 @@ pub(crate) struct Mounts {
 
 impl Mounts {
     fn of_drive(&self, key: Key) -> Vec<Arc<Mount>> {
-        self.all.lock().values().filter(|mount| mount.key == key && mount.version.is_none()).cloned().collect()
+        self.all
+            .lock()
+            .values()
+            .filter(|mount| mount.key == key && mount.version.is_none())
+            .cloned()
+            .collect()
     }
 
     /// Publishes what was written into the drive's mounts, so that a command sees it.
@@ -70,7 +68,11 @@ impl Mounts {
     }
 
     /// Ends one mount; `None` when there is none.
-    async fn unmount(&self, mountpoint: &Path, why: &'static str) -> Result<Option<Unmounted>, Failure> {
+    async fn unmount(
+        &self,
+        mountpoint: &Path,
+        why: &'static str,
+    ) -> Result<Option<Unmounted>, Failure> {
         let mount = self.all.lock().remove(mountpoint);
         let Some(mount) = mount else { return Ok(None) };
         let unmounted = mount.mounted.unmount().await;
@@ -99,9 +101,18 @@ pub(crate) async fn mount(service: &Service, args: MountArgs, io: &mut Io) -> Re
         }
     }
     outcome?;
-    let said = io.event(json!({ "event": "closed", "reason": reason }), &format!("unmounted: {reason}")).await;
+    let said = io
+        .event(
+            json!({ "event": "closed", "reason": reason }),
+            &format!("unmounted: {reason}"),
+        )
+        .await;
     // A client that was killed hears nothing, and nothing failed.
-    if reason == "the client has left" { Ok(()) } else { said }
+    if reason == "the client has left" {
+        Ok(())
+    } else {
+        said
+    }
 }
 
 /// Mounts what was asked for, and says so.
@@ -116,12 +127,23 @@ async fn start(
         make_folder(root)?;
         for (name, _) in service.names.of(Kind::Drive)? {
             let (_, drive) = service.drive(Some(&name)).await?;
-            one(service, args, drive, Some(name.clone()), &root.join(&name), mountpoints, io).await?;
+            one(
+                service,
+                args,
+                drive,
+                Some(name.clone()),
+                &root.join(&name),
+                mountpoints,
+                io,
+            )
+            .await?;
         }
         return Ok(());
     }
     let (name, drive) = match &args.drive {
-        None if service.names.of(Kind::Drive)?.is_empty() => (Some("home".into()), service.make_drive("home").await?),
+        None if service.names.of(Kind::Drive)?.is_empty() => {
+            (Some("home".into()), service.make_drive("home").await?)
+        }
         drive => service.drive(drive.as_deref()).await?,
     };
     one(service, args, drive, name, root, mountpoints, io).await
@@ -155,7 +177,11 @@ async fn one(
         mounted,
         ended: tokio::sync::watch::channel(None).0,
     };
-    service.mounts.all.lock().insert(at.clone(), Arc::new(mount));
+    service
+        .mounts
+        .all
+        .lock()
+        .insert(at.clone(), Arc::new(mount));
     mountpoints.push(at.clone());
     service.sync().await?;
     io.keep(at.clone()).await?;
@@ -170,7 +196,8 @@ async fn one(
         "pid": std::process::id(),
     });
     if !drive.writable() && !args.read_only {
-        io.note("the drive's key is not ours: it is mounted read-only").await?;
+        io.note("the drive's key is not ours: it is mounted read-only")
+            .await?;
     }
     let text = welcome(&event);
     io.event(event, &text).await
@@ -180,8 +207,16 @@ async fn one(
 fn make_folder(at: &Path) -> Result<(), Failure> {
     match std::fs::create_dir_all(at) {
         // What is there already may be a folder, a dead mount or a file: mounting looks closer.
-        Err(e) if !matches!(e.kind(), std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotConnected) => {
-            Err(Failure::io(&format!("cannot make the mountpoint {}", at.display()), &e))
+        Err(e)
+            if !matches!(
+                e.kind(),
+                std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotConnected
+            ) =>
+        {
+            Err(Failure::io(
+                &format!("cannot make the mountpoint {}", at.display()),
+                &e,
+            ))
         }
         _ => Ok(()),
     }
@@ -190,11 +225,19 @@ fn make_folder(at: &Path) -> Result<(), Failure> {
 /// What a person reads when a folder is usable.
 pub(crate) fn welcome(event: &Value) -> String {
     let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
-    let access = if event["writable"] == true { "read-write" } else { "read-only" };
+    let access = if event["writable"] == true {
+        "read-write"
+    } else {
+        "read-only"
+    };
     format!(
         "{} is the drive {} ({access}); not shared\nkey {}",
         text("mountpoint"),
-        if event["name"].is_string() { text("name") } else { "of another store".into() },
+        if event["name"].is_string() {
+            text("name")
+        } else {
+            "of another store".into()
+        },
         text("key"),
     )
 }
@@ -203,7 +246,10 @@ pub(crate) fn welcome(event: &Value) -> String {
 async fn wait(service: &Service, mountpoints: &[PathBuf], io: &mut Io) -> &'static str {
     let mounts: Vec<_> = {
         let all = service.mounts.all.lock();
-        mountpoints.iter().filter_map(|mountpoint| all.get(mountpoint).cloned()).collect()
+        mountpoints
+            .iter()
+            .filter_map(|mountpoint| all.get(mountpoint).cloned())
+            .collect()
     };
     let ended = futures_util::future::join_all(mounts.iter().map(|mount| async {
         let mut ended = mount.ended.subscribe();
@@ -219,20 +265,34 @@ async fn wait(service: &Service, mountpoints: &[PathBuf], io: &mut Io) -> &'stat
     }
 }
 
-pub(crate) async fn unmount(service: &Service, mountpoint: &Path, io: &mut Io) -> Result<(), Failure> {
+pub(crate) async fn unmount(
+    service: &Service,
+    mountpoint: &Path,
+    io: &mut Io,
+) -> Result<(), Failure> {
     let mountpoint = keeper::resolve(&io.path(mountpoint));
     match service.mounts.unmount(&mountpoint, "pome unmount").await? {
         Some(unmounted) => {
             let how = keeper::how_word(unmounted.how);
             let value = json!({ "mountpoint": mountpoint, "how": how, "why": unmounted.why });
-            let why = unmounted.why.map(|why| format!(": {why}")).unwrap_or_default();
-            io.result(value, format!("{} unmounted ({how}{why})", mountpoint.display())).await?;
+            let why = unmounted
+                .why
+                .map(|why| format!(": {why}"))
+                .unwrap_or_default();
+            io.result(
+                value,
+                format!("{} unmounted ({how}{why})", mountpoint.display()),
+            )
+            .await?;
             unmounted.published?;
             Ok(())
         }
         None => Err(Failure {
             code: "NOT_MOUNTED".into(),
-            ..Failure::not_found(format!("{} is not a mount of this store", mountpoint.display()))
+            ..Failure::not_found(format!(
+                "{} is not a mount of this store",
+                mountpoint.display()
+            ))
         }),
     }
 }
@@ -254,10 +314,23 @@ pub(crate) async fn status(service: &Service, io: &mut Io) -> Result<(), Failure
             })
             .collect()
     };
-    let mut text = format!("the owner is process {}; {} mounted", std::process::id(), mounts.len());
+    let mut text = format!(
+        "the owner is process {}; {} mounted",
+        std::process::id(),
+        mounts.len()
+    );
     for mount in &mounts {
         let field = |name: &str| mount[name].as_str().unwrap_or("-").to_owned();
-        text.push_str(&format!("\n{} {} {}", field("mountpoint"), field("name"), field("key")));
+        text.push_str(&format!(
+            "\n{} {} {}",
+            field("mountpoint"),
+            field("name"),
+            field("key")
+        ));
     }
-    io.result(json!({ "owner": std::process::id(), "mounts": mounts }), text).await
+    io.result(
+        json!({ "owner": std::process::id(), "mounts": mounts }),
+        text,
+    )
+    .await
 }

@@ -63,7 +63,9 @@ pub(crate) struct Names {
 
 impl Names {
     pub(crate) fn open(corestore: &Corestore) -> Result<Self, Failure> {
-        Ok(Self { table: corestore.local("names")? })
+        Ok(Self {
+            table: corestore.local("names")?,
+        })
     }
 
     pub(crate) fn get(&self, name: &str) -> Result<Option<Named>, Failure> {
@@ -78,15 +80,22 @@ impl Names {
         match self.get(name)? {
             Some(row) if row.kind != kind => Err(Failure::new(
                 "NAME_TAKEN",
-                format!("{name:?} is a {} in this store, not a {kind}; take another name", row.kind),
+                format!(
+                    "{name:?} is a {} in this store, not a {kind}; take another name",
+                    row.kind
+                ),
             )),
             row => Ok(row),
         }
     }
 
     pub(crate) fn set(&self, name: &str, kind: Kind, key: Key) -> Result<(), Failure> {
-        let row = Named { kind, key: key.to_string() };
-        let row = serde_json::to_vec(&row).map_err(|e| Failure::new("NAME", format!("{name:?}: {e}")))?;
+        let row = Named {
+            kind,
+            key: key.to_string(),
+        };
+        let row =
+            serde_json::to_vec(&row).map_err(|e| Failure::new("NAME", format!("{name:?}: {e}")))?;
         Ok(self.table.put(name, row)?)
     }
 
@@ -105,11 +114,19 @@ impl Names {
 
     /// The names of one kind.
     pub(crate) fn of(&self, kind: Kind) -> Result<Vec<(String, Named)>, Failure> {
-        Ok(self.all()?.into_iter().filter(|(_, row)| row.kind == kind).collect())
+        Ok(self
+            .all()?
+            .into_iter()
+            .filter(|(_, row)| row.kind == kind)
+            .collect())
     }
 }
 
 fn parse(name: &str, row: &[u8]) -> Result<Named, Failure> {
-    serde_json::from_slice(row)
-        .map_err(|e| Failure::new("NAME", format!("the table of names: the row of {name:?} does not parse: {e}")))
+    serde_json::from_slice(row).map_err(|e| {
+        Failure::new(
+            "NAME",
+            format!("the table of names: the row of {name:?} does not parse: {e}"),
+        )
+    })
 }

@@ -36,7 +36,11 @@ const FIRST_CLIENT: Duration = Duration::from_secs(10);
 
 /// The socket's path, through a descriptor of the folder: a Unix socket's name holds 108 bytes at most, a folder's more.
 fn short_path(dir: &Path) -> Result<(rustix::fd::OwnedFd, PathBuf), std::io::Error> {
-    let folder = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let folder = rustix::fs::open(
+        dir,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd()));
     Ok((folder, path))
 }
@@ -51,7 +55,10 @@ pub(crate) async fn connect(dir: &Path) -> Result<Option<UnixStream>, Failure> {
     match connected {
         Ok(socket) => Ok(Some(socket)),
         Err(e) if matches!(e.kind(), NotFound | ConnectionRefused | NotADirectory) => Ok(None),
-        Err(e) => Err(Failure::io(&format!("cannot reach the owner of {}", dir.display()), &e)),
+        Err(e) => Err(Failure::io(
+            &format!("cannot reach the owner of {}", dir.display()),
+            &e,
+        )),
     }
 }
 
@@ -65,16 +72,23 @@ impl Starting {
     /// Starts an owner in the background.
     pub(crate) fn new(dir: &Path, global: &Global) -> Result<Self, Failure> {
         let error = |what: &str, e: &std::io::Error| {
-            Failure::io(&format!("cannot start the owner of {}: {what}", dir.display()), e)
+            Failure::io(
+                &format!("cannot start the owner of {}: {what}", dir.display()),
+                e,
+            )
         };
         let exe = std::env::current_exe().map_err(|e| error("its program", &e))?;
-        let last_words = rustix::fs::memfd_create("pome-owner", MemfdFlags::CLOEXEC).map_err(|e| error("memory", &e.into()))?;
+        let last_words = rustix::fs::memfd_create("pome-owner", MemfdFlags::CLOEXEC)
+            .map_err(|e| error("memory", &e.into()))?;
         let last_words = File::from(last_words);
         let stderr = last_words.try_clone().map_err(|e| error("memory", &e))?;
         let mut command = std::process::Command::new(exe);
         command.arg("owner").arg("--store").arg(dir);
         command.args(std::iter::repeat_n("-v", usize::from(global.verbose)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr);
         command.current_dir("/").process_group(0);
         let mut child = command.spawn().map_err(|e| error("its process", &e))?;
         // Reaped here; it outlives this process, if need be.
@@ -87,7 +101,10 @@ impl Starting {
         let mut words = vec![0; 64 << 10];
         let n = self.last_words.read_at(&mut words, 0).ok()?;
         let words = String::from_utf8_lossy(words.get(..n)?).into_owned();
-        let line = words.lines().rev().find_map(|line| line.strip_prefix("failure: "))?;
+        let line = words
+            .lines()
+            .rev()
+            .find_map(|line| line.strip_prefix("failure: "))?;
         serde_json::from_str(line).ok()
     }
 }
@@ -109,7 +126,11 @@ fn log_to_folder(dir: &Path, global: &Global) -> Result<(), Failure> {
     let file = File::create(&path).map_err(|e| Failure::io(&path.display().to_string(), &e))?;
     let filter = log_filter(global);
     // A second subscriber cannot be there: the owner's process installs no other.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Mutex::new(file)).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(Mutex::new(file))
+        .try_init();
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     Ok(())
 }
@@ -141,7 +162,8 @@ async fn serve(dir: &Path, global: &Global) -> Result<(), Failure> {
 
     let mut clients = JoinSet::new();
     let mut had_a_client = false;
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(|e| io(&e))?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .map_err(|e| io(&e))?;
     loop {
         let idle = clients.is_empty();
         tokio::select! {
@@ -233,7 +255,10 @@ async fn client(service: Arc<Service>, socket: UnixStream) {
         Err(error) if error.is_cancelled() => None,
         Err(error) => {
             tracing::error!(%error, "a command broke off");
-            Some(Failure::new("PANIC", format!("the command broke off: {error}")))
+            Some(Failure::new(
+                "PANIC",
+                format!("the command broke off: {error}"),
+            ))
         }
     };
     if !left {

@@ -29,7 +29,11 @@ pub(crate) async fn present(
 ) -> Result<(), Failure> {
     let mut kept = BTreeSet::new();
     let mut bar: Option<ProgressBar> = None;
-    let mut signals = if how.stoppable { Some(Signals::new()?) } else { None };
+    let mut signals = if how.stoppable {
+        Some(Signals::new()?)
+    } else {
+        None
+    };
     let outcome = loop {
         let frame = tokio::select! {
             frame = work.recv() => frame,
@@ -78,8 +82,14 @@ fn abandoned(kept: &BTreeSet<PathBuf>) -> Failure {
     let mut message = String::from("the owner of the store ended without a word");
     for mountpoint in kept {
         match keeper::take_down(mountpoint) {
-            Ok(how) => message.push_str(&format!("; {} was unmounted ({how})", mountpoint.display())),
-            Err(error) => message.push_str(&format!("; {} could not be unmounted: {}", mountpoint.display(), error.message)),
+            Ok(how) => {
+                message.push_str(&format!("; {} was unmounted ({how})", mountpoint.display()))
+            }
+            Err(error) => message.push_str(&format!(
+                "; {} could not be unmounted: {}",
+                mountpoint.display(),
+                error.message
+            )),
         }
     }
     message.push_str("; every write that was answered is in the store: run the command again");
@@ -96,7 +106,10 @@ impl Signals {
     fn new() -> Result<Self, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         let open = |kind| signal(kind).map_err(|e| Failure::io("cannot listen for signals", &e));
-        Ok(Self { interrupt: open(SignalKind::interrupt())?, terminate: open(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: open(SignalKind::interrupt())?,
+            terminate: open(SignalKind::terminate())?,
+        })
     }
 }
 

@@ -27,7 +27,10 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     if !matches!(command, Command::Owner) {
         log(&global);
     }
-    let how = Presentation { json: global.json, stoppable: command.is_long_lived() };
+    let how = Presentation {
+        json: global.json,
+        stoppable: command.is_long_lived(),
+    };
     let outcome = match command {
         Command::Completions { shell } => manual::completions(shell),
         Command::Man => manual::man(),
@@ -56,7 +59,10 @@ pub(crate) fn log_filter(global: &Global) -> EnvFilter {
 
 fn log(global: &Global) {
     // A second subscriber cannot be there: only the owner installs one too, and it does not come here.
-    let _ = tracing_subscriber::fmt().with_env_filter(log_filter(global)).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(log_filter(global))
+        .with_writer(std::io::stderr)
+        .try_init();
 }
 
 fn with_store(global: &Global, command: Command, how: Presentation) -> Result<(), Failure> {
@@ -77,16 +83,24 @@ fn with_store(global: &Global, command: Command, how: Presentation) -> Result<()
 
 /// The store's folder: `--store`, `$POME_STORE`, else the XDG data folder.
 fn store_dir(global: &Global) -> Result<PathBuf, Failure> {
-    let absolute = |path: &Path| std::path::absolute(path).map_err(|e| Failure::io(&path.display().to_string(), &e));
+    let absolute = |path: &Path| {
+        std::path::absolute(path).map_err(|e| Failure::io(&path.display().to_string(), &e))
+    };
     if let Some(dir) = &global.store {
         return absolute(dir);
     }
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let default = variable("XDG_DATA_HOME")
         .filter(|path| path.is_absolute())
         .or_else(|| Some(variable("HOME")?.join(".local/share")))
         .map(|data| data.join("pome"))
-        .ok_or_else(|| Failure::usage("no store: HOME is not set; say which with --store or POME_STORE"))?;
+        .ok_or_else(|| {
+            Failure::usage("no store: HOME is not set; say which with --store or POME_STORE")
+        })?;
     match variable("SUDO_USER") {
         Some(user) if rustix::process::geteuid().is_root() && user.as_os_str() != "root" => {
             Err(Failure::usage(format!(
@@ -103,7 +117,10 @@ impl Command {
     /// True when the command lives until it is told to end, as a client of the owner.
     pub(crate) fn is_long_lived(&self) -> bool {
         use super::args::DriveCommand;
-        matches!(self, Self::Mount(_) | Self::Drive(DriveCommand::Watch { .. }))
+        matches!(
+            self,
+            Self::Mount(_) | Self::Drive(DriveCommand::Watch { .. })
+        )
     }
 
     /// True when it makes sense where no store is yet.
@@ -122,7 +139,12 @@ impl Command {
 /// The owner's word to a client that speaks for another version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-async fn client(global: &Global, dir: &Path, command: Command, how: Presentation) -> Result<(), Failure> {
+async fn client(
+    global: &Global,
+    dir: &Path,
+    command: Command,
+    how: Presentation,
+) -> Result<(), Failure> {
     let cwd = std::env::current_dir().map_err(|e| Failure::io("the working folder", &e))?;
     let context = Context {
         version: VERSION.into(),
@@ -141,12 +163,16 @@ async fn client(global: &Global, dir: &Path, command: Command, how: Presentation
             let outcome = remote(socket, Request { command, context }, how).await;
             // Not one of the owner's mounts: it may still be a dead one.
             return match (mountpoint, outcome) {
-                (Some(path), Err(failure)) if failure.code == "NOT_MOUNTED" => keeper::unmount(&path, how.json),
+                (Some(path), Err(failure)) if failure.code == "NOT_MOUNTED" => {
+                    keeper::unmount(&path, how.json)
+                }
                 (_, outcome) => outcome,
             };
         }
         match &command {
-            Command::Unmount { mountpoint } => return keeper::unmount(&context.cwd.join(mountpoint), how.json),
+            Command::Unmount { mountpoint } => {
+                return keeper::unmount(&context.cwd.join(mountpoint), how.json);
+            }
             Command::Status => return present_status_without_owner(dir, how),
             command if command.is_long_lived() => {
                 if starting.is_none() {
@@ -181,12 +207,17 @@ async fn local(service: Service, request: Request, how: Presentation) -> Result<
         let io = Io::new(request.context.clone(), to_client.clone(), from_client);
         let done = command::execute(&service, request.command, io).await;
         let closed = service.close().await;
-        let _ = to_client.send(WorkFrame::Exit(done.and(closed).err())).await;
+        let _ = to_client
+            .send(WorkFrame::Exit(done.and(closed).err()))
+            .await;
     });
     let outcome = present::present(work, to_work, how).await;
     match task.await {
         Ok(()) => outcome,
-        Err(error) => Err(Failure::new("PANIC", format!("the command broke off: {error}"))),
+        Err(error) => Err(Failure::new(
+            "PANIC",
+            format!("the command broke off: {error}"),
+        )),
     }
 }
 
@@ -219,7 +250,10 @@ async fn remote(socket: UnixStream, request: Request, how: Presentation) -> Resu
 
 fn present_status_without_owner(dir: &Path, how: Presentation) -> Result<(), Failure> {
     if how.json {
-        println!("{}", serde_json::json!({ "store": dir, "owner": null, "mounts": [] }));
+        println!(
+            "{}",
+            serde_json::json!({ "store": dir, "owner": null, "mounts": [] })
+        );
     } else {
         println!("nobody owns {}; nothing is mounted", dir.display());
     }

@@ -66,22 +66,35 @@ impl Service {
         let store = self.store().clone();
         match tokio::task::spawn_blocking(move || store.sync()).await {
             Ok(done) => Ok(done?),
-            Err(error) => Err(Failure::new("PANIC", format!("the sync broke off: {error}"))),
+            Err(error) => Err(Failure::new(
+                "PANIC",
+                format!("the sync broke off: {error}"),
+            )),
         }
     }
 
     async fn core_by_key(&self, key: Key) -> Result<Hypercore, Failure> {
-        Ok(self.corestore.get(CoreOptions::key(key).with_create_if_missing(false)).await?)
+        Ok(self
+            .corestore
+            .get(CoreOptions::key(key).with_create_if_missing(false))
+            .await?)
     }
 
-    async fn core_of(&self, target: &str, kind: Kind, if_missing: IfMissing) -> Result<Hypercore, Failure> {
+    async fn core_of(
+        &self,
+        target: &str,
+        kind: Kind,
+        if_missing: IfMissing,
+    ) -> Result<Hypercore, Failure> {
         let name = match Target::parse(target)? {
             Target::Key(key) => return self.core_by_key(key).await,
             Target::Name(name) => name,
         };
         let known = self.names.of_kind(&name, kind)?.is_some();
         if !known && if_missing == IfMissing::Refuse {
-            return Err(Failure::not_found(format!("there is no {kind} called {name:?} in this store")));
+            return Err(Failure::not_found(format!(
+                "there is no {kind} called {name:?} in this store"
+            )));
         }
         let core = self.corestore.get(CoreOptions::name(&name)).await?;
         if !known {
@@ -91,7 +104,11 @@ impl Service {
     }
 
     /// A core by name or key.
-    pub(crate) async fn core(&self, target: &str, if_missing: IfMissing) -> Result<Hypercore, Failure> {
+    pub(crate) async fn core(
+        &self,
+        target: &str,
+        if_missing: IfMissing,
+    ) -> Result<Hypercore, Failure> {
         // A bee or a drive's core can be looked at as the core that it is.
         if if_missing == IfMissing::Refuse
             && let Target::Name(name) = Target::parse(target)?
@@ -104,28 +121,47 @@ impl Service {
     }
 
     /// A bee by name or key.
-    pub(crate) async fn bee(&self, target: &str, if_missing: IfMissing) -> Result<Hyperbee, Failure> {
+    pub(crate) async fn bee(
+        &self,
+        target: &str,
+        if_missing: IfMissing,
+    ) -> Result<Hyperbee, Failure> {
         let core = self.core_of(target, Kind::Bee, if_missing).await?;
-        Ok(self.bees.lock().entry(core.key()).or_insert_with(|| Hyperbee::new(core)).clone())
+        Ok(self
+            .bees
+            .lock()
+            .entry(core.key())
+            .or_insert_with(|| Hyperbee::new(core))
+            .clone())
     }
 
     /// A drive by name or key; without one, the only drive of the store. With its name, where it has one.
-    pub(crate) async fn drive(&self, target: Option<&str>) -> Result<(Option<String>, Hyperdrive), Failure> {
+    pub(crate) async fn drive(
+        &self,
+        target: Option<&str>,
+    ) -> Result<(Option<String>, Hyperdrive), Failure> {
         let Some(target) = target else {
             let drives = self.names.of(Kind::Drive)?;
             return match drives.as_slice() {
                 [(name, _)] => Ok((Some(name.clone()), self.drive_by_name(name).await?)),
-                [] => Err(Failure::not_found("this store has no drive; `pome drive create NAME` makes one")),
+                [] => Err(Failure::not_found(
+                    "this store has no drive; `pome drive create NAME` makes one",
+                )),
                 _ => {
                     let names: Vec<_> = drives.iter().map(|(name, _)| name.as_str()).collect();
-                    Err(Failure::usage(format!("this store has several drives; say which: {}", names.join(", "))))
+                    Err(Failure::usage(format!(
+                        "this store has several drives; say which: {}",
+                        names.join(", ")
+                    )))
                 }
             };
         };
         match Target::parse(target)? {
             Target::Name(name) => match self.names.of_kind(&name, Kind::Drive)? {
                 Some(_) => Ok((Some(name.clone()), self.drive_by_name(&name).await?)),
-                None => Err(Failure::not_found(format!("there is no drive called {name:?} in this store"))),
+                None => Err(Failure::not_found(format!(
+                    "there is no drive called {name:?} in this store"
+                ))),
             },
             Target::Key(key) => {
                 let name = self
@@ -149,7 +185,10 @@ impl Service {
         };
         if let Some(row) = self.names.get(&name)? {
             let kind = row.kind;
-            return Err(Failure::new("NAME_TAKEN", format!("{name:?} is a {kind} in this store already")));
+            return Err(Failure::new(
+                "NAME_TAKEN",
+                format!("{name:?} is a {kind} in this store already"),
+            ));
         }
         let drive = self.drive_by_name(&name).await?;
         self.names.set(&name, Kind::Drive, drive.key())?;
@@ -164,7 +203,8 @@ impl Service {
         {
             return Ok(drive.clone());
         }
-        let drive = Hyperdrive::open(self.corestore.namespace(name), DriveOptions::default()).await?;
+        let drive =
+            Hyperdrive::open(self.corestore.namespace(name), DriveOptions::default()).await?;
         drives.insert(drive.key(), drive.clone());
         Ok(drive)
     }
@@ -175,7 +215,10 @@ impl Service {
             return Ok(drive.clone());
         }
         self.core_by_key(key).await?;
-        let options = DriveOptions { key: Some(key), ..DriveOptions::default() };
+        let options = DriveOptions {
+            key: Some(key),
+            ..DriveOptions::default()
+        };
         let drive = Hyperdrive::open(self.corestore.clone(), options).await?;
         drives.insert(key, drive.clone());
         Ok(drive)

@@ -5,7 +5,11 @@ use pome_cores::{Audit, CoreOptions, Hypercore};
 use serde_json::json;
 use std::sync::mpsc;
 
-pub(crate) async fn execute(service: &Service, command: StoreCommand, io: &mut Io) -> Result<(), Failure> {
+pub(crate) async fn execute(
+    service: &Service,
+    command: StoreCommand,
+    io: &mut Io,
+) -> Result<(), Failure> {
     match command {
         StoreCommand::Info => info(service, io).await,
         StoreCommand::Check => check(service, io).await,
@@ -16,7 +20,12 @@ async fn info(service: &Service, io: &mut Io) -> Result<(), Failure> {
     let info = service.store().info()?;
     let cores = service.corestore.list()?.len();
     let names = service.names.all()?;
-    let damage: Vec<String> = service.store().damage().iter().map(ToString::to_string).collect();
+    let damage: Vec<String> = service
+        .store()
+        .damage()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let value = json!({
         "formatVersion": info.format_version,
         "cores": cores,
@@ -42,7 +51,11 @@ async fn info(service: &Service, io: &mut Io) -> Result<(), Failure> {
         info.tables,
         info.committed_seq,
         info.synced_seq,
-        if damage.is_empty() { "none known".into() } else { damage.join("; ") },
+        if damage.is_empty() {
+            "none known".into()
+        } else {
+            damage.join("; ")
+        },
     );
     for (name, row) in &names {
         text.push_str(&format!("\n{:9} {name} {}", row.kind.to_string(), row.key));
@@ -86,22 +99,34 @@ async fn check(service: &Service, io: &mut Io) -> Result<(), Failure> {
     for finding in &report.findings {
         findings += 1;
         let error = &finding.error;
-        io.result(json!({ "finding": error.to_string(), "code": error.code() }), error).await?;
+        io.result(
+            json!({ "finding": error.to_string(), "code": error.code() }),
+            error,
+        )
+        .await?;
     }
     for damage in service.store().damage() {
         findings += 1;
-        io.result(json!({ "finding": damage.to_string(), "code": "DAMAGE" }), damage).await?;
+        io.result(
+            json!({ "finding": damage.to_string(), "code": "DAMAGE" }),
+            damage,
+        )
+        .await?;
     }
     let (mut cores, mut blocks) = (0u64, 0u64);
     for discovery_key in service.corestore.list()? {
-        let core = service.corestore.get(CoreOptions::discovery_key(discovery_key)).await?;
+        let core = service
+            .corestore
+            .get(CoreOptions::discovery_key(discovery_key))
+            .await?;
         let audit = run_audit(&core, io).await?;
         cores += 1;
         blocks += audit.blocks;
         for problem in &audit.problems {
             findings += 1;
             let value = json!({ "finding": problem.to_string(), "code": "CORE", "key": core.key().to_string() });
-            io.result(value, format!("core {}: {problem}", core.key())).await?;
+            io.result(value, format!("core {}: {problem}", core.key()))
+                .await?;
         }
     }
     let ok = findings == 0;
@@ -112,7 +137,16 @@ async fn check(service: &Service, io: &mut Io) -> Result<(), Failure> {
         report.bytes,
     );
     io.result(value, text).await?;
-    if ok { Ok(()) } else { Err(Failure::new("DAMAGED", format!("{findings} findings; what is listed is lost or not to be trusted, the rest is whole"))) }
+    if ok {
+        Ok(())
+    } else {
+        Err(Failure::new(
+            "DAMAGED",
+            format!(
+                "{findings} findings; what is listed is lost or not to be trusted, the rest is whole"
+            ),
+        ))
+    }
 }
 
 async fn run_audit(core: &Hypercore, io: &mut Io) -> Result<Audit, Failure> {
@@ -130,11 +164,23 @@ pub(crate) async fn audit(core: &Hypercore, io: &mut Io) -> Result<(), Failure> 
     let problems: Vec<String> = audit.problems.iter().map(ToString::to_string).collect();
     let ok = problems.is_empty();
     let value = json!({ "ok": ok, "blocks": audit.blocks, "nodes": audit.tree_nodes, "problems": problems });
-    let mut text = format!("{} blocks and {} tree nodes verified, {} problems", audit.blocks, audit.tree_nodes, problems.len());
+    let mut text = format!(
+        "{} blocks and {} tree nodes verified, {} problems",
+        audit.blocks,
+        audit.tree_nodes,
+        problems.len()
+    );
     for problem in &problems {
         text.push('\n');
         text.push_str(problem);
     }
     io.result(value, text).await?;
-    if ok { Ok(()) } else { Err(Failure::new("DAMAGED", format!("{} problems in core {}", problems.len(), core.key()))) }
+    if ok {
+        Ok(())
+    } else {
+        Err(Failure::new(
+            "DAMAGED",
+            format!("{} problems in core {}", problems.len(), core.key()),
+        ))
+    }
 }

@@ -15,12 +15,18 @@ pub(crate) struct Pome {
 
 impl Pome {
     pub(crate) fn new(store: impl Into<PathBuf>) -> Self {
-        Self { store: store.into() }
+        Self {
+            store: store.into(),
+        }
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pome"));
-        command.args(args).env("POME_STORE", &self.store).env_remove("SUDO_USER").stdin(Stdio::null());
+        command
+            .args(args)
+            .env("POME_STORE", &self.store)
+            .env_remove("SUDO_USER")
+            .stdin(Stdio::null());
         command
     }
 
@@ -48,8 +54,13 @@ impl Pome {
 
     /// Runs a command with something on its stdin.
     pub(crate) fn with_stdin(&self, args: &[&str], stdin: &[u8]) -> Output {
-        let mut child =
-            self.command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("spawns");
+        let mut child = self
+            .command(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("spawns");
         let mut pipe = child.stdin.take().expect("a pipe");
         let bytes = stdin.to_vec();
         let writer = std::thread::spawn(move || pipe.write_all(&bytes));
@@ -64,7 +75,9 @@ impl Pome {
         let output = self.run(&[&["--json"], args].concat());
         assert!(!output.status.success(), "pome {args:?} should fail");
         let last = lines(&output.stdout).pop().unwrap_or_default();
-        let code = last["error"]["code"].as_str().unwrap_or_else(|| panic!("pome {args:?}: no error: {last}"));
+        let code = last["error"]["code"]
+            .as_str()
+            .unwrap_or_else(|| panic!("pome {args:?}: no error: {last}"));
         (output.status.code().unwrap_or(-1), code.to_owned())
     }
 
@@ -83,7 +96,13 @@ impl Pome {
         let event: Value = serde_json::from_str(&line).unwrap_or_default();
         assert_eq!(event["event"], "mounted", "{line}");
         let owner = event["pid"].as_i64().expect("a process number") as i32;
-        MountProcess { child, stdout, owner, event, mountpoint: mountpoint.into() }
+        MountProcess {
+            child,
+            stdout,
+            owner,
+            event,
+            mountpoint: mountpoint.into(),
+        }
     }
 }
 
@@ -105,7 +124,11 @@ pub(crate) struct MountProcess {
 
 impl MountProcess {
     pub(crate) fn signal(pid: i32, signal: &str) {
-        let status = Command::new("kill").arg(signal).arg(pid.to_string()).status().expect("kill runs");
+        let status = Command::new("kill")
+            .arg(signal)
+            .arg(pid.to_string())
+            .status()
+            .expect("kill runs");
         assert!(status.success(), "kill {signal} {pid}");
     }
 
@@ -137,7 +160,11 @@ impl MountProcess {
 
 /// True when FUSE works here; says loudly what is skipped when it does not.
 pub(crate) fn fuse_works(test: &str) -> bool {
-    let works = std::fs::OpenOptions::new().read(true).write(true).open("/dev/fuse").is_ok();
+    let works = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse")
+        .is_ok();
     if !works {
         eprintln!("SKIPPED {test}: /dev/fuse cannot be opened here");
     }

@@ -11,9 +11,8 @@ use crate::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::{
-    fmt,
     collections::{BTreeMap, VecDeque},
-    io,
+    fmt, io,
     ops::Range,
     sync::{
         Arc,

@@ -61,12 +61,26 @@ fn main() -> Result<(), Error> {
         if !args.workloads.is_empty() && !args.workloads.iter().any(|name| name == workload.name) {
             continue;
         }
-        let count = if args.quick { workload.count / 10 } else { workload.count };
+        let count = if args.quick {
+            workload.count / 10
+        } else {
+            workload.count
+        };
         let mut row = Row::new(workload, count);
         for round in 0..args.rounds {
             eprintln!("{} {}/{}", workload.name, round + 1, args.rounds);
-            row.pome.push(run_pome(workload, &scratch.path().join("store"), count, &source)?);
-            row.npm.push(run_npm(workload, &scratch.path().join("store"), count, &source)?);
+            row.pome.push(run_pome(
+                workload,
+                &scratch.path().join("store"),
+                count,
+                &source,
+            )?);
+            row.npm.push(run_npm(
+                workload,
+                &scratch.path().join("store"),
+                count,
+                &source,
+            )?);
         }
         eprintln!("{}", row.line());
         rows.push(row);
@@ -80,11 +94,24 @@ fn main() -> Result<(), Error> {
 }
 
 fn be_a_peer(words: &[String]) -> Result<(), Error> {
-    let [name, folder, count, source @ ..] = words else { return Err("three words are wanted".into()) };
-    let workload = workload::ALL.iter().find(|w| w.name == name).ok_or_else(|| format!("no workload {name}"))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let [name, folder, count, source @ ..] = words else {
+        return Err("three words are wanted".into());
+    };
+    let workload = workload::ALL
+        .iter()
+        .find(|w| w.name == name)
+        .ok_or_else(|| format!("no workload {name}"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let source = source.first().map(PathBuf::from).unwrap_or_default();
-    let run = runtime.block_on(workload::run(workload, Path::new(folder), count.parse()?, &source))?;
+    let run = runtime.block_on(workload::run(
+        workload,
+        Path::new(folder),
+        count.parse()?,
+        &source,
+    ))?;
     println!("{}", serde_json::to_string(&run)?);
     Ok(())
 }
@@ -95,7 +122,11 @@ fn finish(mut command: Command, store: &Path) -> Result<Run, Error> {
     }
     let output = command.output()?;
     if !output.status.success() {
-        return Err(format!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr)).into());
+        return Err(format!(
+            "{command:?} failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into());
     }
     let run = serde_json::from_slice(&output.stdout)?;
     if store.exists() {
@@ -106,13 +137,23 @@ fn finish(mut command: Command, store: &Path) -> Result<Run, Error> {
 
 fn run_pome(workload: &Workload, store: &Path, count: u64, source: &Path) -> Result<Run, Error> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("--peer").arg(workload.name).arg(store).arg(count.to_string()).arg(source);
+    command
+        .arg("--peer")
+        .arg(workload.name)
+        .arg(store)
+        .arg(count.to_string())
+        .arg(source);
     finish(command, store)
 }
 
 fn run_npm(workload: &Workload, store: &Path, count: u64, source: &Path) -> Result<Run, Error> {
     let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("../peers/npm/driver.js");
     let mut command = Command::new("node");
-    command.arg(driver).arg(workload.name).arg(store).arg(count.to_string()).arg(source);
+    command
+        .arg(driver)
+        .arg(workload.name)
+        .arg(store)
+        .arg(count.to_string())
+        .arg(source);
     finish(command, store)
 }

@@ -44,7 +44,11 @@ fn spread(mut values: Vec<f64>) -> (f64, f64, f64) {
     values.sort_by(f64::total_cmp);
     let at = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);
     let last = values.len().saturating_sub(1);
-    let median = if values.len() % 2 == 1 { at(last / 2) } else { (at(last / 2) + at(last / 2 + 1)) / 2.0 };
+    let median = if values.len() % 2 == 1 {
+        at(last / 2)
+    } else {
+        (at(last / 2) + at(last / 2 + 1)) / 2.0
+    };
     (at(0), median, at(last))
 }
 
@@ -54,12 +58,24 @@ fn rates(runs: &[Run]) -> (f64, f64, f64) {
 
 impl Row {
     pub(crate) fn new(workload: &Workload, count: u64) -> Self {
-        Self { workload: workload.name.into(), what: workload.what.into(), count, pome: vec![], npm: vec![] }
+        Self {
+            workload: workload.name.into(),
+            what: workload.what.into(),
+            count,
+            pome: vec![],
+            npm: vec![],
+        }
     }
 
     /// The ratio of the medians, and the lowest and highest ratio of a pair that ran one after the other.
     fn ratio(&self) -> (f64, f64, f64) {
-        let (low, _, high) = spread(self.pome.iter().zip(&self.npm).map(|(p, n)| p.rate() / n.rate()).collect());
+        let (low, _, high) = spread(
+            self.pome
+                .iter()
+                .zip(&self.npm)
+                .map(|(p, n)| p.rate() / n.rate())
+                .collect(),
+        );
         (low, rates(&self.pome).1 / rates(&self.npm).1, high)
     }
 
@@ -79,7 +95,11 @@ fn human(rate: f64) -> String {
 }
 
 fn throughput(runs: &[Run]) -> String {
-    let (_, median, _) = spread(runs.iter().map(|r| r.bytes as f64 / r.seconds / (1 << 20) as f64).collect());
+    let (_, median, _) = spread(
+        runs.iter()
+            .map(|r| r.bytes as f64 / r.seconds / (1 << 20) as f64)
+            .collect(),
+    );
     format!("{median:.0} MiB/s")
 }
 
@@ -91,7 +111,13 @@ impl Measured {
             .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
             .map_or_else(|| "unknown".into(), |(_, name)| name.trim().to_owned());
         let kernel = read("/proc/sys/kernel/osrelease").trim().to_owned();
-        Self { rounds, cpu, cores: std::thread::available_parallelism().map_or(1, usize::from), kernel, rows }
+        Self {
+            rounds,
+            cpu,
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            kernel,
+            rows,
+        }
     }
 
     /// A Markdown table with a line about the machine.
@@ -103,7 +129,10 @@ impl Measured {
             "{} cores of {}, Linux {}; medians of {} runs each, in turns; the ratio's range is that of pairs run one after the other.\n",
             self.cores, self.cpu, self.kernel, self.rounds
         );
-        let _ = writeln!(out, "| workload | pome | | npm | | ratio | range | against |");
+        let _ = writeln!(
+            out,
+            "| workload | pome | | npm | | ratio | range | against |"
+        );
         let _ = writeln!(out, "| --- | --- | --- | --- | --- | --- | --- | --- |");
         for row in &self.rows {
             let (low, ratio, high) = row.ratio();

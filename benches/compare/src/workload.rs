@@ -2,7 +2,10 @@
 
 use crate::{Error, report::Run};
 use bytes::Bytes;
-use pome::{CoreOptions, Corestore, DriveOptions, Durability, Hyperbee, Hyperdrive, Localdrive, MirrorOptions, Mirrordrive, Options, Store};
+use pome::{
+    CoreOptions, Corestore, DriveOptions, Durability, Hyperbee, Hyperdrive, Localdrive,
+    MirrorOptions, Mirrordrive, Options, Store, drive_fs::LocalOptions,
+};
 use std::{path::Path, time::Instant};
 
 /// One thing to measure.
@@ -15,16 +18,56 @@ pub(crate) struct Workload {
 
 /// All workloads, in the order in which they run.
 pub(crate) const ALL: &[Workload] = &[
-    Workload { name: "append-100", what: "append 100 B, one by one", count: 20_000 },
-    Workload { name: "append-64k", what: "append 64 KiB, one by one", count: 2_000 },
-    Workload { name: "append-100-batch", what: "append 100 B, batches of 1,000", count: 200_000 },
-    Workload { name: "append-64k-batch", what: "append 64 KiB, batches of 64", count: 4_096 },
-    Workload { name: "get-100", what: "random get of 100 B", count: 50_000 },
-    Workload { name: "get-64k", what: "random get of 64 KiB", count: 10_000 },
-    Workload { name: "bee-put", what: "bee put, one by one", count: 5_000 },
-    Workload { name: "bee-put-batch", what: "bee put, batches of 1,000", count: 50_000 },
-    Workload { name: "bee-get", what: "random bee get", count: 20_000 },
-    Workload { name: "drive-import", what: "drive import of 2,000 files", count: 2_000 },
+    Workload {
+        name: "append-100",
+        what: "append 100 B, one by one",
+        count: 20_000,
+    },
+    Workload {
+        name: "append-64k",
+        what: "append 64 KiB, one by one",
+        count: 2_000,
+    },
+    Workload {
+        name: "append-100-batch",
+        what: "append 100 B, batches of 1,000",
+        count: 200_000,
+    },
+    Workload {
+        name: "append-64k-batch",
+        what: "append 64 KiB, batches of 64",
+        count: 4_096,
+    },
+    Workload {
+        name: "get-100",
+        what: "random get of 100 B",
+        count: 50_000,
+    },
+    Workload {
+        name: "get-64k",
+        what: "random get of 64 KiB",
+        count: 10_000,
+    },
+    Workload {
+        name: "bee-put",
+        what: "bee put, one by one",
+        count: 5_000,
+    },
+    Workload {
+        name: "bee-put-batch",
+        what: "bee put, batches of 1,000",
+        count: 50_000,
+    },
+    Workload {
+        name: "bee-get",
+        what: "random bee get",
+        count: 20_000,
+    },
+    Workload {
+        name: "drive-import",
+        what: "drive import of 2,000 files",
+        count: 2_000,
+    },
 ];
 
 /// xorshift64*, as in the other driver.
@@ -46,7 +89,9 @@ fn block(size: usize, i: u64) -> Bytes {
 }
 
 fn number(block: &[u8]) -> u64 {
-    block.first_chunk().map_or(u64::MAX, |n| u64::from(u32::from_le_bytes(*n)))
+    block
+        .first_chunk()
+        .map_or(u64::MAX, |n| u64::from(u32::from_le_bytes(*n)))
 }
 
 fn key(n: u64) -> Vec<u8> {
@@ -66,7 +111,12 @@ pub(crate) fn write_tree(folder: &Path, files: u64) -> std::io::Result<()> {
 }
 
 /// Does one workload and times it. What is timed is what the caller waits for; both peers answer when the kernel has the bytes, not the disk.
-pub(crate) async fn run(workload: &Workload, folder: &Path, count: u64, source: &Path) -> Result<Run, Error> {
+pub(crate) async fn run(
+    workload: &Workload,
+    folder: &Path,
+    count: u64,
+    source: &Path,
+) -> Result<Run, Error> {
     let store = Corestore::open(Store::open(folder, Options::default())?)?;
     let run = match workload.name {
         "append-100" => append(&store, count, 100, 1).await?,
@@ -87,7 +137,12 @@ pub(crate) async fn run(workload: &Workload, folder: &Path, count: u64, source: 
 
 fn done(start: Instant, items: u64, bytes: u64) -> Run {
     let seconds = start.elapsed().as_secs_f64();
-    Run { seconds, items, bytes, version: concat!("pome ", env!("CARGO_PKG_VERSION")).into() }
+    Run {
+        seconds,
+        items,
+        bytes,
+        version: concat!("pome ", env!("CARGO_PKG_VERSION")).into(),
+    }
 }
 
 async fn append(store: &Corestore, count: u64, size: usize, batch: u64) -> Result<Run, Error> {
@@ -96,7 +151,8 @@ async fn append(store: &Corestore, count: u64, size: usize, batch: u64) -> Resul
     let mut i = 0;
     while i < count {
         let end = count.min(i + batch);
-        core.append_batch((i..end).map(|i| block(size, i)).collect()).await?;
+        core.append_batch((i..end).map(|i| block(size, i)).collect())
+            .await?;
         i = end;
     }
     Ok(done(start, count, count * size as u64))
@@ -106,7 +162,8 @@ async fn get(store: &Corestore, count: u64, size: usize) -> Result<Run, Error> {
     let core = store.get(CoreOptions::name("bench")).await?;
     let blocks = if size > 1_000 { 1_024 } else { 100_000 };
     for i in (0..blocks).step_by(256) {
-        core.append_batch((i..blocks.min(i + 256)).map(|i| block(size, i)).collect()).await?;
+        core.append_batch((i..blocks.min(i + 256)).map(|i| block(size, i)).collect())
+            .await?;
     }
     let mut random = Random(7);
     let start = Instant::now();
@@ -126,12 +183,15 @@ async fn bee_put(store: &Corestore, count: u64, size: u64) -> Result<Run, Error>
     let mut i = 0;
     while i < count {
         if size == 1 {
-            bee.put(&key(random.below(1_000_000_000)), block(100, i)).await?;
+            bee.put(&key(random.below(1_000_000_000)), block(100, i))
+                .await?;
             i += 1;
         } else {
             let mut batch = bee.batch();
             for i in i..count.min(i + size) {
-                batch.put(&key(random.below(1_000_000_000)), block(100, i)).await?;
+                batch
+                    .put(&key(random.below(1_000_000_000)), block(100, i))
+                    .await?;
             }
             batch.flush(Durability::Buffered).await?;
             i += size;
@@ -164,8 +224,10 @@ async fn bee_get(store: &Corestore, count: u64) -> Result<Run, Error> {
 
 async fn drive_import(store: &Corestore, source: &Path) -> Result<Run, Error> {
     let drive = Hyperdrive::open(store.clone(), DriveOptions::default()).await?;
-    let local = Localdrive::new(source);
+    let local = Localdrive::open(source, LocalOptions::default())?;
     let start = Instant::now();
-    let count = Mirrordrive::new(local, drive, MirrorOptions::default()).run().await?;
+    let count = Mirrordrive::new(local, drive, MirrorOptions::default())
+        .run(|_| ())
+        .await?;
     Ok(done(start, count.files, count.bytes_added))
 }
