@@ -112,7 +112,7 @@ struct Inner {
     mountpoint: PathBuf,
     connection: Option<u32>,
     ended: watch::Receiver<bool>,
-    _writer: Option<Writer>,
+    _writer: Option<Arc<Writer>>,
 }
 
 /// Mounts `drive` on `mountpoint`, an empty folder. Requests that wait, and publishing, run on the tokio runtime that this is called on.
@@ -135,7 +135,7 @@ pub async fn mount(
     let read_only = options.read_only || options.version.is_some() || !live.writable();
     let key = drive.key().to_string();
     let writer = (!read_only)
-        .then(|| Writer::claim(key.clone()))
+        .then(|| Writer::claim(key.clone()).map(Arc::new))
         .transpose()?;
     let vfs_options = VfsOptions {
         read_only,
@@ -165,9 +165,11 @@ pub async fn mount(
     let connection = connection::number(&mountpoint).ok().flatten();
     tell_kernel(&vfs, session.notifier());
     let (end, ended) = watch::channel(false);
+    let claim = writer.clone();
     std::thread::Builder::new()
         .name("pome-mount".to_owned())
         .spawn(move || {
+            let _claim = claim;
             if let Err(error) = session.join() {
                 tracing::warn!(%error, "the mount ended with an error");
             }
@@ -351,10 +353,13 @@ impl Mounted {
                 }
             }
         }
+        let published = self.publish_now().await;
+        // A later mount of the drive is the only one that may touch the overlay now.
+        inner.vfs.close_publishing().await;
         Ok(Unmounted {
             how,
             why,
-            published: self.publish_now().await,
+            published,
         })
     }
 

@@ -14,14 +14,17 @@ use super::{
     overlay::{KindRecord, Reader},
     plan::{Plan, Uploads},
     state::State,
-    vfs::Vfs,
+    vfs::{Pending, Vfs},
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pome_cores::Batch;
 use std::{
     collections::HashSet,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -47,8 +50,9 @@ struct Times {
 pub(crate) struct Publisher {
     times: Mutex<Times>,
     wake: tokio::sync::Notify,
-    /// One publication at a time.
-    one: tokio::sync::Mutex<()>,
+    /// One publication at a time. True: none any more.
+    one: tokio::sync::Mutex<bool>,
+    closed: AtomicBool,
 }
 
 impl Publisher {
@@ -77,6 +81,9 @@ impl Vfs {
     pub async fn keep_publishing(vfs: Weak<Self>) {
         loop {
             let Some(this) = vfs.upgrade() else { return };
+            if this.publisher.closed.load(Ordering::Acquire) {
+                return;
+            }
             let now = Instant::now();
             match this.due() {
                 Some(due) if due <= now => match this.publish(false).await {
@@ -104,6 +111,13 @@ impl Vfs {
         }
     }
 
+    /// Ends publishing: what is in the overlay now stays for the next who opens it. Waits for the publication that runs.
+    pub async fn close_publishing(&self) {
+        *self.publisher.one.lock().await = true;
+        self.publisher.closed.store(true, Ordering::Release);
+        self.publisher.wake.notify_one();
+    }
+
     fn failed(&self, error: &super::error::VfsError) {
         let mut times = self.publisher.times.lock();
         times.failures = times.failures.saturating_add(1);
@@ -128,7 +142,7 @@ impl Vfs {
         drop(times);
         let state = self.state.lock();
         let files = state.dirty.iter().filter_map(|ino| {
-            let file = state.nodes.get(ino)?.file()?;
+            let file = state.nodes.get(ino).filter(|n| n.linked)?.file()?;
             let (first, last) = file.first_write.zip(file.last_write)?;
             (file.writers > 0)
                 .then(|| (last + self.options.open_quiet).min(first + self.options.open_at_most))
@@ -150,7 +164,15 @@ impl Vfs {
 
     /// Publishes what is ready, or all.
     pub(crate) async fn publish(&self, all: bool) -> Result<u64> {
-        let _one = self.publisher.one.lock().await;
+        let closed = self.publisher.one.lock().await;
+        if *closed {
+            let nothing = self.pending() == Pending::default();
+            return if nothing {
+                Ok(self.version())
+            } else {
+                Err(LowerError::Closed.into())
+            };
+        }
         {
             let mut times = self.publisher.times.lock();
             (times.first, times.last) = (None, None);
