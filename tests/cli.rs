@@ -1,4 +1,5 @@
 //! The command line against its contract: words, fields, exit statuses, and what it says to bad input.
+#![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
 mod process;
 

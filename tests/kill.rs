@@ -3,6 +3,7 @@
 //! After each kill: the client has taken the mount down by itself, the store opens, `store check` is clean, every write that was answered is there, whole,
 //! every acknowledged append too, and nothing is half there. Needs /dev/fuse. `POME_KILL_ROUNDS` sets the number of rounds (8 in CI, 200 before a
 //! release), `POME_SEED` the seed of the moments.
+#![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
 mod process;
 
@@ -264,7 +265,9 @@ fn verify_files(mountpoint: &Path, files: &Files) {
         // What was found is the truth for the next round.
         if let Some(open) = expected.open.take()
             && fs::read(&path).expect("reads")
-                == Expected::apply(&[expected.answered.as_slice(), &[open.clone()]].concat())
+                == Expected::apply(
+                    &[expected.answered.as_slice(), std::slice::from_ref(&open)].concat(),
+                )
         {
             expected.answered.push(open);
         }

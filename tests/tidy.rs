@@ -1,4 +1,5 @@
 //! The rules of the house, held by a test: which crate may know which, where `unsafe` may live, and words that must not be there.
+#![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
 use std::{
     fs,

@@ -79,6 +79,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum, Serialize, Deserialize)]
+#[expect(clippy::enum_variant_names, reason = "PowerShell is the name of one")]
 pub(crate) enum Shell {
     Bash,
     Elvish,

@@ -189,7 +189,7 @@ impl Encoding {
                 .map_err(|e| Failure::usage(format!("{text:?} is no JSON: {e}"))),
             Self::Hex => {
                 let refuse = || Failure::usage(format!("{text:?} is no hex"));
-                if text.len() % 2 != 0 || !text.is_ascii() {
+                if !text.len().is_multiple_of(2) || !text.is_ascii() {
                     return Err(refuse());
                 }
                 (0..text.len())
