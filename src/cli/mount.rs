@@ -161,13 +161,14 @@ async fn one(
     make_folder(at)?;
     let at = keeper::resolve(at);
     let writable = drive.writable() && !args.read_only && args.version.is_none();
-    let options = MountOptions {
+    let mut options = MountOptions {
         read_only: !writable,
         allow_other: args.allow_other,
         version: args.version,
         deadline: Duration::from_secs_f64(args.deadline),
         ..MountOptions::default()
     };
+    options.vfs.space_of = service.dir.clone();
     let mounted = fuse::mount(&service.corestore, &drive, &at, options).await?;
     let mount = Mount {
         key: drive.key(),

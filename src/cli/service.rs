@@ -9,7 +9,10 @@ use pome_bee::Hyperbee;
 use pome_cores::{CoreOptions, Corestore, Hypercore, Key};
 use pome_drive_fs::{DriveOptions, Hyperdrive};
 use pome_storage::{Options, Store};
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 /// May a command make what it does not find?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub(crate) enum IfMissing {
 }
 
 pub(crate) struct Service {
+    /// The store's folder.
+    pub(crate) dir: PathBuf,
     pub(crate) corestore: Corestore,
     pub(crate) names: Names,
     pub(crate) mounts: Mounts,
@@ -43,6 +48,7 @@ impl Service {
         let corestore = Corestore::open(store)?;
         let names = Names::open(&corestore)?;
         Ok(Self {
+            dir: dir.into(),
             corestore,
             names,
             mounts: Mounts::default(),
