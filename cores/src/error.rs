@@ -123,7 +123,7 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Storage(_) => "STORAGE_ERROR",
+            Self::Storage(error) => error.code(),
             Self::Tree(error) => error.code(),
             Self::Manifest(error) => error.code(),
             Self::Decryption(_) => "DECODING_ERROR",
