@@ -229,7 +229,7 @@ pub(crate) struct Live {
 /// What a checkpoint leaves behind: a file of its own, written whole, never changed.
 ///
 /// ```text
-/// magic 8 │ version u32 │ generation │ next table │ log start 32 │ tables: count, (number, length, entries)… │
+/// magic 8 │ version u32 │ generation │ next table │ log start 40 │ tables: count, (number, length, entries)… │
 /// live: count, (segment, bytes, values)… │ keys │ damage: count, (file, offset, first lost, past last lost)… │ crc32 u32
 /// ```
 /// All numbers without a type are varints.
