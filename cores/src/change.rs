@@ -195,6 +195,9 @@ impl Change {
             return Err(self.invalid("it would be shorter than its prologue"));
         }
         let key = self.core.key;
+        if self.core.registry()?.damaged {
+            return Err(Error::Damaged { key });
+        }
         let pair = pair.ok_or(Error::NotWritable { key })?;
         let verifier = match self.core.verifier() {
             Some(verifier) => verifier,

@@ -183,7 +183,7 @@ impl Core {
             // a core that was closed a moment ago may have a head that is not on disk yet
             synced: Mutex::new(Synced {
                 length: 0,
-                pending: [(registry.last_commit(), head.tree.length)].into(),
+                pending: [(store.committed_seq(), head.tree.length)].into(),
             }),
             head: RwLock::new(head),
             purged: AtomicBool::new(false),

@@ -73,6 +73,12 @@ pub enum Error {
         /// Which block, or which byte of a seek.
         index: u64,
     },
+    /// The store has lost commits that were on disk, so a signature could contradict one that was given before.
+    #[error("the store is damaged, so core {key} is not signed; run \"pome store check\"")]
+    Damaged {
+        /// Whose.
+        key: Key,
+    },
     /// The handle or the store was closed.
     #[error("closed")]
     Closed,
@@ -133,6 +139,7 @@ impl Error {
             Self::BlockNotAvailable { .. } => "BLOCK_NOT_AVAILABLE",
             Self::SnapshotNotAvailable { .. } => "SNAPSHOT_NOT_AVAILABLE",
             Self::Timeout { .. } => "REQUEST_TIMEOUT",
+            Self::Damaged { .. } => "STORE_DAMAGED",
             Self::Closed => "SESSION_CLOSED",
             Self::StorageEmpty { .. } => "STORAGE_EMPTY",
             Self::StorageConflict { .. } => "STORAGE_CONFLICT",

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -28,7 +28,8 @@ pub(crate) struct Registry {
     pub(crate) primary_key: Zeroizing<[u8; 32]>,
     table: Mutex<Table>,
     closed: AtomicBool,
-    last_commit: AtomicU64,
+    /// The store lost commits: nothing signs until a person has decided what to do.
+    pub(crate) damaged: bool,
 }
 
 struct Table {
@@ -74,6 +75,7 @@ impl Registry {
             Some(value) => layout::space_parse(&value)?,
             None => layout::FIRST_SPACE,
         };
+        let damaged = !store.damage().is_empty();
         Ok(Self {
             store,
             primary_key: stored,
@@ -82,7 +84,7 @@ impl Registry {
                 next_space,
             }),
             closed: AtomicBool::new(false),
-            last_commit: AtomicU64::new(0),
+            damaged,
         })
     }
 
@@ -107,14 +109,7 @@ impl Registry {
 
     /// Commits, `Buffered`.
     pub(crate) fn commit(&self, batch: Batch) -> Result<Seq, Error> {
-        let seq = self.store.commit(batch, Durability::Buffered)?;
-        self.last_commit.fetch_max(seq.0, Ordering::AcqRel);
-        Ok(seq)
-    }
-
-    /// The newest commit that was made through this registry since the store was opened.
-    pub(crate) fn last_commit(&self) -> Seq {
-        Seq(self.last_commit.load(Ordering::Acquire))
+        Ok(self.store.commit(batch, Durability::Buffered)?)
     }
 
     /// What is stored about a core.

@@ -1,5 +1,7 @@
 //! Hypercore against a plain list of blocks: any run of operations must leave both the same, before and after the store is opened again.
 
+#![allow(clippy::unwrap_used)]
+
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -16,7 +18,11 @@ enum Op {
     Seek(u64),
     Snapshot,
     DropSnapshot,
-    Reopen,
+    /// Opens the cores again, or the store itself, perhaps after a checkpoint.
+    Reopen {
+        store: bool,
+        checkpoint: bool,
+    },
     /// Truncate or not, append, and a local key, in one transaction that commits or not.
     Transaction {
         truncate: Option<u64>,
@@ -44,7 +50,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0u64..900).prop_map(Op::Seek),
         2 => Just(Op::Snapshot),
         1 => Just(Op::DropSnapshot),
-        1 => Just(Op::Reopen),
+        1 => any::<(bool, bool)>().prop_map(|(store, checkpoint)| Op::Reopen { store, checkpoint }),
         2 => (prop::option::of(0u64..40), blocks(), any::<bool>())
             .prop_map(|(truncate, append, commit)| Op::Transaction { truncate, append, commit }),
         1 => (0u8..3, prop::option::of(prop::collection::vec(any::<u8>(), 0..9)))
@@ -151,7 +157,7 @@ fn bytes(blocks: &[Vec<u8>]) -> Vec<Bytes> {
 
 async fn run(ops: Vec<Op>, encrypted: bool) {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), Default::default()).unwrap();
+    let mut store = Store::open(dir.path(), Default::default()).unwrap();
     let (mut cores, mut core) = open(&store, encrypted).await;
     let mut model = Model::default();
     let mut snapshots: Vec<(Hypercore, Model)> = Vec::new();
@@ -231,11 +237,22 @@ async fn run(ops: Vec<Op>, encrypted: bool) {
             Op::DropSnapshot => {
                 snapshots.pop();
             }
-            Op::Reopen => {
+            Op::Reopen {
+                store: whole,
+                checkpoint,
+            } => {
                 for (snapshot, model) in snapshots.drain(..) {
                     check_snapshot(&snapshot, &model).await;
                 }
-                drop((core, cores));
+                drop(core);
+                if checkpoint {
+                    store.checkpoint().unwrap();
+                }
+                if whole {
+                    cores.close().await.unwrap();
+                    store = Store::open(dir.path(), Default::default()).unwrap();
+                }
+                drop(cores);
                 (cores, core) = open(&store, encrypted).await;
                 check_all(&core, &model).await;
             }
@@ -306,7 +323,7 @@ fn block_on(future: impl Future<Output = ()>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
     fn plain(ops in prop::collection::vec(op(), 0..60)) {

@@ -1,5 +1,7 @@
 //! Sessions, waiting, closing, transactions, names and local keyspaces.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -454,4 +456,28 @@ async fn proofs_carry_a_core_over() {
     let reader = theirs.get(CoreOptions::key(core.key())).await.unwrap();
     assert_eq!(reader.tree(), core.tree());
     assert_eq!(reader.manifest(), core.manifest());
+}
+
+#[tokio::test]
+async fn a_failed_commit_changes_nothing() {
+    let (_dir, store) = store();
+    let cores = Corestore::open(store.clone()).unwrap();
+    let a = cores.get(CoreOptions::name("a")).await.unwrap();
+    let b = cores.get(CoreOptions::name("b")).await.unwrap();
+    a.append("1").await.unwrap();
+    let mut transaction = cores.transaction();
+    transaction.append(&a, vec!["2".into()]).await.unwrap();
+    transaction.append(&b, vec!["3".into()]).await.unwrap();
+    let before = (a.tree(), b.tree());
+    // the store is closed under the cores
+    store.close().unwrap();
+    let error = transaction.commit(Durability::Buffered).await.unwrap_err();
+    assert!(matches!(error, Error::Storage(_)));
+    let error = a.append("2").await.unwrap_err();
+    assert!(matches!(error, Error::Storage(_)));
+    assert!(a.truncate(0).await.is_err());
+    assert!(a.clear(0..1).await.is_err());
+    assert_eq!((a.tree(), b.tree()), before);
+    assert_eq!(*a.watch().borrow(), (1, 0));
+    assert_eq!(a.contiguous_length(), 1);
 }

@@ -1,6 +1,8 @@
 //! What a primary key, a namespace and a name lead to: `tests/vectors/store.json`; and logs, truncations and encrypted blocks of
 //! `core.json`, made again through the store.
 
+#![allow(clippy::unwrap_used)]
+
 use bytes::Bytes;
 use pome_cores::{
     CoreOptions, Corestore, CorestoreOptions, Hypercore, Import, KeyPair, Manifest,

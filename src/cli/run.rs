@@ -55,7 +55,8 @@ pub(crate) fn log_filter(global: &Global) -> EnvFilter {
         (false, _) => "trace",
     };
     // fuser warns each time that it finds unmounted what it would unmount.
-    EnvFilter::try_from_env("POME_LOG").unwrap_or_else(|_| EnvFilter::new(format!("{level},fuser::mnt=error")))
+    EnvFilter::try_from_env("POME_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(format!("{level},fuser::mnt=error")))
 }
 
 fn log(global: &Global) {
