@@ -172,6 +172,10 @@ impl Batch {
                 _guard: None,
             });
         };
+        if open.editor.len() > 0 {
+            // from here on the core stays as it is, so nothing is staged for a place that another writer has taken
+            transaction.lock(&[self.bee.core()]).await?;
+        }
         let blocks = self.bee.blocks(open.editor, open.header)?;
         let (blocks, expected) = (blocks.blocks, blocks.first);
         if blocks.is_empty() {

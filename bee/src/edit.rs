@@ -76,6 +76,8 @@ pub(crate) struct Editor {
     pub(crate) view: View,
     /// Seq of the first block that this makes.
     first: u64,
+    /// Fork of the core that the tree was read from.
+    pub(crate) fork: u64,
     nodes: Vec<Node>,
     slots: Vec<Slot>,
     root: Option<NodeId>,
@@ -86,10 +88,11 @@ pub(crate) struct Editor {
 
 impl Editor {
     /// Changes to the tree of `view`, in blocks from `first` on.
-    pub(crate) fn new(view: View, first: u64) -> Self {
+    pub(crate) fn new(view: View, first: u64, fork: u64) -> Self {
         Self {
             view,
             first,
+            fork,
             nodes: Vec::new(),
             slots: Vec::new(),
             root: None,

@@ -372,22 +372,24 @@ impl Hyperbee {
             .into());
         }
         let guard = self.lock.clone().lock_owned().await;
+        let fork = self.core.fork();
         let view = self.view();
         let header =
             (self.core.length() == 0).then(|| Header::new(self.settings.metadata.clone()).encode());
         let first = view.version;
-        Ok((guard, Editor::new(view, first), header))
+        Ok((guard, Editor::new(view, first, fork), header))
     }
 
     /// The blocks of a change, checked to still fit the core.
     pub(crate) fn blocks(&self, editor: Editor, header: Option<Bytes>) -> Result<Blocks> {
         let first = editor.view.version - u64::from(header.is_some());
+        let fork = editor.fork;
         let (mut blocks, newest) = editor.into_blocks()?;
         if let Some(header) = header {
             blocks.insert(0, header);
         }
         let found = self.core.length();
-        if found != first && !blocks.is_empty() {
+        if (found, self.core.fork()) != (first, fork) && !blocks.is_empty() {
             return Err(Error::Conflict {
                 key: self.core.key(),
                 expected: first,
@@ -407,12 +409,25 @@ impl Hyperbee {
         header: Option<Bytes>,
         durability: Durability,
     ) -> Result<()> {
-        let Blocks { blocks, newest, .. } = self.blocks(editor, header)?;
+        let fork = editor.fork;
+        let Blocks {
+            blocks,
+            first,
+            newest,
+        } = self.blocks(editor, header)?;
         if blocks.is_empty() {
             return Ok(());
         }
-        let fork = self.core.fork();
-        self.core.append_with(blocks, durability).await?;
+        // another bee of this core, or a transaction, may append or truncate while this waits for the core
+        let appended = self.core.append_at((first, fork), blocks, durability).await;
+        appended.map_err(|error| match error {
+            pome_cores::Error::Moved { key, length, .. } => Error::Conflict {
+                key,
+                expected: first,
+                found: length,
+            },
+            error => error.into(),
+        })?;
         // the next write starts at these
         if self.core.fork() == fork {
             for block in newest {

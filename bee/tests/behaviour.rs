@@ -420,3 +420,53 @@ async fn a_live_history_goes_on() {
     assert_eq!(next.unwrap().unwrap().seq, 2);
     write.await.unwrap().unwrap();
 }
+
+/// Two bees of one core do not share a lock: what the second one makes is for a place that the first has taken while it waited.
+#[tokio::test]
+async fn a_write_that_waits_for_the_core_does_not_land_in_the_wrong_place() {
+    let (_folder, cores) = cores().await;
+    let core = cores.get(CoreOptions::name("bee")).await.unwrap();
+    let bee = Hyperbee::new(core.clone());
+    bee.put(b"a", "1").await.unwrap();
+    for truncates in [false, true] {
+        let other = Hyperbee::new(core.session().unwrap());
+        let mut transaction = cores.transaction();
+        transaction.lock(&[&core]).await.unwrap();
+        let waiting = tokio::spawn(async move { other.put(b"b", "2").await });
+        let staged = Hyperbee::new(core.session().unwrap());
+        let mut batch = staged.batch();
+        batch.put(b"c", "3").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let version = bee.version();
+        let _staged = match truncates {
+            false => Some(batch.flush_into(&mut transaction).await.unwrap()),
+            true => {
+                transaction.truncate(&core, version - 1).await.unwrap();
+                transaction
+                    .append(&core, vec!["no node".into()])
+                    .await
+                    .unwrap();
+                None
+            }
+        };
+        transaction.commit(Durability::Buffered).await.unwrap();
+        let found = waiting.await.unwrap();
+        assert!(matches!(found, Err(Error::Conflict { .. })), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_came_too_late_stages_nothing() {
+    let (_folder, cores) = cores().await;
+    let core = cores.get(CoreOptions::name("bee")).await.unwrap();
+    let (bee, other) = (Hyperbee::new(core.clone()), Hyperbee::new(core.clone()));
+    let mut batch = bee.batch();
+    batch.put(b"a", "1").await.unwrap();
+    let mut transaction = cores.transaction();
+    other.put(b"b", "2").await.unwrap();
+    let late = batch.flush_into(&mut transaction).await;
+    assert!(matches!(late, Err(Error::Conflict { .. })));
+    transaction.commit(Durability::Buffered).await.unwrap();
+    assert_eq!(bee.version(), 2);
+    assert_eq!(bee.get(b"b").await.unwrap().unwrap().value.unwrap(), "2");
+}

@@ -115,7 +115,12 @@ impl Change {
         length: u64,
         fork: Option<u64>,
     ) -> Result<(), Error> {
-        let fork = fork.unwrap_or(self.merkle.tree().fork + 1);
+        let before = self.merkle.tree().fork;
+        let fork = fork.unwrap_or(before.saturating_add(1));
+        // under one fork an index has one content: signatures, caches and the keystream of encryption rely on it
+        if fork <= before {
+            return Err(self.invalid("a truncation needs a fork above the present one"));
+        }
         let core = self.core.clone();
         let nodes = |index| core.node(index);
         self.merkle.truncate(&nodes, length, fork)?;

@@ -173,8 +173,7 @@ impl Corestore {
             &session,
         );
         if session.exclusive && opened.writable {
-            opened.lock_exclusive().await;
-            opened.check_open()?;
+            opened.lock_exclusive().await?;
         }
         Ok(Hypercore::new(opened))
     }

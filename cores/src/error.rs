@@ -65,6 +65,18 @@ pub enum Error {
         /// Which.
         index: u64,
     },
+    /// The core has grown, or was truncated, since the blocks were made for a place in it; nothing was appended.
+    #[error(
+        "core {key} has {length} blocks at fork {fork}, not those that the append was made for"
+    )]
+    Moved {
+        /// Whose.
+        key: Key,
+        /// In blocks.
+        length: u64,
+        /// How often it was truncated.
+        fork: u64,
+    },
     /// The deadline passed.
     #[error("timed out waiting for block {index} of core {key}")]
     Timeout {
@@ -140,6 +152,7 @@ impl Error {
             Self::SnapshotNotAvailable { .. } => "SNAPSHOT_NOT_AVAILABLE",
             Self::Timeout { .. } => "REQUEST_TIMEOUT",
             Self::Damaged { .. } => "STORE_DAMAGED",
+            Self::Moved { .. } => "CONFLICT",
             Self::Closed => "SESSION_CLOSED",
             Self::StorageEmpty { .. } => "STORAGE_EMPTY",
             Self::StorageConflict { .. } => "STORAGE_CONFLICT",

@@ -212,11 +212,46 @@ impl Hypercore {
         blocks: Vec<Bytes>,
         durability: Durability,
     ) -> Result<Appended, Error> {
+        self.append_after(blocks, durability, |_| Ok(())).await
+    }
+
+    /// As [`append_with`](Self::append_with), if the core has this `length` and `fork` at the moment of the append: for blocks whose content
+    /// depends on their place.
+    ///
+    /// # Errors
+    /// [`Moved`](Error::Moved) when it has others; else as [`append_with`](Self::append_with).
+    pub async fn append_at(
+        &self,
+        (length, fork): (u64, u64),
+        blocks: Vec<Bytes>,
+        durability: Durability,
+    ) -> Result<Appended, Error> {
+        let key = self.key();
+        self.append_after(blocks, durability, |tree| {
+            match (tree.length, tree.fork) == (length, fork) {
+                true => Ok(()),
+                false => Err(Error::Moved {
+                    key,
+                    length: tree.length,
+                    fork: tree.fork,
+                }),
+            }
+        })
+        .await
+    }
+
+    async fn append_after(
+        &self,
+        blocks: Vec<Bytes>,
+        durability: Durability,
+        check: impl FnOnce(&Tree) -> Result<(), Error>,
+    ) -> Result<Appended, Error> {
         self.session.check_writable()?;
         check_blocks(&blocks)?;
-        let mut change = Change::begin(&self.session.core).await?;
+        let mut change = self.begin().await?;
         let (length, byte_length, fork) = {
             let tree = change.merkle.tree();
+            check(tree)?;
             (tree.length, tree.byte_length, tree.fork)
         };
         if blocks.is_empty() {
@@ -248,7 +283,7 @@ impl Hypercore {
             return Err(Error::NotWritable { key: self.key() });
         }
         check_blocks(&blocks)?;
-        let mut change = Change::begin(&self.session.core).await?;
+        let mut change = self.begin().await?;
         let mut batch = Batch::new();
         let appended = change.append(&mut batch, blocks)?;
         change.accept(signature)?;
@@ -264,18 +299,18 @@ impl Hypercore {
         self.truncate_to(new_length, None).await
     }
 
-    /// Cuts to `new_length` under a fork of the caller's choice.
+    /// Cuts to `new_length` under a fork of the caller's choice, above the present one.
     ///
     /// # Errors
-    /// [`Closed`](Error::Closed), [`NotWritable`](Error::NotWritable); [`Tree`](Error::Tree) with INVALID_OPERATION when `new_length` is above the
-    /// length or below the prologue, or when a tree node was cleared that the shorter core needs.
+    /// [`Closed`](Error::Closed), [`NotWritable`](Error::NotWritable); INVALID_OPERATION when `fork` is not above the present one, when
+    /// `new_length` is above the length or below the prologue, or when a tree node was cleared that the shorter core needs.
     pub async fn truncate_with(&self, new_length: u64, fork: u64) -> Result<(), Error> {
         self.truncate_to(new_length, Some(fork)).await
     }
 
     async fn truncate_to(&self, new_length: u64, fork: Option<u64>) -> Result<(), Error> {
         self.session.check_writable()?;
-        let mut change = Change::begin(&self.session.core).await?;
+        let mut change = self.begin().await?;
         let mut batch = Batch::new();
         change.truncate(&mut batch, new_length, fork)?;
         change.sign(&mut batch, self.session.signer().as_ref())?;
@@ -293,13 +328,20 @@ impl Hypercore {
             let (key, what) = (self.key(), "a snapshot does not change");
             return Err(Error::InvalidOperation { key, what });
         }
-        let mut change = Change::begin(&self.session.core).await?;
+        let mut change = self.begin().await?;
         let mut batch = Batch::new();
         let cleared = change.clear(&mut batch, range)?;
         if !batch.is_empty() {
             self.commit(change, batch, Durability::Buffered).await?;
         }
         Ok(cleared)
+    }
+
+    /// Waits for the core's write lock; the session may have been closed meanwhile, and then changes nothing any more.
+    async fn begin(&self) -> Result<Change, Error> {
+        let change = Change::begin(&self.session.core).await?;
+        self.session.check_open()?;
+        Ok(change)
     }
 
     pub(crate) async fn commit(
@@ -515,8 +557,7 @@ impl Hypercore {
         self.session.check_open()?;
         let derived = self.session.derive(&options, None);
         if options.exclusive && derived.writable {
-            derived.lock_exclusive().await;
-            derived.check_open()?;
+            derived.lock_exclusive().await?;
         }
         Ok(Self::new(derived))
     }

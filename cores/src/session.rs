@@ -1,10 +1,13 @@
 //! What belongs to one session: its rights, its patience, its encryption key, and whether it is still open.
 
 use std::{
+    future::poll_fn,
+    pin::pin,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -27,11 +30,28 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Scope {
     closed: AtomicBool,
+    /// Of its exclusive sessions.
+    exclusive: Mutex<Vec<Weak<Exclusive>>>,
 }
+
+/// What an exclusive session holds until it is closed.
+type Exclusive = Mutex<Option<OwnedMutexGuard<()>>>;
 
 impl Scope {
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        for held in self.exclusive.lock().drain(..) {
+            if let Some(held) = held.upgrade() {
+                held.lock().take();
+            }
+        }
+    }
+
+    /// To be given up when it closes.
+    fn hold(&self, held: &Arc<Exclusive>) {
+        let mut all = self.exclusive.lock();
+        all.retain(|held| held.strong_count() > 0);
+        all.push(Arc::downgrade(held));
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -51,7 +71,7 @@ pub(crate) struct Session {
     pub(crate) wait: bool,
     pub(crate) timeout: Option<Duration>,
     encryption: RwLock<Option<Arc<Encryption>>>,
-    exclusive: Mutex<Option<OwnedMutexGuard<()>>>,
+    exclusive: Arc<Exclusive>,
     closed: AtomicBool,
 }
 
@@ -103,7 +123,7 @@ impl Session {
             wait: options.wait.unwrap_or(true),
             timeout: options.timeout,
             encryption: RwLock::new(encryption.map(|given| Arc::new(Encryption::new(given)))),
-            exclusive: Mutex::default(),
+            exclusive: Arc::default(),
             closed: AtomicBool::new(false),
         }
     }
@@ -120,15 +140,37 @@ impl Session {
             wait: options.wait.unwrap_or(self.wait),
             timeout: options.timeout.or(self.timeout),
             encryption: RwLock::new(self.encryption.read().clone()),
-            exclusive: Mutex::default(),
+            exclusive: Arc::default(),
             closed: AtomicBool::new(false),
         }
     }
 
     /// Waits until no other exclusive session has the core.
-    pub(crate) async fn lock_exclusive(&self) {
-        let lock = self.core.exclusive.clone().lock_owned().await;
-        *self.exclusive.lock() = Some(lock);
+    ///
+    /// # Errors
+    /// [`Closed`](Error::Closed), also while it waits.
+    pub(crate) async fn lock_exclusive(&self) -> Result<(), Error> {
+        let mut lock = pin!(self.core.exclusive.clone().lock_owned());
+        let mut arrivals = self.core.arrivals();
+        let guard = loop {
+            arrivals.borrow_and_update();
+            self.check_open()?;
+            let mut changed = pin!(arrivals.changed());
+            let guard = poll_fn(|context| match lock.as_mut().poll(context) {
+                Poll::Ready(guard) => Poll::Ready(Ok(Some(guard))),
+                Poll::Pending => changed.as_mut().poll(context).map_ok(|()| None),
+            });
+            if let Some(guard) = guard.await.map_err(|_| Error::Closed)? {
+                break guard;
+            }
+        };
+        *self.exclusive.lock() = Some(guard);
+        self.scope.hold(&self.exclusive);
+        if let Err(closed) = self.check_open() {
+            self.exclusive.lock().take();
+            return Err(closed);
+        }
+        Ok(())
     }
 
     pub(crate) fn close(&self) {

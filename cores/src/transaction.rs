@@ -49,12 +49,18 @@ impl Transaction {
     /// The change to a core: the one that is under way, else a new one.
     async fn change(&mut self, core: &Hypercore) -> Result<(&mut Change, &mut Batch), Error> {
         core.session.check_writable()?;
+        if !Arc::ptr_eq(&self.registry, &core.session.registry) {
+            return Err(Error::BadArgument {
+                what: "the core is of another store than the transaction",
+            });
+        }
         let same =
             |(_, change): &(Hypercore, Change)| Arc::ptr_eq(&change.core, &core.session.core);
         let at = match self.staged.iter().position(same) {
             Some(at) => at,
             None => {
                 let change = Change::begin(&core.session.core).await?;
+                core.session.check_open()?;
                 self.staged.push((core.clone(), change));
                 self.staged.len() - 1
             }

@@ -481,3 +481,114 @@ async fn a_failed_commit_changes_nothing() {
     assert_eq!(*a.watch().borrow(), (1, 0));
     assert_eq!(a.contiguous_length(), 1);
 }
+
+#[tokio::test]
+async fn a_transaction_does_not_take_cores_of_another_store() {
+    let (_dir, here) = cores();
+    let (_other_dir, other) = cores();
+    let core = other.get(CoreOptions::name("log")).await.unwrap();
+    let mut transaction = here.transaction();
+    let refused = transaction.append(&core, vec!["a".into()]).await;
+    assert!(matches!(refused, Err(Error::BadArgument { .. })));
+    transaction.commit(Durability::Buffered).await.unwrap();
+    assert_eq!(core.append("b").await.unwrap().length, 1);
+}
+
+#[tokio::test]
+async fn no_fork_is_used_twice() {
+    let (_dir, cores) = cores();
+    let options = CoreOptions::name("log").with_encryption_key([7; 32]);
+    let core = cores.get(options).await.unwrap();
+    core.append_batch(vec!["a".into(), "b".into()])
+        .await
+        .unwrap();
+    let first = core.stored_block(1).await.unwrap().unwrap();
+    let refused = core.truncate_with(1, 0).await.unwrap_err();
+    assert_eq!(refused.code(), "INVALID_OPERATION");
+    assert_eq!((core.length(), core.fork()), (2, 0));
+    core.truncate_with(1, 5).await.unwrap();
+    core.append("b").await.unwrap();
+    assert_ne!(core.stored_block(1).await.unwrap().unwrap(), first);
+    assert_eq!(
+        core.truncate_with(0, 4).await.unwrap_err().code(),
+        "INVALID_OPERATION"
+    );
+    core.truncate_with(1, u64::MAX).await.unwrap();
+    assert_eq!(
+        core.truncate(0).await.unwrap_err().code(),
+        "INVALID_OPERATION"
+    );
+}
+
+#[tokio::test]
+async fn a_write_that_waits_while_its_session_is_closed_is_not_made() {
+    let (_dir, cores) = cores();
+    let core = cores.get(CoreOptions::name("log")).await.unwrap();
+    let session = core.session().unwrap();
+    let mut transaction = cores.transaction();
+    transaction.append(&core, vec!["a".into()]).await.unwrap();
+    let waiting = tokio::spawn({
+        let session = session.clone();
+        async move { session.append("late").await }
+    });
+    tokio::time::sleep(SHORT).await;
+    session.close().await.unwrap();
+    transaction.commit(Durability::Buffered).await.unwrap();
+    let late = soon(waiting).await.unwrap();
+    assert!(matches!(late, Err(Error::Closed)));
+    assert_eq!(core.length(), 1);
+}
+
+#[tokio::test]
+async fn blocks_for_a_place_go_there_or_nowhere() {
+    let (_dir, cores) = cores();
+    let core = cores.get(CoreOptions::name("log")).await.unwrap();
+    let at = |place, block: &'static str| {
+        core.append_at(place, vec![block.into()], Durability::Buffered)
+    };
+    at((0, 0), "a").await.unwrap();
+    assert!(matches!(
+        at((0, 0), "b").await,
+        Err(Error::Moved {
+            length: 1,
+            fork: 0,
+            ..
+        })
+    ));
+    core.append("b").await.unwrap();
+    core.truncate(1).await.unwrap();
+    assert!(matches!(
+        at((1, 0), "c").await,
+        Err(Error::Moved {
+            length: 1,
+            fork: 1,
+            ..
+        })
+    ));
+    assert_eq!(at((1, 1), "c").await.unwrap().length, 2);
+}
+
+#[tokio::test]
+async fn a_closed_handle_gives_up_its_exclusive_sessions() {
+    let (_dir, cores) = cores();
+    let view = cores.session();
+    let exclusive = || CoreOptions::name("log").with_exclusive(true);
+    let held = view.get(exclusive()).await.unwrap();
+    let next = tokio::spawn({
+        let cores = cores.clone();
+        async move { cores.get(exclusive()).await }
+    });
+    tokio::time::sleep(SHORT).await;
+    assert!(!next.is_finished());
+    view.close().await.unwrap();
+    let next = soon(next).await.unwrap().unwrap();
+    assert!(held.is_closed());
+    assert_eq!(next.append("a").await.unwrap().length, 1);
+    let waiting = tokio::spawn({
+        let cores = cores.clone();
+        async move { cores.get(exclusive()).await }
+    });
+    tokio::time::sleep(SHORT).await;
+    cores.close().await.unwrap();
+    assert!(matches!(soon(waiting).await.unwrap(), Err(Error::Closed)));
+}

@@ -93,17 +93,17 @@ impl BlobWriter {
     pub(crate) async fn dedup(blobs: Blobs, previous: Option<BlobId>) -> Result<Self, Error> {
         let mut dedup = Dedup::default();
         if let Some(id) = previous {
-            let indexes: Vec<u64> = match id.block_map {
-                true => blobs
-                    .map(&id)
-                    .await?
-                    .blocks()
-                    .iter()
-                    .map(|b| b.index)
-                    .collect(),
-                false => (id.block_offset..id.block_offset + id.block_length).collect(),
+            let map = match id.block_map {
+                true => Some(blobs.map(&id).await?),
+                false => None,
             };
-            for index in indexes {
+            // one of them is empty; the length of the run is what the entry says, and not worth any memory
+            let mapped = map.iter().flat_map(|map| map.blocks()).map(|b| b.index);
+            let own = match map {
+                Some(_) => 0..0,
+                None => id.block_offset..id.block_offset + id.block_length,
+            };
+            for index in mapped.chain(own) {
                 let block = blobs.core().get(index).await?;
                 let byte_length = block.len() as u64;
                 let place = Place::Old(MappedBlock { index, byte_length });
@@ -116,7 +116,8 @@ impl BlobWriter {
         })
     }
 
-    /// Adds to the content. Appends once 2 MiB have come together.
+    /// Adds to the content. Appends once 2 MiB have come together. When that fails, or the future is dropped on the way, the content counts as
+    /// written all the same: it is appended with the next call.
     ///
     /// # Errors
     /// [`Error::Core`], for example when the core is not writable here or the disk is full.
@@ -180,8 +181,9 @@ impl BlobWriter {
         transaction: Option<&mut Transaction>,
         more: Vec<Bytes>,
     ) -> Result<Option<BlobId>, Error> {
-        let mut blocks = std::mem::take(&mut self.part);
-        let (count, byte_length) = (blocks.len() as u64, std::mem::take(&mut self.part_bytes));
+        // They stay here until they are appended, for a caller who gives up waiting or whose disk is full for a while.
+        let mut blocks = self.part.clone();
+        let (count, byte_length) = (blocks.len() as u64, self.part_bytes);
         let (more_count, more_bytes) = (more.len() as u64, total(&more));
         blocks.extend(more);
         if blocks.is_empty() {
@@ -195,6 +197,8 @@ impl BlobWriter {
             Some(transaction) => transaction.append(core, blocks).await?,
             None => core.append_with(blocks, Durability::Buffered).await?,
         };
+        self.part.clear();
+        self.part_bytes = 0;
         let part = self
             .blobs
             .id_of(&appended, count + more_count, byte_length + more_bytes);

@@ -488,3 +488,23 @@ async fn a_drive_whose_key_is_not_ours_is_read_only() {
         assert_eq!(error.code(), "SESSION_NOT_WRITABLE");
     }
 }
+
+#[tokio::test]
+async fn a_write_that_is_given_up_half_way_loses_nothing() {
+    let fixture = fixture().await;
+    let drive = &fixture.drive;
+    let blobs = drive.blobs().await.unwrap();
+    let part: Vec<u8> = (0..3 << 20).map(|i: u32| (i / 1000) as u8).collect();
+    let mut writer = drive.blob_writer().await.unwrap();
+    let mut transaction = drive.corestore().transaction();
+    transaction.lock(&[blobs.core()]).await.unwrap();
+    let short = std::time::Duration::from_millis(30);
+    let given_up = tokio::time::timeout(short, writer.write(part.clone())).await;
+    assert!(given_up.is_err());
+    drop(transaction);
+    writer.write("end").await.unwrap();
+    let id = writer.finish().await.unwrap();
+    let content = blobs.get(&id).await.unwrap();
+    assert_eq!(content.len(), part.len() + 3);
+    assert_eq!(content[..part.len()], part[..]);
+}
