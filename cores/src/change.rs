@@ -200,8 +200,10 @@ impl Change {
             return Err(self.invalid("it would be shorter than its prologue"));
         }
         let key = self.core.key;
-        if self.core.registry()?.damaged {
-            return Err(Error::Damaged { key });
+        let store = &self.core.registry()?.store;
+        if store.is_damaged() {
+            let lost = store.damage();
+            return Err(Error::Damaged { key, lost });
         }
         let pair = pair.ok_or(Error::NotWritable { key })?;
         let verifier = match self.core.verifier() {

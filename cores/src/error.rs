@@ -86,10 +86,16 @@ pub enum Error {
         index: u64,
     },
     /// The store has lost commits that were on disk, so a signature could contradict one that was given before.
-    #[error("the store is damaged, so core {key} is not signed; run \"pome store check\"")]
+    #[error(
+        "the store is damaged ({}), so core {key} is not signed: a second signature for one length would fork it. Copy what \"pome store check\" names \
+         back from a backup or a peer, or accept the loss (Store::accept_damage)",
+        lost.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    )]
     Damaged {
         /// Whose.
         key: Key,
+        /// What the store has lost.
+        lost: Vec<pome_storage::Damage>,
     },
     /// The handle or the store was closed.
     #[error("closed")]

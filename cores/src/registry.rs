@@ -28,8 +28,6 @@ pub(crate) struct Registry {
     pub(crate) primary_key: Zeroizing<[u8; 32]>,
     table: Mutex<Table>,
     closed: AtomicBool,
-    /// The store lost commits: nothing signs until a person has decided what to do.
-    pub(crate) damaged: bool,
 }
 
 struct Table {
@@ -75,7 +73,6 @@ impl Registry {
             Some(value) => layout::space_parse(&value)?,
             None => layout::FIRST_SPACE,
         };
-        let damaged = !store.damage().is_empty();
         Ok(Self {
             store,
             primary_key: stored,
@@ -84,7 +81,6 @@ impl Registry {
                 next_space,
             }),
             closed: AtomicBool::new(false),
-            damaged,
         })
     }
 

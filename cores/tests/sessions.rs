@@ -592,3 +592,39 @@ async fn a_closed_handle_gives_up_its_exclusive_sessions() {
     cores.close().await.unwrap();
     assert!(matches!(soon(waiting).await.unwrap(), Err(Error::Closed)));
 }
+
+#[tokio::test]
+async fn a_damaged_store_signs_nothing_until_the_loss_is_accepted() {
+    let (dir, store) = store();
+    let cores = Corestore::open(store.clone()).unwrap();
+    let core = cores.get(CoreOptions::name("a")).await.unwrap();
+    let other = cores.get(CoreOptions::name("b")).await.unwrap();
+    for _ in 0..10 {
+        core.append("block").await.unwrap();
+        store.sync().unwrap();
+    }
+    other.append("the newest commit").await.unwrap();
+    store.sync().unwrap();
+    // the log as a crash leaves it, with the commit before the newest gone bad
+    let copy = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(dir.path()).unwrap() {
+        let file = file.unwrap();
+        let mut bytes = std::fs::read(file.path()).unwrap();
+        if file.file_name().to_string_lossy().starts_with("log-") {
+            let end = bytes.iter().rposition(|b| *b != 0).unwrap();
+            bytes[end / 2] ^= 1;
+        }
+        std::fs::write(copy.path().join(file.file_name()), bytes).unwrap();
+    }
+    let store = Store::open(copy.path(), Default::default()).unwrap();
+    let cores = Corestore::open(store.clone()).unwrap();
+    let other = cores.get(CoreOptions::name("b")).await.unwrap();
+    let error = other.append("more").await.unwrap_err();
+    assert_eq!(error.code(), "STORE_DAMAGED");
+    assert!(error.to_string().contains("lost"), "{error}");
+    assert_eq!(other.truncate(0).await.unwrap_err().code(), "STORE_DAMAGED");
+    assert_eq!(other.length(), 1);
+    store.accept_damage().unwrap();
+    other.append("more").await.unwrap();
+    assert_eq!(other.length(), 2);
+}

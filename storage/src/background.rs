@@ -133,8 +133,9 @@ impl Background {
     /// Stops the threads and waits for what they are doing.
     pub(crate) fn stop(&self, inner: &Inner) {
         inner.wake.stop();
-        let threads = std::mem::take(&mut *self.threads.lock());
-        for thread in threads {
+        // Held while they end: of two that close, neither may give up the store's lock before.
+        let mut threads = self.threads.lock();
+        for thread in threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!(
                     store = inner.name,

@@ -102,6 +102,7 @@ impl Store {
 
         let mut cursor = snapshot.everything();
         while let Some(entry) = cursor.next(false) {
+            inner.alive()?;
             let (key, slot) = match entry {
                 Ok(entry) => entry,
                 Err(e) => {

@@ -12,6 +12,7 @@ use crate::{
     view::Lower,
 };
 use std::{
+    collections::VecDeque,
     ops::Bound,
     sync::{Arc, Weak},
 };
@@ -151,8 +152,10 @@ impl Inner {
             None
         } else {
             write_table(self, id, &layers, points, &ranges, bottom, |key, slot| {
+                // What goes in is counted in any case: a segment with too low a count would be removed with living values.
+                live.add(slot);
                 if counted.is_ok() {
-                    counted = live.replace(key, slot, &ranges, older);
+                    counted = live.replace(key, &ranges, older);
                 }
             })?
         };
@@ -277,12 +280,14 @@ impl Inner {
 
     /// Removes garbage that nobody can look at any more. What cannot be removed is left for the next open.
     pub(crate) fn collect(&self) {
-        let mut retired = self.retired.lock();
-        while retired
-            .front()
-            .is_some_and(|(view, _)| view.strong_count() == 0)
-        {
-            let Some((_, garbage)) = retired.pop_front() else {
+        // Commits and switches take `retired` while readers wait for them: nothing is removed from the disk under it.
+        let free = |retired: &mut VecDeque<Retired>| {
+            let (view, _) = retired.front()?;
+            (view.strong_count() == 0).then(|| retired.pop_front())?
+        };
+        loop {
+            let next = free(&mut self.retired.lock());
+            let Some((_, garbage)) = next else {
                 return;
             };
             for id in garbage.tables {

@@ -18,6 +18,7 @@ mod background;
 mod batch;
 mod check;
 mod checkpoint;
+mod damage;
 mod error;
 mod format;
 mod index;

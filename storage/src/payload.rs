@@ -59,15 +59,13 @@ impl LiveCounts {
         }
     }
 
-    /// A point goes into a new table above `older`.
+    /// A point that was [added](Self::add) hides what `older` has there.
     pub(crate) fn replace(
         &mut self,
         key: &[u8],
-        slot: &Slot,
         deleted: &RangeSet,
         older: &[Layer],
     ) -> Result<(), Error> {
-        self.add(slot);
         if deleted.covering(key).is_none() {
             self.take(&view::get(older, key)?);
         }

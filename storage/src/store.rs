@@ -16,7 +16,7 @@ use crate::{
 };
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use pome_wal::{Damage, Device, Log, LogOptions, PayloadRef, PwriteDevice, Recovery};
+use pome_wal::{Device, Log, LogOptions, PayloadRef, PwriteDevice, Recovery};
 use std::{
     collections::{BTreeSet, VecDeque},
     io,
@@ -97,6 +97,8 @@ pub(crate) struct Inner {
     progress: watch::Sender<Progress>,
     failed: OnceLock<Error>,
     closed: AtomicBool,
+    /// There is damage that nobody accepted.
+    pub(crate) damaged: AtomicBool,
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
     recovery: Recovery,
 }
@@ -130,7 +132,7 @@ impl Store {
             });
         }
         if !dir.exists() {
-            std::fs::create_dir_all(dir).map_err(|e| Error::io(Op::Create, &name, e))?;
+            make_folder(dir).map_err(|e| Error::io(Op::Create, &name, e))?;
         }
         let device = PwriteDevice::open(dir).map_err(|e| Error::io(Op::Create, &name, e))?;
         Self::open_named(Arc::new(device), options, name)
@@ -263,12 +265,6 @@ impl Store {
         Ok(done)
     }
 
-    /// What recovery found broken, now or at an earlier open: commits that are lost though they were there. A store with damage should sign nothing
-    /// until a person decided.
-    pub fn damage(&self) -> Vec<Damage> {
-        self.inner().switch.lock().manifest.damage.clone()
-    }
-
     /// What the recovery of this open did.
     pub fn recovery(&self) -> &Recovery {
         &self.inner().recovery
@@ -379,8 +375,8 @@ impl Inner {
                     })
                 })
                 .map_err(named)?;
+                switch.remember_damage(&recovery.damage, options.read_only)?;
                 if !options.read_only {
-                    remember_damage(&mut switch, &recovery)?;
                     remove_strays(&*device, &log, &switch.manifest, &names);
                 }
                 (log, recovery, *switch)
@@ -390,7 +386,9 @@ impl Inner {
             synced: log.synced_seq(),
             failed: None,
         };
+        let damaged = AtomicBool::new(!switch.manifest.damage.is_empty());
         Ok(Arc::new(Self {
+            damaged,
             name,
             device,
             options,
@@ -469,10 +467,11 @@ impl Inner {
         drop(fresh);
         self.wake.committed(self.options.sync_interval);
         if self.is_large(log_bytes, payload_bytes, 1) {
-            self.wake.checkpoint();
-            if self.is_large(log_bytes, payload_bytes, 8) {
+            // In this order: the checkpoint that is asked for lets go what is held. Without a background nobody would.
+            if self.options.background && self.is_large(log_bytes, payload_bytes, 8) {
                 self.wake.hold();
             }
+            self.wake.checkpoint();
         }
         Ok(committed.seq)
     }
@@ -486,6 +485,18 @@ impl Inner {
     pub(crate) fn fresh_is_large(&self, times: u64) -> bool {
         let fresh = self.writer.lock();
         self.is_large(fresh.body_bytes, fresh.payload_bytes, times)
+    }
+
+    /// A commit that changes nothing, on disk when this returns.
+    pub(crate) fn commit_nothing(&self) -> Result<u64, Error> {
+        let seq = {
+            let _writer = self.writer.lock();
+            self.alive()?;
+            let committed = self.log.commit(&[], &[]);
+            committed.map_err(|e| self.poison(e.into()))?.seq
+        };
+        self.wait_synced(seq)?;
+        Ok(seq)
     }
 
     /// Begins a new memtable.
@@ -595,9 +606,27 @@ impl Inner {
             progress.failed.get_or_insert(Error::Closed);
         });
         self.collect();
+        // Whoever still writes tables ends first: the next owner uses the same names.
+        let _checkpoint = self.checkpointing.lock();
+        let _merge = self.merging.lock();
         self.lock.lock().take();
         result
     }
+}
+
+/// Makes a folder and those above it. Their names are on disk when this returns: what is synced in a folder that a power cut takes away is lost.
+fn make_folder(dir: &Path) -> io::Result<()> {
+    if dir.as_os_str().is_empty() || dir.exists() {
+        return Ok(());
+    }
+    let above = dir.parent().unwrap_or(Path::new(""));
+    make_folder(above)?;
+    std::fs::create_dir_all(dir)?;
+    let above = match above.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => above,
+    };
+    std::fs::File::open(above)?.sync_all()
 }
 
 /// Applies the changes of a commit to the memtable. False when they make no sense; then some may have been applied.
@@ -678,20 +707,6 @@ fn tables_of(
         tables.push(Arc::new(table));
     }
     Ok(Arc::new(Lower::new(vec![], tables)))
-}
-
-/// Damage is written down before anything else is, so that it cannot be forgotten.
-fn remember_damage(switch: &mut Switch, recovery: &Recovery) -> Result<(), Error> {
-    let mut manifest = switch.manifest.clone();
-    for damage in &recovery.damage {
-        if !manifest.damage.contains(damage) {
-            manifest.damage.push(damage.clone());
-        }
-    }
-    if manifest.damage == switch.manifest.damage {
-        return Ok(());
-    }
-    switch.to(manifest)
 }
 
 /// Removes what a crash left: files that no manifest names, and sealed payload segments in which nothing is alive.
