@@ -621,7 +621,10 @@ fn make_folder(dir: &Path) -> io::Result<()> {
     }
     let above = dir.parent().unwrap_or(Path::new(""));
     make_folder(above)?;
-    std::fs::create_dir_all(dir)?;
+    // Secret keys lie in it.
+    let mut builder = std::fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(dir)?;
     let above = match above.as_os_str().is_empty() {
         true => Path::new("."),
         false => above,

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Hyperdrive,
     vfs::{
-        Drive, Owner, Pending, Stale, Vfs, VfsOptions,
+        Drive, LowerError, Owner, Pending, Stale, Vfs, VfsError, VfsOptions,
         drive::{DriveTree, LiveDrive},
     },
 };
@@ -265,6 +265,18 @@ fn follow(runtime: &Handle, drive: &Hyperdrive, vfs: &Arc<Vfs>, mut ended: watch
     });
 }
 
+/// Runs work that must not be left in the middle, also when nobody waits for it any more.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, MountError>> + Send + 'static,
+) -> Result<T, MountError> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => {
+            Err(VfsError::Lower(LowerError::Other(format!("it broke off: {error}"))).into())
+        }
+    }
+}
+
 impl Mounted {
     /// Where.
     pub fn mountpoint(&self) -> &Path {
@@ -291,7 +303,8 @@ impl Mounted {
     /// # Errors
     /// As [`Vfs::publish_now`].
     pub async fn publish_now(&self) -> Result<u64, MountError> {
-        Ok(self.inner.vfs.publish_now().await?)
+        let vfs = self.inner.vfs.clone();
+        to_its_end(async move { Ok(vfs.publish_now().await?) }).await
     }
 
     /// Takes in what was written to the drive elsewhere. Happens by itself too, a moment later.
@@ -299,7 +312,8 @@ impl Mounted {
     /// # Errors
     /// As [`Vfs::lower_changed`].
     pub async fn lower_changed(&self) -> Result<u64, MountError> {
-        Ok(self.inner.vfs.lower_changed().await?)
+        let vfs = self.inner.vfs.clone();
+        to_its_end(async move { Ok(vfs.lower_changed().await?) }).await
     }
 
     /// What is written and not published yet.

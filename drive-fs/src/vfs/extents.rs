@@ -66,6 +66,11 @@ impl Extents {
         self.carve(size, u64::MAX);
     }
 
+    /// True when something came with a record after `seq`.
+    pub(crate) fn is_past(&self, seq: u64) -> bool {
+        self.map.values().any(|e| e.seq > seq)
+    }
+
     /// Forgets all that came with a record up to and with `seq`.
     pub(crate) fn forget_until(&mut self, seq: u64) {
         self.map.retain(|_, e| e.seq > seq);

@@ -255,6 +255,8 @@ impl Vfs {
             if let Some(bytes) = gather(&pieces, &reader, &tree).await? {
                 return Ok(bytes);
             }
+            // Memory is about to follow the publication; waiting for it is under the caller's deadline.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -427,6 +429,13 @@ impl Copy {
 }
 
 impl File {
+    /// True when something was done to the file after the copy that became `content`.
+    pub(crate) fn is_past(&self, content: Content, copy_seq: u64) -> bool {
+        self.extents.is_past(copy_seq)
+            || self.size != content.size
+            || self.cut_since_copy.is_some_and(|cut| cut < content.size)
+    }
+
     /// The copy became `content`: what came after it stays dirty, over it.
     pub(crate) fn published(&mut self, content: Content, copy_seq: u64) {
         self.extents.forget_until(copy_seq);

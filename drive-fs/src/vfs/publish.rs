@@ -154,12 +154,17 @@ impl Vfs {
     /// Publishes all that is in the overlay, files that are open for writing too, and answers the drive's version.
     ///
     /// # Errors
-    /// Those of the drive and the disk; what is in the overlay stays there.
+    /// Those of the drive and the disk; what is in the overlay stays there, and is tried again by [`keep_publishing`](Self::keep_publishing).
+    /// The future must be run to its end: memory follows what was committed.
     pub async fn publish_now(&self) -> Result<u64> {
         if self.read_only {
             return Ok(self.version());
         }
-        self.publish(true).await
+        let published = self.publish(true).await;
+        if let Err(error) = &published {
+            self.failed(error);
+        }
+        published
     }
 
     /// Publishes what is ready, or all.
@@ -323,7 +328,11 @@ impl State {
         for ino in self.dirty.iter().copied().chain(writing) {
             let Ok(node) = self.node(ino) else { continue };
             let Some(file) = node.file() else { continue };
-            let published = plan.leaves.contains(&ino) && uploads.contains_key(&ino);
+            // What came after the copy stays in the overlay, and a record of a file without a node would be taken for a deleted file's.
+            let published = plan.leaves.contains(&ino)
+                && uploads
+                    .get(&ino)
+                    .is_some_and(|(content, seq)| !file.is_past(*content, *seq));
             if node.linked && (file.writers > 0 || !published) {
                 let mut at = ino;
                 while kept.insert(at) && at != ROOT {

@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{self, IoSlice},
     ops::Range,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -56,6 +56,7 @@ impl Device for PwriteDevice {
             .write(true)
             .create(create)
             .truncate(false)
+            .mode(0o600)
             .open(self.dir.join(name))?;
         Ok(Arc::new(PwriteFile {
             len: AtomicU64::new(file.metadata()?.len()),

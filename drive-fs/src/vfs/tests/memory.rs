@@ -23,6 +23,8 @@ pub(super) struct MemoryDrive {
     versions: Arc<Mutex<Vec<Entries>>>,
     bytes: Arc<Mutex<Vec<u8>>>,
     pub(super) fail: std::sync::atomic::AtomicBool,
+    /// Happens once, while contents are uploaded.
+    pub(super) during_upload: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 #[derive(Clone)]
@@ -40,6 +42,7 @@ impl MemoryDrive {
             versions: Arc::new(Mutex::new(vec![Arc::default()])),
             bytes: Arc::default(),
             fail: false.into(),
+            during_upload: Mutex::default(),
         })
     }
 
@@ -216,7 +219,12 @@ impl Drive for MemoryDrive {
         ready(Ok(self.tree())).boxed()
     }
     fn put_contents(&self, contents: Vec<Bytes>) -> BoxFuture<'_, Result<Vec<Content>>> {
-        ready(Ok(contents.iter().map(|c| self.store(c)).collect())).boxed()
+        let uploaded = contents.iter().map(|c| self.store(c)).collect();
+        let happens = self.during_upload.lock().take();
+        if let Some(happens) = happens {
+            happens();
+        }
+        ready(Ok(uploaded)).boxed()
     }
     fn content_writer(&self) -> BoxFuture<'_, Result<Box<dyn ContentWriter>>> {
         let writer: Box<dyn ContentWriter> = Box::new(MemoryWriter(self.bytes.clone(), Vec::new()));

@@ -95,6 +95,66 @@ async fn a_database_that_syncs_all_the_time_publishes_few_versions() {
 }
 
 #[tokio::test]
+async fn a_last_write_during_an_upload_survives_a_crash() {
+    for cut in [false, true] {
+        let (_dir, corestore) = corestore();
+        let drive = MemoryDrive::new(corestore.clone());
+        let room = Room::open(&corestore, &drive).await;
+        let (stat, handle) = room
+            .vfs
+            .create(ROOT, name("f"), 0o644, ME, WRITE)
+            .await
+            .unwrap();
+        room.vfs.write(stat.ino, 0, vec![1; 1000].into()).unwrap();
+        let vfs = room.vfs.clone();
+        *drive.during_upload.lock() = Some(Box::new(move || {
+            if cut {
+                futures_util::FutureExt::now_or_never(vfs.set_size(stat.ino, 500))
+                    .unwrap()
+                    .unwrap();
+            } else {
+                vfs.write(stat.ino, 10, vec![2; 10].into()).unwrap();
+            }
+            vfs.close(handle).unwrap();
+        }));
+        room.vfs.publish_now().await.unwrap();
+        let before = room.vfs.read(stat.ino, 0, 2000).await.unwrap();
+        assert_eq!(before.len(), if cut { 500 } else { 1000 });
+        // Nobody says goodbye: the next one finds what is in the store.
+        let next = Room::open(&corestore, &drive).await;
+        let found = next.vfs.lookup(ROOT, name("f")).await.unwrap();
+        assert_eq!(next.vfs.read(found.ino, 0, 2000).await.unwrap(), before);
+    }
+}
+
+#[tokio::test]
+async fn publishing_that_was_asked_for_and_failed_is_tried_again() {
+    let (_dir, corestore) = corestore();
+    let drive = MemoryDrive::new(corestore.clone());
+    let room = Room::open(&corestore, &drive).await;
+    let (_, handle) = room
+        .vfs
+        .create(ROOT, name("f"), 0o644, ME, WRITE)
+        .await
+        .unwrap();
+    room.vfs.close(handle).unwrap();
+    drive.fail.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(room.vfs.publish_now().await.is_err());
+    drive
+        .fail
+        .store(false, std::sync::atomic::Ordering::Relaxed);
+    let publisher = tokio::spawn(Vfs::keep_publishing(Arc::downgrade(&room.vfs)));
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while room.vfs.pending() != Pending::default() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap();
+    publisher.abort();
+}
+
+#[tokio::test]
 async fn writes_during_an_upload_stay_over_it() {
     let (_dir, corestore) = corestore();
     let drive = MemoryDrive::new(corestore.clone());
