@@ -12,7 +12,7 @@
 use pome_wal::{Damage, Start};
 
 /// The one version this code reads and writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Longest key a caller may use, in bytes.
 pub const KEY_BYTES_MAX: usize = 1024;
 /// Longest value, in bytes.
@@ -125,10 +125,96 @@ impl<'a> Input<'a> {
     }
 }
 
+/// Where a store was when it was written to last: a copy of it is somewhere else.
+///
+/// `inode u64 │ birth time u64, in ns since 1970 │ nonce 16`; all zeros in the superblock stand for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) inode: u64,
+    pub(crate) born_ns: u64,
+    /// The same as in the attribute of the file.
+    pub(crate) nonce: [u8; 16],
+}
+
+/// What the data key of an encrypted store is wrapped with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyKind {
+    /// The 32 bytes of a key file.
+    File,
+    /// Argon2id of a passphrase, with this many lanes, KiB of memory, and passes.
+    Passphrase {
+        lanes: u8,
+        memory_kib: u32,
+        passes: u32,
+    },
+}
+
+/// The wrapped data key of an encrypted store.
+///
+/// ```text
+/// kind u8 (0 none, 1 key file, 2 passphrase) │ lanes u8 │ zeros 2 │ memory in KiB u32 │ passes u32 │ salt 16 │ nonce 24 │ wrapped key 48
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeySlot {
+    pub(crate) kind: KeyKind,
+    pub(crate) salt: [u8; 16],
+    pub(crate) nonce: [u8; 24],
+    /// Ciphertext and tag.
+    pub(crate) wrapped: [u8; 48],
+}
+
+impl KeySlot {
+    fn encode(slot: Option<&Self>, out: &mut Vec<u8>) {
+        let Some(slot) = slot else {
+            out.extend_from_slice(&[0; KEY_SLOT_BYTES]);
+            return;
+        };
+        let (kind, lanes, memory_kib, passes) = match slot.kind {
+            KeyKind::File => (1, 0, 0, 0),
+            KeyKind::Passphrase {
+                lanes,
+                memory_kib,
+                passes,
+            } => (2, lanes, memory_kib, passes),
+        };
+        out.extend_from_slice(&[kind, lanes, 0, 0]);
+        out.extend_from_slice(&memory_kib.to_le_bytes());
+        out.extend_from_slice(&passes.to_le_bytes());
+        out.extend_from_slice(&slot.salt);
+        out.extend_from_slice(&slot.nonce);
+        out.extend_from_slice(&slot.wrapped);
+    }
+
+    /// `None`: of a kind that this code does not know.
+    fn decode(raw: &[u8; KEY_SLOT_BYTES]) -> Option<Option<Self>> {
+        let mut input = Input::new(raw);
+        let [kind, lanes, _, _] = input.array()?;
+        let memory_kib = input.u32()?;
+        let passes = input.u32()?;
+        let kind = match kind {
+            0 => return Some(None),
+            1 => KeyKind::File,
+            2 => KeyKind::Passphrase {
+                lanes,
+                memory_kib,
+                passes,
+            },
+            _ => return None,
+        };
+        Some(Some(Self {
+            kind,
+            salt: input.array()?,
+            nonce: input.array()?,
+            wrapped: input.array()?,
+        }))
+    }
+}
+
 /// One slot of the superblock.
 ///
 /// ```text
-/// magic 8 │ version u32 │ flags u32 │ store id 16 │ generation u64 │ manifest length u64 │ manifest crc32 u32 │ crc32 u32 │ zeros
+/// magic 8 │ version u32 │ flags u32 │ store id 16 │ generation u64 │ manifest length u64 │ manifest crc32 u32 │ zeros 4
+///         │ stamp 32 │ key slot 100 │ crc32 u32 │ zeros
 /// ```
 /// The valid slot with the higher generation holds; a switch writes the other one. The manifest's number is the generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +225,11 @@ pub(crate) struct Superblock {
     pub(crate) generation: u64,
     pub(crate) manifest_len: u64,
     pub(crate) manifest_crc: u32,
+    /// The store is a copy, or was restored: its own cores do not sign.
+    pub(crate) recovering: bool,
+    pub(crate) stamp: Option<Stamp>,
+    /// The store is encrypted, with this key.
+    pub(crate) key: Option<KeySlot>,
 }
 
 /// Why a slot is not used.
@@ -146,7 +237,7 @@ pub(crate) struct Superblock {
 pub(crate) enum BadSlot {
     /// Nothing was ever written there.
     Empty,
-    /// Of a version this code does not know.
+    /// Of a version this code does not know, or with a flag or key of such.
     Version(u32),
     /// Bytes that no version writes.
     Garbage,
@@ -154,18 +245,52 @@ pub(crate) enum BadSlot {
     Crc { expected: u32, found: u32 },
 }
 
-const SLOT_CONTENT_BYTES: usize = 8 + 4 + 4 + 16 + 8 + 8 + 4;
+const FLAG_ENCRYPTED: u32 = 1;
+const FLAG_RECOVERING: u32 = 2;
+const KEY_SLOT_BYTES: usize = 100;
+/// A slot without its crc.
+const SLOT_CONTENT_BYTES: usize = 188;
 
 impl Superblock {
+    /// That of a new store of which nothing is there yet.
+    pub(crate) fn new(store_id: [u8; 16]) -> Self {
+        Self {
+            store_id,
+            generation: 0,
+            manifest_len: 0,
+            manifest_crc: 0,
+            recovering: false,
+            stamp: None,
+            key: None,
+        }
+    }
+
     pub(crate) fn encode(&self) -> [u8; SLOT_BYTES] {
+        let mut flags = 0;
+        if self.key.is_some() {
+            flags |= FLAG_ENCRYPTED;
+        }
+        if self.recovering {
+            flags |= FLAG_RECOVERING;
+        }
         let mut out = Vec::with_capacity(SLOT_BYTES);
         out.extend_from_slice(&SUPERBLOCK_MAGIC);
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        out.extend_from_slice(&0u32.to_le_bytes());
+        out.extend_from_slice(&flags.to_le_bytes());
         out.extend_from_slice(&self.store_id);
         out.extend_from_slice(&self.generation.to_le_bytes());
         out.extend_from_slice(&self.manifest_len.to_le_bytes());
         out.extend_from_slice(&self.manifest_crc.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        let (inode, born_ns, nonce) = self
+            .stamp
+            .map(|stamp| (stamp.inode, stamp.born_ns, stamp.nonce))
+            .unwrap_or_default();
+        out.extend_from_slice(&inode.to_le_bytes());
+        out.extend_from_slice(&born_ns.to_le_bytes());
+        out.extend_from_slice(&nonce);
+        KeySlot::encode(self.key.as_ref(), &mut out);
+        debug_assert_eq!(out.len(), SLOT_CONTENT_BYTES);
         out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
         let mut slot = [0; SLOT_BYTES];
         slot[..out.len()].copy_from_slice(&out);
@@ -177,35 +302,52 @@ impl Superblock {
             return Err(BadSlot::Empty);
         }
         let mut input = Input::new(slot);
-        let mut read = || {
-            let magic: [u8; 8] = input.array()?;
-            let version = input.u32()?;
-            let _flags = input.u32()?;
-            Some((
-                magic,
-                version,
-                Self {
-                    store_id: input.array()?,
-                    generation: input.u64()?,
-                    manifest_len: input.u64()?,
-                    manifest_crc: input.u32()?,
-                },
-                input.u32()?,
-            ))
-        };
-        let (magic, version, superblock, expected) = read().ok_or(BadSlot::Garbage)?;
+        let magic: [u8; 8] = input.array().ok_or(BadSlot::Garbage)?;
+        let version = input.u32().ok_or(BadSlot::Garbage)?;
         if magic != SUPERBLOCK_MAGIC {
             return Err(BadSlot::Garbage);
         }
-        let found = crc32fast::hash(slot.get(..SLOT_CONTENT_BYTES).unwrap_or_default());
         if version != FORMAT_VERSION {
             // A later version may lay out the rest in another way, so its crc cannot be asked for.
             return Err(BadSlot::Version(version));
         }
+        let (content, mut rest) = slot
+            .split_at_checked(SLOT_CONTENT_BYTES)
+            .map(|(content, rest)| (content, Input::new(rest)))
+            .ok_or(BadSlot::Garbage)?;
+        let expected = rest.u32().ok_or(BadSlot::Garbage)?;
+        let found = crc32fast::hash(content);
         if expected != found {
             return Err(BadSlot::Crc { expected, found });
         }
-        Ok(superblock)
+        let mut read = || {
+            let flags = input.u32()?;
+            let store_id = input.array()?;
+            let generation = input.u64()?;
+            let manifest_len = input.u64()?;
+            let manifest_crc = input.u32()?;
+            let _zeros = input.u32()?;
+            let stamp = Stamp {
+                inode: input.u64()?,
+                born_ns: input.u64()?,
+                nonce: input.array()?,
+            };
+            let none = (0, 0, [0; 16]);
+            let stamp = ((stamp.inode, stamp.born_ns, stamp.nonce) != none).then_some(stamp);
+            let key = KeySlot::decode(&input.array()?)?;
+            let known = flags & !(FLAG_ENCRYPTED | FLAG_RECOVERING) == 0
+                && key.is_some() == (flags & FLAG_ENCRYPTED != 0);
+            known.then_some(Self {
+                store_id,
+                generation,
+                manifest_len,
+                manifest_crc,
+                recovering: flags & FLAG_RECOVERING != 0,
+                stamp,
+                key,
+            })
+        };
+        read().ok_or(BadSlot::Version(version))
     }
 }
 
@@ -335,5 +477,112 @@ impl Manifest {
             keys,
             damage,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn superblocks() -> Vec<Superblock> {
+        let plain = Superblock {
+            generation: 7,
+            manifest_len: 99,
+            manifest_crc: 0x1234_5678,
+            ..Superblock::new([3; 16])
+        };
+        let stamp = Some(Stamp {
+            inode: 42,
+            born_ns: 1_700_000_000_000_000_000,
+            nonce: [5; 16],
+        });
+        let kinds = [
+            KeyKind::File,
+            KeyKind::Passphrase {
+                lanes: 1,
+                memory_kib: 65_536,
+                passes: 3,
+            },
+        ];
+        let mut all = vec![
+            plain,
+            Superblock {
+                stamp,
+                recovering: true,
+                ..plain
+            },
+        ];
+        all.extend(kinds.map(|kind| Superblock {
+            stamp,
+            key: Some(KeySlot {
+                kind,
+                salt: [6; 16],
+                nonce: [7; 24],
+                wrapped: [8; 48],
+            }),
+            ..plain
+        }));
+        all
+    }
+
+    fn with_crc(mut slot: [u8; SLOT_BYTES]) -> [u8; SLOT_BYTES] {
+        let crc = crc32fast::hash(&slot[..SLOT_CONTENT_BYTES]);
+        slot[SLOT_CONTENT_BYTES..][..4].copy_from_slice(&crc.to_le_bytes());
+        slot
+    }
+
+    #[test]
+    fn a_superblock_reads_as_written() {
+        for superblock in superblocks() {
+            assert_eq!(Superblock::decode(&superblock.encode()), Ok(superblock));
+        }
+        assert_eq!(Superblock::decode(&[0; SLOT_BYTES]), Err(BadSlot::Empty));
+    }
+
+    #[test]
+    fn the_fields_lie_where_the_format_says() {
+        let [.., full] = <[Superblock; 4]>::try_from(superblocks()).unwrap();
+        let raw = Superblock {
+            recovering: true,
+            ..full
+        }
+        .encode();
+        assert_eq!(&raw[..8], b"pomestor");
+        assert_eq!(raw[8..16], [2, 0, 0, 0, 3, 0, 0, 0]);
+        assert_eq!(raw[16..32], [3; 16]);
+        assert_eq!(raw[32..40], 7u64.to_le_bytes());
+        assert_eq!(raw[40..48], 99u64.to_le_bytes());
+        assert_eq!(raw[48..52], 0x1234_5678u32.to_le_bytes());
+        assert_eq!(raw[52..56], [0; 4]);
+        assert_eq!(raw[56..64], 42u64.to_le_bytes());
+        assert_eq!(raw[64..72], 1_700_000_000_000_000_000u64.to_le_bytes());
+        assert_eq!(raw[72..88], [5; 16]);
+        assert_eq!(raw[88..92], [2, 1, 0, 0]);
+        assert_eq!(raw[92..96], 65_536u32.to_le_bytes());
+        assert_eq!(raw[96..100], 3u32.to_le_bytes());
+        assert_eq!(raw[100..116], [6; 16]);
+        assert_eq!(raw[116..140], [7; 24]);
+        assert_eq!(raw[140..188], [8; 48]);
+        assert_eq!(raw[188..192], crc32fast::hash(&raw[..188]).to_le_bytes());
+        assert_eq!(raw[192..], [0; SLOT_BYTES - 192]);
+    }
+
+    #[test]
+    fn what_no_one_knows_is_not_guessed() {
+        let raw = superblocks()[0].encode();
+        for (at, value) in [(12, 4), (12, 1), (88, 1), (88, 3)] {
+            let mut changed = raw;
+            changed[at] = value;
+            let read = Superblock::decode(&with_crc(changed));
+            assert_eq!(read, Err(BadSlot::Version(FORMAT_VERSION)), "byte {at}");
+        }
+        for len in 1..SLOT_CONTENT_BYTES + 4 {
+            assert!(Superblock::decode(&raw[..len]).is_err(), "cut at {len}");
+        }
+        for bit in 0..8 * (SLOT_CONTENT_BYTES + 4) {
+            let mut changed = raw;
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(Superblock::decode(&changed).is_err(), "bit {bit}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Op},
     format::{
         FORMAT_VERSION, KEY_BYTES_MAX, MANIFEST_PREFIX, Manifest, SPACE_BYTES, SUPERBLOCK,
-        SUPERBLOCK_NEW, TABLE_PREFIX, file_number,
+        SUPERBLOCK_NEW, Superblock, TABLE_PREFIX, file_number,
     },
     index::{Found, Slot, Table},
     superblock::{Loaded, Switch},
@@ -342,11 +342,12 @@ impl Inner {
                 let (id, log_id) = options
                     .new_names()
                     .map_err(|e| Error::io(Op::Create, &name, e))?;
-                let file = Switch::begin(&*device, id).map_err(named)?;
+                let first = Superblock::new(id);
+                let file = Switch::begin(&*device, &first).map_err(named)?;
                 let log = Log::create(device.clone(), log_options(), log_id)
                     .map_err(|e| named(e.into()))?;
                 let switch =
-                    Switch::finish(device.clone(), file, id, log.position()).map_err(named)?;
+                    Switch::finish(device.clone(), file, first, log.position()).map_err(named)?;
                 (log, Recovery::default(), switch)
             }
             Loaded::Store(mut switch) => {

@@ -176,14 +176,8 @@ impl Switch {
     }
 
     /// Begins a store: a superblock that says that the rest is not yet there.
-    pub(crate) fn begin(device: &dyn Device, store_id: [u8; 16]) -> Result<Arc<dyn File>, Error> {
+    pub(crate) fn begin(device: &dyn Device, first: &Superblock) -> Result<Arc<dyn File>, Error> {
         let io = |e| Error::io(Op::Create, SUPERBLOCK, e);
-        let first = Superblock {
-            store_id,
-            generation: 0,
-            manifest_len: 0,
-            manifest_crc: 0,
-        };
         let empty = [0; SLOT_BYTES];
         // A new file each time: what an earlier attempt left may look durable and not be.
         let file = device.open(SUPERBLOCK_NEW, true).map_err(io)?;
@@ -200,7 +194,7 @@ impl Switch {
     pub(crate) fn finish(
         device: Arc<dyn Device>,
         file: Arc<dyn File>,
-        store_id: [u8; 16],
+        first: Superblock,
         start: Start,
     ) -> Result<Self, Error> {
         let manifest = Manifest {
@@ -212,16 +206,10 @@ impl Switch {
             keys: 0,
             damage: vec![],
         };
-        let current = Superblock {
-            store_id,
-            generation: 0,
-            manifest_len: 0,
-            manifest_crc: 0,
-        };
         let mut switch = Self {
             device,
             file,
-            current,
+            current: first,
             slot: 0,
             manifest: manifest.clone(),
         };
@@ -235,7 +223,26 @@ impl Switch {
 
     /// Makes `manifest` the current one, under the next generation. When this fails before the superblock is written nothing has happened; after
     /// that nobody knows, and the error is [`Error::Poisoned`].
-    pub(crate) fn to(&mut self, mut manifest: Manifest) -> Result<(), Error> {
+    pub(crate) fn to(&mut self, manifest: Manifest) -> Result<(), Error> {
+        self.to_with(manifest, self.current)
+    }
+
+    /// Changes fields of the superblock that no manifest has. Both slots have them when this returns; after a crash in between the current one has
+    /// either the old ones or the new ones.
+    ///
+    /// # Errors
+    /// As [`to`](Self::to).
+    #[allow(dead_code)]
+    pub(crate) fn change(&mut self, change: impl Fn(&mut Superblock)) -> Result<(), Error> {
+        for _ in 0..2 {
+            let mut superblock = self.current;
+            change(&mut superblock);
+            self.to_with(self.manifest.clone(), superblock)?;
+        }
+        Ok(())
+    }
+
+    fn to_with(&mut self, mut manifest: Manifest, superblock: Superblock) -> Result<(), Error> {
         manifest.generation = self.current.generation + 1;
         let bytes = manifest.encode();
         let name = file_name(MANIFEST_PREFIX, manifest.generation);
@@ -257,10 +264,10 @@ impl Switch {
             return Err(e);
         }
         let next = Superblock {
-            store_id: self.current.store_id,
             generation: manifest.generation,
             manifest_len: bytes.len() as u64,
             manifest_crc: crc32fast::hash(&bytes),
+            ..superblock
         };
         let slot = 1 - self.slot;
         self.write_slot(slot, &next)?;
