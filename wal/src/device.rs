@@ -38,6 +38,29 @@ pub trait Device: Send + Sync + 'static {
     fn boot_id(&self) -> [u8; 16];
     /// Takes the exclusive lock of the folder (the file `lock`); `WouldBlock` when another holder has it. Released on drop.
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>>;
+    /// What tells the file from a copy of it. All zeros where the device cannot say.
+    fn stamp(&self, name: &str) -> io::Result<FileStamp> {
+        let _ = name;
+        Ok(FileStamp::default())
+    }
+    /// Gives the file a nonce beside its bytes (the extended attribute `user.pome.stamp`), on disk when this returns. False where
+    /// the filesystem has no place for it.
+    fn set_nonce(&self, name: &str, nonce: [u8; 16]) -> io::Result<bool> {
+        let _ = (name, nonce);
+        Ok(false)
+    }
+}
+
+/// What tells a file from a copy of it. A move within the filesystem keeps all three; a copy has another inode and another birth,
+/// and mostly no nonce. Where the filesystem does not have one of them it stays 0, and nothing is to be concluded from it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FileStamp {
+    /// Number of the inode (0: unknown).
+    pub inode: u64,
+    /// When the file was made, in nanoseconds since 1970 (0: unknown).
+    pub birth_ns: u64,
+    /// What [`Device::set_nonce`] gave to it (zeros: nothing).
+    pub nonce: [u8; 16],
 }
 
 /// An open file.

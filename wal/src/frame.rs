@@ -403,6 +403,11 @@ impl Plan {
     }
 }
 
+/// False when no frame starts with these bytes (at least 4 of them).
+pub(crate) fn may_start(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC)
+}
+
 /// The padding behind a payload of `len` bytes.
 pub(crate) fn padding(len: usize) -> &'static [u8] {
     let zeros: &'static [u8; ALIGN as usize] = &[0; ALIGN as usize];

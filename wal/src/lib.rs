@@ -21,11 +21,13 @@ mod log;
 mod poison;
 mod recovery;
 mod segment;
+mod walk;
 mod writer;
 
 pub use bytes::Bytes;
-pub use device::{Device, File, PwriteDevice};
+pub use device::{Device, File, FileStamp, PwriteDevice};
 #[cfg(feature = "sim")]
 pub use device::{Faults, SimDevice};
 pub use error::Error;
 pub use log::{Committed, Damage, Log, LogOptions, PayloadRef, Recovery, Replayed, Start, Torn};
+pub use walk::{BadRange, Frames, SegmentFrame, SegmentPart};

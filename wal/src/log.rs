@@ -6,6 +6,7 @@ use crate::{
     poison::Poison,
     recovery::{self, Scan},
     segment::{self, Readers, at},
+    walk::{BadRange, Frames, SegmentPart, Source},
     writer::{Dirty, LogSegment, Shared, Sync, Writer},
 };
 use bytes::Bytes;
@@ -457,7 +458,9 @@ impl Log {
             (0, None) => writer.released.log,
         };
         let mut payloads = writer.payload_lens.iter().rev();
-        let payload = payloads.find(|(_, len)| **len > FILE_HEADER as u64);
+        let named = writer.payload.as_ref().filter(|p| p.named);
+        let named = named.map(|p| p.number);
+        let payload = payloads.find(|(n, len)| **len > FILE_HEADER as u64 || named == Some(**n));
         Start {
             seq,
             log_id: self.shared.log_id,
@@ -480,7 +483,90 @@ impl Log {
         self.writer.lock().release(&self.shared, checkpointed)
     }
 
-    /// The payload segments and their lengths in bytes, in order. The last may be the one being written.
+    /// The payload segment that the next large commit goes into, unless it would grow too long. `None`: a new one will be made.
+    pub fn active_payload_segment(&self) -> Option<u32> {
+        self.writer.lock().payload.as_ref().map(|p| p.number)
+    }
+
+    /// Begins a new payload segment and answers the number of the one that was written to until now: the next checkpoint starts past
+    /// it, so that it can be removed when nothing in it lives. `None` when there was nothing to seal. On disk when this returns.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit) and [`wait_synced`](Self::wait_synced).
+    pub fn seal_payload_segment(&self) -> Result<Option<u32>, Error> {
+        self.check_writable()?;
+        let (sealed, begun) = {
+            let mut writer = self.writer.lock();
+            let newest = writer.payload_lens.last_key_value();
+            let Some((sealed, len)) = newest.map(|(n, l)| (*n, *l)) else {
+                return Ok(None);
+            };
+            if len <= FILE_HEADER as u64 {
+                return Ok(None);
+            }
+            (sealed, writer.begin_payload(&self.shared)?)
+        };
+        self.sync.flush(&self.shared, &self.writer)?;
+        let mut writer = self.writer.lock();
+        if let Some(active) = writer.payload.as_mut().filter(|p| p.number == begun) {
+            active.named = true;
+        }
+        Ok(Some(sealed))
+    }
+
+    /// Walks through a payload segment, in order of place: every frame with a good body, and every stretch that is none. Frames that
+    /// recovery left aside are among them, and nothing is said about which values live: compare with the index. What is committed
+    /// meanwhile is not seen; a segment that is removed meanwhile is read to its end.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: of kind `NotFound` when there is no such segment.
+    pub fn frames(&self, segment: u32) -> Result<Frames, Error> {
+        let id = FileId::payload(segment);
+        let end = self.writer.lock().payload_lens.get(&segment).copied();
+        let file = self.shared.readers.get(&*self.shared.device, segment)?;
+        let len = at("measure", id, file.len())?;
+        let end = end.map_or(len, |end| end.min(len));
+        Ok(Frames::new(Source::File(file), id, self.shared.log_id, end))
+    }
+
+    /// Reads every byte of the log segments that recovery would need now, frames that a checkpoint covers included, and answers what
+    /// is not as it was written. (What lies behind the frames of a recycled segment is of no meaning.) Commits wait meanwhile, for a
+    /// millisecond or so.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn check_log(&self) -> Result<Vec<BadRange>, Error> {
+        let writer = self.writer.lock();
+        let current = (writer.log.number, writer.log.offset);
+        let segments = writer.sealed.iter().map(|s| (s.number, s.end));
+        let mut bad = Vec::new();
+        for (number, end) in segments.chain([current]) {
+            let id = FileId::log(number);
+            let file = at("open", id, self.shared.device.open(&id.to_string(), false))?;
+            let mut bytes = vec![0; end as usize];
+            let n = at("read", id, file.read_at(&mut bytes, 0))?;
+            bytes.truncate(n);
+            let source = Source::Memory(bytes.into());
+            for part in Frames::new(source, id, self.shared.log_id, n as u64).checked() {
+                if let SegmentPart::Bad(range) = part? {
+                    bad.push(range);
+                }
+            }
+            if (n as u64) < end {
+                bad.push(BadRange {
+                    file: id.to_string(),
+                    what: "frame",
+                    offset: n as u64,
+                    len: end - n as u64,
+                    payload: None,
+                });
+            }
+        }
+        Ok(bad)
+    }
+
+    /// The payload segments and their lengths in bytes, in order. See
+    /// [`active_payload_segment`](Self::active_payload_segment) for the one being written.
     pub fn payload_segments(&self) -> Vec<(u32, u64)> {
         let writer = self.writer.lock();
         writer.payload_lens.iter().map(|(n, l)| (*n, *l)).collect()

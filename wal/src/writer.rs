@@ -41,6 +41,8 @@ pub(crate) struct PayloadSegment {
     pub file: Arc<dyn File>,
     /// Where the next frame goes.
     pub offset: u64,
+    /// Its name is known to be on disk, though no commit in it has been synced: a checkpoint may name it.
+    pub named: bool,
 }
 
 /// A full log segment that recovery still needs.
@@ -48,6 +50,8 @@ pub(crate) struct Sealed {
     pub number: u32,
     pub last_seq: u64,
     pub capacity: u64,
+    /// Where its frames end.
+    pub end: u64,
 }
 
 /// What the next commit needs to know.
@@ -214,6 +218,7 @@ impl Writer {
                 number: full.number,
                 last_seq: full.last_seq,
                 capacity: full.capacity,
+                end: full.offset,
             });
         } else {
             self.free.push(full.number);
@@ -303,21 +308,27 @@ impl Writer {
                 || segment.offset + len <= shared.options.payload_segment_bytes
         });
         if !fits {
-            let number = self.next_payload;
-            let file = segment::create_payload(&*shared.device, number, shared.log_id)?;
-            self.next_payload += 1;
-            self.dirty.add_dir();
-            self.dirty.add(FileId::payload(number), &file);
-            self.payload_lens.insert(number, FILE_HEADER as u64);
-            shared.readers.insert(number, file.clone());
-            self.payload = None;
-            return Ok(self.payload.insert(PayloadSegment {
-                number,
-                file,
-                offset: FILE_HEADER as u64,
-            }));
+            self.begin_payload(shared)?;
         }
-        Ok(self.payload.as_mut().expect("it fits, so it is there"))
+        Ok(self.payload.as_mut().expect("it fits, or was just made"))
+    }
+
+    /// Makes the next payload segment; the one before it is written to no more.
+    pub(crate) fn begin_payload(&mut self, shared: &Shared) -> Result<u32, Error> {
+        let number = self.next_payload;
+        let file = segment::create_payload(&*shared.device, number, shared.log_id)?;
+        self.next_payload += 1;
+        self.dirty.add_dir();
+        self.dirty.add(FileId::payload(number), &file);
+        self.payload_lens.insert(number, FILE_HEADER as u64);
+        shared.readers.insert(number, file.clone());
+        self.payload = Some(PayloadSegment {
+            number,
+            file,
+            offset: FILE_HEADER as u64,
+            named: false,
+        });
+        Ok(number)
     }
 
     /// Gives back the log segments that a checkpoint has made superfluous.

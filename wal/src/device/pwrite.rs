@@ -1,20 +1,27 @@
 //! The folder of a real filesystem: pread, pwritev, fdatasync, mmap.
 
-use super::{Device, File, view::Mapping};
+use super::{Device, File, FileStamp, view::Mapping};
 use bytes::Bytes;
 use parking_lot::RwLock;
-use rustix::fs::{FlockOperation, flock};
+use rustix::{
+    fs::{FlockOperation, XattrFlags, fgetxattr, flock, fsetxattr},
+    io::Errno,
+};
 use std::{
     fs,
     io::{self, IoSlice},
     ops::Range,
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::UNIX_EPOCH,
 };
+
+/// The extended attribute with the nonce of a file.
+const NONCE: &str = "user.pome.stamp";
 
 /// A folder of the filesystem.
 #[derive(Debug)]
@@ -97,6 +104,42 @@ impl Device for PwriteDevice {
             .open(self.dir.join("lock"))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Box::new(file))
+    }
+    fn stamp(&self, name: &str) -> io::Result<FileStamp> {
+        let file = fs::File::open(self.dir.join(name))?;
+        let metadata = file.metadata()?;
+        let birth = metadata.created().ok();
+        let birth = birth.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let mut nonce = [0; 16];
+        match fgetxattr(&file, NONCE, &mut nonce) {
+            Ok(16) => {}
+            // Not there, of another length, or not possible here.
+            Ok(_) | Err(Errno::NODATA | Errno::RANGE | Errno::NOTSUP | Errno::NOSYS) => {
+                nonce = [0; 16];
+            }
+            Err(e) => return Err(e.into()),
+        }
+        Ok(FileStamp {
+            inode: metadata.ino(),
+            birth_ns: birth.map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(0)),
+            nonce,
+        })
+    }
+    fn set_nonce(&self, name: &str, nonce: [u8; 16]) -> io::Result<bool> {
+        let file = fs::File::open(self.dir.join(name))?;
+        match fsetxattr(&file, NONCE, &nonce, XattrFlags::empty()) {
+            Ok(()) => file.sync_all().map(|()| true),
+            // Not possible here, or no room for it.
+            Err(
+                Errno::NOTSUP
+                | Errno::NOSYS
+                | Errno::PERM
+                | Errno::ACCESS
+                | Errno::NOSPC
+                | Errno::TOOBIG,
+            ) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 }
 

@@ -33,7 +33,7 @@
 //! # Ok(()) }
 //! ```
 
-use super::{Device, File};
+use super::{Device, File, FileStamp};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use rand::{Rng, RngExt, SeedableRng};
@@ -84,6 +84,8 @@ struct World {
     boot: [u8; 16],
     inodes: BTreeMap<u64, Inode>,
     next_inode: u64,
+    /// The birth of the next file.
+    born: u64,
     dir: BTreeMap<String, u64>,
     durable_dir: BTreeMap<String, u64>,
     dir_ops: Vec<DirOp>,
@@ -104,6 +106,9 @@ struct Inode {
     pending: Vec<Op>,
     /// A sync failed: the page cache shows bytes that are neither pending nor on disk.
     diverged: bool,
+    /// When it was made, in steps of a clock of the disk, and what it was given beside its bytes.
+    birth: u64,
+    nonce: [u8; 16],
 }
 
 enum Op {
@@ -144,6 +149,7 @@ impl SimDevice {
                 boot,
                 inodes: BTreeMap::new(),
                 next_inode: 1,
+                born: 1,
                 dir: BTreeMap::new(),
                 durable_dir: BTreeMap::new(),
                 dir_ops: Vec::new(),
@@ -203,6 +209,35 @@ impl SimDevice {
         }
         let life = world.begin_life(b"kill");
         self.at(life)
+    }
+
+    /// A copy of the folder onto another disk, as `cp -r` makes one of what reads see now: same names and bytes, other inodes and
+    /// births, and no nonces unless `attributes` (`cp -a`). Everything in it is on disk. Its misfortunes come from `seed`.
+    pub fn copy(&self, seed: u64, attributes: bool) -> Self {
+        let copy = Self::new(seed);
+        let (from, mut to) = (self.world.lock(), copy.world.lock());
+        to.next_inode = from.next_inode + 1000;
+        to.born = from.born + 1000;
+        for (name, inode) in &from.dir {
+            let Some(original) = from.inodes.get(inode) else {
+                continue;
+            };
+            let (inode, birth) = (to.next_inode, to.born);
+            let copied = Inode {
+                now: original.now.clone(),
+                durable: original.now.clone(),
+                birth,
+                nonce: if attributes { original.nonce } else { [0; 16] },
+                ..Inode::default()
+            };
+            to.inodes.insert(inode, copied);
+            to.dir.insert(name.clone(), inode);
+            to.next_inode += 1;
+            to.born += 1;
+        }
+        to.durable_dir = to.dir.clone();
+        drop((from, to));
+        copy
     }
 
     fn at(&self, life: u64) -> Self {
@@ -454,7 +489,12 @@ impl Device for SimDevice {
             Err(_) => {
                 let inode = world.next_inode;
                 world.next_inode += 1;
-                world.inodes.insert(inode, Inode::default());
+                let born = Inode {
+                    birth: world.born,
+                    ..Inode::default()
+                };
+                world.born += 1;
+                world.inodes.insert(inode, born);
                 world.change(DirOp::Create(name.to_owned(), inode));
                 inode
             }
@@ -521,6 +561,24 @@ impl Device for SimDevice {
         }
         world.locked = true;
         Ok(Box::new(Guard(self.clone())))
+    }
+    fn stamp(&self, name: &str) -> io::Result<FileStamp> {
+        let world = self.enter_whole(Call::Read, &[b"stamp", name.as_bytes()])?;
+        let inode = world.lookup(name)?;
+        let found = world.inodes.get(&inode);
+        Ok(found.map_or_else(FileStamp::default, |found| FileStamp {
+            inode,
+            birth_ns: found.birth,
+            nonce: found.nonce,
+        }))
+    }
+    fn set_nonce(&self, name: &str, nonce: [u8; 16]) -> io::Result<bool> {
+        let mut world = self.enter_whole(Call::Change, &[b"nonce", name.as_bytes(), &nonce])?;
+        let inode = world.lookup(name)?;
+        if let Some(found) = world.inodes.get_mut(&inode) {
+            found.nonce = nonce;
+        }
+        Ok(true)
     }
 }
 

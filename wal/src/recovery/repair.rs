@@ -133,6 +133,7 @@ impl Scan {
                     number,
                     last_seq,
                     capacity: file.len,
+                    end: self.log_end(index),
                 });
             } else if file.len == size && !file.blank || options.read_only {
                 free.push(number);
@@ -191,6 +192,8 @@ impl Scan {
                 number: f.id.number,
                 file: f.file.clone(),
                 offset: self.kept_end(index),
+                // Recovery syncs the folder before a commit can be made.
+                named: true,
             });
         let in_log = |f: &&Found| self.files[f.file].id.kind == FileKind::Log;
         Ok(Writer {
