@@ -13,6 +13,9 @@
 //! | a failing sync | any part of the pending writes reaches the disk, and none is pending any more: a second sync answers "fine" and writes nothing, as Linux does. Reads still see the written bytes, until a kill perhaps evicts them |
 //! | a failing write | nothing, all, or some first part of the bytes is written |
 //!
+//! What may fail, and how a disk may break its word, is in [`Faults`]; bits flip by [`flip_bit`](SimDevice::flip_bit) and
+//! [`flip_any_bit`](SimDevice::flip_any_bit).
+//!
 //! Both ends of a process answer the device of the next life; handles of an earlier life refuse every call. Deterministic as long
 //! as one thread calls at a time: same seed, same calls, same bytes, same [`trace_hash`](SimDevice::trace_hash).
 //!
@@ -33,8 +36,14 @@
 //! # Ok(()) }
 //! ```
 
+mod disk;
+mod faults;
+
+pub use faults::Faults;
+
 use super::{Device, File, FileStamp};
 use bytes::Bytes;
+use disk::{DirOp, Fate, Inode, Op, SECTOR};
 use parking_lot::{Mutex, MutexGuard};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -44,26 +53,6 @@ use std::{
     ops::Range,
     sync::Arc,
 };
-
-/// What reaches the disk whole or not at all, in bytes.
-const SECTOR: usize = 512;
-
-/// What shall go wrong. Counts begin at 1 with the next call after [`SimDevice::set_faults`]; each fires once, but for the space.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct Faults {
-    /// The disk is full (ENOSPC) when all files together would have more bytes than this.
-    pub space_bytes: Option<u64>,
-    /// The n-th write fails with EIO.
-    pub fail_write: Option<u64>,
-    /// The n-th sync, of a file or of the folder, fails with EIO.
-    pub fail_sync: Option<u64>,
-    /// The n-th call of any kind that may fail fails with EIO.
-    pub fail_call: Option<u64>,
-    /// The process dies in the n-th call of any kind: a write is done in part, and every later call of this life fails. Follow
-    /// with [`SimDevice::kill`] or [`SimDevice::power_cut`].
-    pub stop_at: Option<u64>,
-}
 
 /// The simulated disk. Clones share it.
 #[derive(Clone)]
@@ -91,36 +80,13 @@ struct World {
     dir_ops: Vec<DirOp>,
     faults: Faults,
     fired: u64,
+    /// The disk is full for so many calls.
+    full: u64,
+    /// The sync that was entered does nothing.
+    skip: bool,
     locked: bool,
     calls: u64,
     hash: u64,
-}
-
-#[derive(Default)]
-struct Inode {
-    /// What reads see.
-    now: Vec<u8>,
-    /// What is on disk.
-    durable: Vec<u8>,
-    /// What a sync would bring from the one to the other.
-    pending: Vec<Op>,
-    /// A sync failed: the page cache shows bytes that are neither pending nor on disk.
-    diverged: bool,
-    /// When it was made, in steps of a clock of the disk, and what it was given beside its bytes.
-    birth: u64,
-    nonce: [u8; 16],
-}
-
-enum Op {
-    Write(usize, Vec<u8>),
-    SetLen(usize),
-}
-
-#[derive(Clone)]
-enum DirOp {
-    Create(String, u64),
-    Remove(String, u64),
-    Rename(String, String, u64),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -128,6 +94,7 @@ enum Call {
     Read,
     Write,
     Sync,
+    SyncDir,
     Change,
 }
 
@@ -155,6 +122,8 @@ impl SimDevice {
                 dir_ops: Vec::new(),
                 faults: Faults::default(),
                 fired: 0,
+                full: 0,
+                skip: false,
                 locked: false,
                 calls: 0,
                 hash: 0xcbf2_9ce4_8422_2325,
@@ -174,11 +143,14 @@ impl SimDevice {
             boot,
             ..
         } = &mut *world;
+        let mut strays = Vec::new();
         for inode in inodes.values_mut() {
-            inode.settle(rng);
-            inode.now = inode.durable.clone();
-            inode.diverged = false;
+            strays.extend(inode.settle(rng));
         }
+        for stray in strays {
+            stray.land(inodes);
+        }
+        inodes.values_mut().for_each(Inode::evict);
         let ops = std::mem::take(dir_ops);
         let upto = rng.random_range(0..=ops.len());
         let in_order = rng.random_bool(0.5);
@@ -200,11 +172,7 @@ impl SimDevice {
         for inode in inodes.values_mut().filter(|i| i.diverged) {
             if rng.random() {
                 // The kernel had no reason to keep the pages, and reads them from disk.
-                inode.now = inode.durable.clone();
-                for op in &inode.pending {
-                    op.apply(&mut inode.now);
-                }
-                inode.diverged = false;
+                inode.evict();
             }
         }
         let life = world.begin_life(b"kill");
@@ -249,7 +217,9 @@ impl SimDevice {
 
     /// Sets what shall go wrong from now on, in place of what was set before.
     pub fn set_faults(&self, faults: Faults) {
-        self.world.lock().faults = faults;
+        let mut world = self.world.lock();
+        world.faults = faults;
+        world.full = 0;
     }
 
     /// How many faults happened.
@@ -265,6 +235,34 @@ impl SimDevice {
     /// A hash of all calls so far, their bytes and their outcomes.
     pub fn trace_hash(&self) -> u64 {
         self.world.lock().hash
+    }
+
+    /// The page cache lets go of everything that is not waiting to be written, so that reads see what is on disk: what a failed sync,
+    /// a write that went astray or one that was lost has left there.
+    pub fn evict(&self) {
+        let mut world = self.world.lock();
+        world.trace(&[b"evict"]);
+        world.inodes.values_mut().for_each(Inode::evict);
+    }
+
+    /// Flips one bit of any file, as [`flip_bit`](Self::flip_bit); every byte of the folder is as likely. Answers where; `None` when
+    /// all files are empty.
+    pub fn flip_any_bit(&self) -> Option<(String, u64)> {
+        let (name, bit) = {
+            let mut world = self.world.lock();
+            let total = world.used();
+            let mut at = (total > 0).then(|| world.rng.random_range(0..total * 8))?;
+            world.trace(&[b"flip", &at.to_le_bytes()]);
+            world.dir.iter().find_map(|(name, inode)| {
+                let bits = world.inodes.get(inode)?.now.len() as u64 * 8;
+                if at < bits {
+                    return Some((name.clone(), at));
+                }
+                at -= bits;
+                None
+            })?
+        };
+        self.flip_bit(&name, bit).then_some((name, bit))
     }
 
     /// Flips one bit of a file, in the page cache and on disk. False when there is no such bit.
@@ -317,12 +315,24 @@ impl SimDevice {
         };
         let stop = due(|f| &mut f.stop_at, true);
         let fail = due(|f| &mut f.fail_call, true)
+            | due(|f| &mut f.fail_read, call == Call::Read)
             | due(|f| &mut f.fail_write, call == Call::Write)
-            | due(|f| &mut f.fail_sync, call == Call::Sync);
+            | due(
+                |f| &mut f.fail_sync,
+                matches!(call, Call::Sync | Call::SyncDir),
+            );
+        let skip = due(|f| &mut f.skip_sync, call == Call::Sync)
+            | due(|f| &mut f.skip_sync_dir, call == Call::SyncDir);
+        if due(|f| &mut f.full_from, true) {
+            world.full = world.faults.full_calls;
+        } else {
+            world.full = world.full.saturating_sub(1);
+        }
         if stop {
             world.stopped = true;
             world.trace(&[b"stop"]);
         }
+        world.skip = skip;
         let answer = match fail {
             true => {
                 world.trace(&[b"eio"]);
@@ -357,6 +367,7 @@ impl World {
         self.stopped = false;
         self.locked = false;
         self.faults = Faults::default();
+        self.full = 0;
         let linked: Vec<u64> = self
             .dir
             .values()
@@ -373,6 +384,48 @@ impl World {
             .map(|i| i.now.len() as u64)
             .sum()
     }
+    /// By how many bytes files may grow.
+    fn free(&self) -> u64 {
+        match self.faults.space_bytes {
+            _ if self.full > 0 => 0,
+            Some(space) => space.saturating_sub(self.used()),
+            None => u64::MAX,
+        }
+    }
+    fn full(&mut self) -> io::Error {
+        self.fired += 1;
+        self.trace(&[b"full"]);
+        io::Error::from_raw_os_error(libc::ENOSPC)
+    }
+    /// What becomes of the write that is being made.
+    fn fate(&mut self) -> Fate {
+        let mut due = |fault: fn(&mut Faults) -> &mut Option<u64>| {
+            let plan = fault(&mut self.faults);
+            *plan = plan.map(|n| n.saturating_sub(1));
+            plan.take_if(|n| *n == 0).is_some()
+        };
+        let (astray, lost) = (due(|f| &mut f.misdirect_write), due(|f| &mut f.lose_write));
+        if !astray && !lost {
+            return Fate::Here;
+        }
+        self.fired += 1;
+        self.trace(&[b"fate", &[astray.into()]]);
+        if !astray {
+            return Fate::Lost;
+        }
+        let files: Vec<(u64, usize)> = self
+            .dir
+            .values()
+            .filter_map(|inode| Some((*inode, self.inodes.get(inode)?.now.len())))
+            .filter(|(_, len)| *len > 0)
+            .collect();
+        if files.is_empty() {
+            return Fate::Lost;
+        }
+        let (inode, len) = files[self.rng.random_range(0..files.len())];
+        let sectors = len.div_ceil(SECTOR);
+        Fate::Astray(inode, self.rng.random_range(0..sectors) * SECTOR)
+    }
     fn lookup(&self, name: &str) -> io::Result<u64> {
         let found = self.dir.get(name).copied();
         found.ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -380,102 +433,6 @@ impl World {
     fn change(&mut self, op: DirOp) {
         op.apply(&mut self.dir);
         self.dir_ops.push(op);
-    }
-}
-
-impl DirOp {
-    fn apply(&self, dir: &mut BTreeMap<String, u64>) {
-        let mut remove = |name: &String, inode: &u64| {
-            if dir.get(name) == Some(inode) {
-                dir.remove(name);
-            }
-        };
-        match self {
-            Self::Create(name, inode) => {
-                dir.insert(name.clone(), *inode);
-            }
-            Self::Remove(name, inode) => remove(name, inode),
-            Self::Rename(from, to, inode) => {
-                remove(from, inode);
-                dir.insert(to.clone(), *inode);
-            }
-        }
-    }
-}
-
-impl Op {
-    fn apply(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::Write(at, data) => {
-                let end = at + data.len();
-                if bytes.len() < end {
-                    bytes.resize(end, 0);
-                }
-                bytes[*at..end].copy_from_slice(data);
-            }
-            Self::SetLen(len) => bytes.resize(*len, 0),
-        }
-    }
-    /// The length after it.
-    fn len_after(&self, len: usize) -> usize {
-        match self {
-            Self::Write(at, data) => len.max(at + data.len()),
-            Self::SetLen(len) => *len,
-        }
-    }
-}
-
-impl Inode {
-    fn write(&mut self, op: Op) {
-        op.apply(&mut self.now);
-        self.pending.push(op);
-    }
-
-    /// Brings any part of what is pending to the disk, and forgets the rest.
-    fn settle(&mut self, rng: &mut ChaCha8Rng) {
-        let pending = std::mem::take(&mut self.pending);
-        if pending.is_empty() {
-            return;
-        }
-        // The length is journaled in order: it is that of one moment.
-        let moment = rng.random_range(0..=pending.len());
-        let mut lens = vec![self.durable.len()];
-        for op in &pending {
-            lens.push(op.len_after(lens[lens.len() - 1]));
-        }
-        let most = lens.iter().copied().max().unwrap_or_default();
-        self.durable.resize(most, 0);
-        let mode = rng.random_range(0..8);
-        let mut upto = BTreeMap::new();
-        for (i, op) in pending.iter().enumerate() {
-            match op {
-                Op::Write(at, data) => {
-                    let (mut from, end) = (*at, at + data.len());
-                    while from < end {
-                        let sector = from / SECTOR;
-                        let to = end.min((sector + 1) * SECTOR);
-                        let arrives = match mode {
-                            0 => false,
-                            1 => true,
-                            2..=4 => rng.random(),
-                            _ => {
-                                let n = pending.len();
-                                i < *upto
-                                    .entry(sector)
-                                    .or_insert_with(|| rng.random_range(0..=n))
-                            }
-                        };
-                        if arrives {
-                            self.durable[from..to].copy_from_slice(&data[from - at..to - at]);
-                        }
-                        from = to;
-                    }
-                }
-                Op::SetLen(len) if i < moment => self.durable[*len..].fill(0),
-                Op::SetLen(_) => {}
-            }
-        }
-        self.durable.truncate(lens[moment]);
     }
 }
 
@@ -487,6 +444,9 @@ impl Device for SimDevice {
             Ok(inode) => inode,
             Err(e) if !create => return Err(e),
             Err(_) => {
+                if world.full > 0 && world.rng.random() {
+                    return Err(world.full());
+                }
                 let inode = world.next_inode;
                 world.next_inode += 1;
                 let born = Inode {
@@ -522,7 +482,7 @@ impl Device for SimDevice {
         Ok(())
     }
     fn sync_dir(&self) -> io::Result<()> {
-        let mut world = match self.enter(Call::Sync, &[b"sync dir"]) {
+        let mut world = match self.enter(Call::SyncDir, &[b"sync dir"]) {
             (world, Ok(false)) => world,
             (_, Ok(true)) => return Err(eio()),
             (mut world, Err(e)) => {
@@ -538,8 +498,10 @@ impl Device for SimDevice {
                 return Err(e);
             }
         };
-        world.dir_ops.clear();
-        world.durable_dir = world.dir.clone();
+        if !world.skip {
+            world.dir_ops.clear();
+            world.durable_dir = world.dir.clone();
+        }
         Ok(())
     }
     fn boot_id(&self) -> [u8; 16] {
@@ -620,16 +582,12 @@ impl File for SimFile {
             return answer.map(drop);
         }
         let len = self.of(&mut world).now.len();
-        if let (Ok(_), Some(space)) = (&answer, world.faults.space_bytes) {
-            let free = space.saturating_sub(world.used());
-            let growth = (at + data.len()).saturating_sub(len) as u64;
-            if growth > free {
-                // What the disk has room for is written.
-                data.truncate((len + free as usize).saturating_sub(at));
-                world.fired += 1;
-                world.trace(&[b"full"]);
-                answer = Err(io::Error::from_raw_os_error(libc::ENOSPC));
-            }
+        let growth = (at + data.len()).saturating_sub(len) as u64;
+        let free = world.free();
+        if answer.is_ok() && growth > free {
+            // What the disk has room for is written.
+            data.truncate((len + free as usize).saturating_sub(at));
+            answer = Err(world.full());
         } else if !matches!(answer, Ok(false)) {
             let n = match world.rng.random_range(0..4) {
                 0 => 0,
@@ -639,7 +597,13 @@ impl File for SimFile {
             data.truncate(n);
         }
         if !data.is_empty() {
-            self.of(&mut world).write(Op::Write(at, data));
+            let fate = world.fate();
+            let World { rng, inodes, .. } = &mut *world;
+            let inode = inodes.entry(self.inode).or_default();
+            match fate {
+                Fate::Here => inode.write(Op::Write(at, data, fate)),
+                fate => inode.write_astray(at, data, fate, rng),
+            }
         }
         match answer {
             Ok(false) => Ok(()),
@@ -651,9 +615,11 @@ impl File for SimFile {
         let (mut world, answer) = self.device.enter(Call::Sync, &[b"sync", &self.what()]);
         match answer {
             Ok(false) => {
-                let inode = self.of(&mut world);
-                for op in std::mem::take(&mut inode.pending) {
-                    op.apply(&mut inode.durable);
+                if !world.skip {
+                    let strays = self.of(&mut world).sync();
+                    for stray in strays {
+                        stray.land(&mut world.inodes);
+                    }
                 }
                 Ok(())
             }
@@ -662,8 +628,11 @@ impl File for SimFile {
                 if world.life == self.device.life && !world.stopped {
                     let World { rng, inodes, .. } = &mut *world;
                     let inode = inodes.entry(self.inode).or_default();
-                    inode.settle(rng);
+                    let strays = inode.settle(rng);
                     inode.diverged = true;
+                    for stray in strays {
+                        stray.land(inodes);
+                    }
                 }
                 Err(e)
             }
@@ -675,14 +644,12 @@ impl File for SimFile {
             .device
             .enter_whole(Call::Change, &[b"set_len", &self.what(), &to])?;
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let used = world.used();
-        let space = world.faults.space_bytes;
-        let inode = self.of(&mut world);
-        let growth = len.saturating_sub(inode.now.len()) as u64;
-        if growth > 0 && space.is_some_and(|s| used + growth > s) {
-            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        let free = world.free();
+        let growth = len.saturating_sub(self.of(&mut world).now.len()) as u64;
+        if growth > free {
+            return Err(world.full());
         }
-        inode.write(Op::SetLen(len));
+        self.of(&mut world).write(Op::SetLen(len));
         Ok(())
     }
     fn view(&self, range: Range<u64>) -> io::Result<Bytes> {
