@@ -5,6 +5,7 @@ use crate::{
     error::Error,
     format::{Live, SPACE_BYTES},
     index::{Cursor, Slot},
+    store::body_of,
 };
 use bytes::Bytes;
 use pome_wal::{Log, LogOptions};
@@ -119,7 +120,7 @@ impl Store {
             };
             report.payloads += 1;
             report.bytes += u64::from(at.len);
-            if let Err(error) = inner.payload(&at) {
+            if let Err(error) = inner.payload([&key, &[]], &at) {
                 report.findings.push(Finding {
                     error,
                     key: split_key(&key),
@@ -179,7 +180,7 @@ impl Store {
         let opened = Log::open(inner.device.clone(), options, manifest.start, |commit| {
             last = commit.seq;
             report.commits += 1;
-            Ok::<(), Error>(())
+            body_of(inner.seal.as_deref(), commit.seq, commit.body).map(drop)
         });
         match opened {
             Ok((_, recovery)) => {

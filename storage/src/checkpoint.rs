@@ -75,7 +75,7 @@ fn write_table(
     mut each: impl FnMut(&[u8], &Slot),
 ) -> Result<Option<TableMeta>, Error> {
     let mut write = || {
-        let mut writer = TableWriter::new(&*inner.device, id, expected)?;
+        let mut writer = TableWriter::new(&*inner.device, inner.seal.clone(), id, expected)?;
         let mut merge = Merge::new(layers, Bound::Unbounded, Bound::Unbounded, false);
         let mut count = 0u64;
         while let Some((key, slot)) = merge.next()? {
@@ -190,7 +190,10 @@ impl Inner {
             let newer = now.frozen.len().saturating_sub(flushed);
             let mut tables = now.tables.clone();
             if let Some(meta) = table {
-                tables.insert(0, Arc::new(Table::new(self.device.clone(), meta)));
+                tables.insert(
+                    0,
+                    Arc::new(Table::new(self.device.clone(), self.seal.clone(), meta)),
+                );
             }
             Lower::new(now.frozen[..newer].to_vec(), tables)
         });
@@ -247,7 +250,8 @@ impl Inner {
         };
         self.install(garbage, |now| {
             let mut tables = now.tables.clone();
-            let merged = table.map(|meta| Arc::new(Table::new(self.device.clone(), meta)));
+            let merged = table
+                .map(|meta| Arc::new(Table::new(self.device.clone(), self.seal.clone(), meta)));
             tables.splice(place..place + metas.len(), merged);
             Lower::new(now.frozen.clone(), tables)
         });

@@ -1,5 +1,5 @@
-//! What can go wrong in the store. Three kinds: the disk's (`Io`, `Full`, `Corrupt`, `Poisoned`), the folder's (`Locked`, `NotAStore`,
-//! `UnknownVersion`, `ReadOnly`), and the caller's (`KeyTooLong`, `ValueTooLong`, `Gap`, `Closed`).
+//! What can go wrong in the store. Four kinds: the disk's (`Io`, `Full`, `Corrupt`, `Poisoned`), the folder's (`Locked`, `NotAStore`,
+//! `UnknownVersion`, `ReadOnly`), the key's (`KeyNeeded`, `WrongKey`, `NotEncrypted`, `BadKey`), and the caller's (`KeyTooLong`, `ValueTooLong`, `Gap`, `Closed`).
 
 use std::{fmt, io, sync::Arc};
 
@@ -123,6 +123,36 @@ pub enum Error {
         /// Which store.
         store: String,
     },
+    /// The store is encrypted, and no key was given. Nothing was touched.
+    #[error("the store {store} is encrypted; give its {wants}")]
+    KeyNeeded {
+        /// Which store.
+        store: String,
+        /// What it is encrypted with: `key file` or `passphrase`.
+        wants: &'static str,
+    },
+    /// The key does not open the store. Nothing was touched.
+    #[error("the {given} does not open the store {store}, which is encrypted with another {wants}")]
+    WrongKey {
+        /// Which store.
+        store: String,
+        /// What it is encrypted with: `key file` or `passphrase`.
+        wants: &'static str,
+        /// What was given: `key file` or `passphrase`.
+        given: &'static str,
+    },
+    /// A key was given for a store that is not encrypted. Nothing was touched.
+    #[error("the store {store} is not encrypted; open it without a key")]
+    NotEncrypted {
+        /// Which store.
+        store: String,
+    },
+    /// What was given is no key.
+    #[error("not a key: {why}")]
+    BadKey {
+        /// What is wrong with it.
+        why: String,
+    },
     /// A key is longer than [`KEY_BYTES_MAX`](crate::KEY_BYTES_MAX).
     #[error("a key of {len} bytes; at most {max} are allowed")]
     KeyTooLong {
@@ -180,6 +210,10 @@ impl Error {
             Self::NotAStore { .. } => "NOT_A_STORE",
             Self::UnknownVersion { .. } => "UNKNOWN_VERSION",
             Self::ReadOnly { .. } => "EROFS",
+            Self::KeyNeeded { .. } => "KEY_NEEDED",
+            Self::WrongKey { .. } => "WRONG_KEY",
+            Self::NotEncrypted { .. } => "NOT_ENCRYPTED",
+            Self::BadKey { .. } => "BAD_KEY",
             Self::KeyTooLong { .. } | Self::ValueTooLong { .. } => "TOO_LARGE",
             Self::Gap { .. } => "GAP",
             Self::Closed => "CLOSED",

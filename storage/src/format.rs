@@ -164,12 +164,9 @@ pub(crate) struct KeySlot {
 }
 
 impl KeySlot {
-    fn encode(slot: Option<&Self>, out: &mut Vec<u8>) {
-        let Some(slot) = slot else {
-            out.extend_from_slice(&[0; KEY_SLOT_BYTES]);
-            return;
-        };
-        let (kind, lanes, memory_kib, passes) = match slot.kind {
+    /// What comes before the nonce; authenticated with the wrapped key.
+    pub(crate) fn head(&self) -> [u8; KEY_SLOT_HEAD_BYTES] {
+        let (kind, lanes, memory_kib, passes) = match self.kind {
             KeyKind::File => (1, 0, 0, 0),
             KeyKind::Passphrase {
                 lanes,
@@ -177,10 +174,21 @@ impl KeySlot {
                 passes,
             } => (2, lanes, memory_kib, passes),
         };
-        out.extend_from_slice(&[kind, lanes, 0, 0]);
-        out.extend_from_slice(&memory_kib.to_le_bytes());
-        out.extend_from_slice(&passes.to_le_bytes());
-        out.extend_from_slice(&slot.salt);
+        let mut head = [0; KEY_SLOT_HEAD_BYTES];
+        head[0] = kind;
+        head[1] = lanes;
+        head[4..8].copy_from_slice(&memory_kib.to_le_bytes());
+        head[8..12].copy_from_slice(&passes.to_le_bytes());
+        head[12..].copy_from_slice(&self.salt);
+        head
+    }
+
+    fn encode(slot: Option<&Self>, out: &mut Vec<u8>) {
+        let Some(slot) = slot else {
+            out.extend_from_slice(&[0; KEY_SLOT_BYTES]);
+            return;
+        };
+        out.extend_from_slice(&slot.head());
         out.extend_from_slice(&slot.nonce);
         out.extend_from_slice(&slot.wrapped);
     }
@@ -247,6 +255,7 @@ pub(crate) enum BadSlot {
 
 const FLAG_ENCRYPTED: u32 = 1;
 const FLAG_RECOVERING: u32 = 2;
+const KEY_SLOT_HEAD_BYTES: usize = 28;
 const KEY_SLOT_BYTES: usize = 100;
 /// A slot without its crc.
 const SLOT_CONTENT_BYTES: usize = 188;

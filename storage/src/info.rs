@@ -12,6 +12,8 @@ use crate::{
 pub struct Info {
     /// Random name of the store, from its making.
     pub store_id: [u8; 16],
+    /// Everything that tells something is encrypted.
+    pub encrypted: bool,
     /// Version of the format.
     pub format_version: u32,
     /// Keys that have a value, as of the last checkpoint.
@@ -57,6 +59,7 @@ impl Store {
         let inner = self.inner();
         inner.open_for_reads()?;
         let mut info = Info {
+            encrypted: inner.seal.is_some(),
             format_version: crate::format::FORMAT_VERSION,
             committed_seq: inner.log.committed_seq(),
             synced_seq: inner.log.synced_seq(),

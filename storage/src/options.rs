@@ -1,5 +1,6 @@
 //! The small words of the store: spaces, commit numbers, durability, and how to open it.
 
+use crate::Key;
 use rand::TryRng;
 use std::time::Duration;
 
@@ -42,7 +43,13 @@ pub struct Options {
     pub payload_segment_bytes: u64,
     /// Run threads that sync, checkpoint and merge (default true). Without them nothing happens unless it is asked for: for simulations.
     pub background: bool,
-    /// Seeds the names a new store gives itself (default `None`: from the system). For simulations.
+    /// Opens an encrypted store; a store that is made is encrypted with it (default `None`).
+    pub key: Option<Key>,
+    /// Memory for the parts of an encrypted store's tables that were read and may be read again (default 64 MiB). A plain store needs none: its
+    /// tables are read where they lie.
+    pub cache_bytes: u64,
+    /// Seeds the names a new store gives itself, its key and its nonces (default `None`: from the system). For simulations: an encrypted store that was
+    /// written to under a seed hides nothing.
     pub seed: Option<u64>,
 }
 
@@ -57,6 +64,8 @@ impl Default for Options {
             log_segment_bytes: 2 << 20,
             payload_segment_bytes: 64 << 20,
             background: true,
+            key: None,
+            cache_bytes: 64 << 20,
             seed: None,
         }
     }

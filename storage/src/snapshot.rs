@@ -48,7 +48,8 @@ impl Snapshot {
     /// `Corrupt` (never wrong bytes), `Io`, `Closed`.
     pub fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, Error> {
         self.inner.open_for_reads()?;
-        self.inner.value(self.view.get(&whole_key(space, key))?)
+        let whole = whole_key(space, key);
+        self.inner.value([&whole, &[]], self.view.get(&whole)?)
     }
 
     /// True when `key` is there.
@@ -112,21 +113,24 @@ pub struct Range {
 }
 
 impl Range {
+    /// The next whole key.
     fn step(&mut self, reverse: bool) -> Option<Result<(Bytes, Slot), Error>> {
         if let Err(e) = self.inner.open_for_reads() {
             return Some(Err(e));
         }
-        let entry = self.cursor.next(reverse)?;
-        Some(entry.map(|(key, slot)| (key.slice(SPACE_BYTES..), slot)))
+        self.cursor.next(reverse)
     }
 
     fn read(&mut self, reverse: bool) -> Option<Result<(Bytes, Bytes), Error>> {
         let _kept = &self.view;
         let entry = self.step(reverse)?;
-        Some(entry.and_then(|(key, slot)| match slot {
-            Slot::Payload(at) => Ok((key, self.inner.payload(&at)?)),
-            Slot::Inline(bytes) => Ok((key, bytes)),
-            Slot::Deleted => Ok((key, Bytes::new())),
+        Some(entry.and_then(|(whole, slot)| {
+            let value = match slot {
+                Slot::Payload(at) => self.inner.payload([&whole, &[]], &at)?,
+                Slot::Inline(bytes) => bytes,
+                Slot::Deleted => Bytes::new(),
+            };
+            Ok((whole.slice(SPACE_BYTES..), value))
         }))
     }
 }
@@ -147,16 +151,20 @@ impl DoubleEndedIterator for Range {
 
 struct Keys(Range);
 
+fn user_key((whole, _): (Bytes, Slot)) -> Bytes {
+    whole.slice(SPACE_BYTES..)
+}
+
 impl Iterator for Keys {
     type Item = Result<Bytes, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.0.step(false)?.map(|(key, _)| key))
+        Some(self.0.step(false)?.map(user_key))
     }
 }
 
 impl DoubleEndedIterator for Keys {
     fn next_back(&mut self) -> Option<Self::Item> {
-        Some(self.0.step(true)?.map(|(key, _)| key))
+        Some(self.0.step(true)?.map(user_key))
     }
 }

@@ -11,6 +11,7 @@ use crate::{
         SUPERBLOCK_NEW, Superblock, TABLE_PREFIX, file_number,
     },
     index::{Found, Slot, Table},
+    seal::{Nonces, SEAL_BYTES, Seal},
     superblock::{Loaded, Switch},
     view::{self, Lower, State},
 };
@@ -84,6 +85,8 @@ pub(crate) struct Inner {
     pub(crate) device: Arc<dyn Device>,
     pub(crate) options: Options,
     pub(crate) log: Log,
+    /// Of an encrypted store.
+    pub(crate) seal: Option<Arc<Seal>>,
     /// Held by the one that commits.
     pub(crate) writer: Mutex<Fresh>,
     pub(crate) state: RwLock<State>,
@@ -234,7 +237,7 @@ impl Store {
         let inner = self.inner();
         // The layers are held until the value is read: they keep its payload segment on disk.
         let (slot, _layers) = inner.slot(space, key)?;
-        inner.value(slot)
+        inner.value([&space.0.to_be_bytes(), key], slot)
     }
 
     /// True when `key` is there; does not read the value.
@@ -321,7 +324,7 @@ impl Inner {
         // Looked at again under the lock: another process may have made the store meanwhile.
         let names = device.list().map_err(|e| Error::io(Op::List, &name, e))?;
         let loaded = if names.iter().any(|n| n == SUPERBLOCK) {
-            Switch::load(device.clone()).map_err(named)?
+            Switch::load(device.clone(), &options, &name).map_err(named)?
         } else {
             refuse_foreign(&names, &options, &name)?;
             Loaded::Unfinished
@@ -342,20 +345,28 @@ impl Inner {
                 let (id, log_id) = options
                     .new_names()
                     .map_err(|e| Error::io(Op::Create, &name, e))?;
-                let first = Superblock::new(id);
+                let mut first = Superblock::new(id);
+                let mut seal = None;
+                if let Some(key) = &options.key {
+                    let nonces = Nonces::of(options.seed);
+                    let (new, slot) = Seal::create(id, key, nonces, options.cache_bytes)?;
+                    seal = Some(Arc::new(new));
+                    first.key = Some(slot);
+                }
                 let file = Switch::begin(&*device, &first).map_err(named)?;
                 let log = Log::create(device.clone(), log_options(), log_id)
                     .map_err(|e| named(e.into()))?;
-                let switch =
-                    Switch::finish(device.clone(), file, first, log.position()).map_err(named)?;
+                let switch = Switch::finish(device.clone(), file, first, seal, log.position())
+                    .map_err(named)?;
                 (log, Recovery::default(), switch)
             }
             Loaded::Store(mut switch) => {
-                state.lower = tables_of(&device, &switch.manifest, &names)?;
+                state.lower = tables_of(&device, &switch, &names)?;
                 if !options.read_only {
                     switch.reaffirm().map_err(named)?;
                 }
                 let start = switch.manifest.start;
+                let seal = switch.seal.clone();
                 let (log, recovery) = Log::open(device.clone(), log_options(), start, |commit| {
                     fresh.body_bytes += commit.body.len() as u64;
                     fresh.payload_bytes += commit
@@ -363,17 +374,15 @@ impl Inner {
                         .iter()
                         .map(|p| u64::from(p.len))
                         .sum::<u64>();
-                    let body = Bytes::copy_from_slice(commit.body);
-                    if apply(&mut state, &body, &commit.payloads) {
+                    let seal = seal.as_deref();
+                    let body = body_of(seal, commit.seq, commit.body)?;
+                    if apply(&mut state, &body, &commit.payloads, seal.is_some()) {
                         return Ok(());
                     }
-                    Err(Error::Corrupt {
-                        what: "commit (its operations make no sense)",
-                        file: format!("log, commit {}", commit.seq),
-                        offset: 0,
-                        expected: 0,
-                        found: 0,
-                    })
+                    Err(bad_commit(
+                        "commit (its operations make no sense)",
+                        commit.seq,
+                    ))
                 })
                 .map_err(named)?;
                 switch.remember_damage(&recovery.damage, options.read_only)?;
@@ -394,6 +403,7 @@ impl Inner {
             device,
             options,
             log,
+            seal: switch.seal.clone(),
             writer: Mutex::new(fresh),
             state: RwLock::new(state),
             switch: Mutex::new(switch),
@@ -426,7 +436,7 @@ impl Inner {
     }
 
     /// Remembers that the disk failed; from now on nothing is written.
-    fn poison(&self, error: Error) -> Error {
+    pub(crate) fn poison(&self, error: Error) -> Error {
         if matches!(error, Error::Poisoned { .. }) {
             let first = self.failed.get_or_init(|| error.clone()).clone();
             self.progress.send_modify(|p| p.failed = Some(first));
@@ -445,25 +455,18 @@ impl Inner {
             self.alive()?;
             return Ok(self.log.committed_seq());
         }
+        let body = Bytes::from(batch.body);
+        let payloads = match &self.seal {
+            Some(seal) if !batch.payloads.is_empty() => {
+                self.alive()?;
+                seal.seal_values(&payloads_of(&body, batch.payloads))?
+            }
+            _ => batch.payloads,
+        };
         self.wake.wait_for_room();
         let mut fresh = self.writer.lock();
         self.alive()?;
-        let committed = self
-            .log
-            .commit(&batch.body, &batch.payloads)
-            .map_err(|e| self.poison(e.into()))?;
-        fresh.body_bytes += batch.body.len() as u64;
-        fresh.payload_bytes += batch.payloads.iter().map(|p| p.len() as u64).sum::<u64>();
-        let body = Bytes::from(batch.body);
-        {
-            let mut state = self.state.write();
-            let before = state.lower.clone();
-            let whole = apply(&mut state, &body, &committed.payloads);
-            assert!(whole, "a batch encodes what can be decoded");
-            if !Arc::ptr_eq(&before, &state.lower) {
-                self.retire(before);
-            }
-        }
+        let seq = self.commit_stored(&mut fresh, &body, &payloads)?;
         let (log_bytes, payload_bytes) = (fresh.body_bytes, fresh.payload_bytes);
         drop(fresh);
         self.wake.committed(self.options.sync_interval);
@@ -474,7 +477,40 @@ impl Inner {
             }
             self.wake.checkpoint();
         }
-        Ok(committed.seq)
+        Ok(seq)
+    }
+
+    /// Commits a body (which is sealed here) with payloads that are already as they shall be on disk. `fresh` is that of the writer's lock.
+    pub(crate) fn commit_stored(
+        &self,
+        fresh: &mut Fresh,
+        body: &Bytes,
+        payloads: &[Bytes],
+    ) -> Result<u64, Error> {
+        let seq = self.log.committed_seq() + 1;
+        let sealed;
+        let stored = match &self.seal {
+            Some(seal) => {
+                sealed = seal.seal_body(seq, body)?;
+                &sealed[..]
+            }
+            None => body,
+        };
+        let committed = self
+            .log
+            .commit(stored, payloads)
+            .map_err(|e| self.poison(e.into()))?;
+        assert_eq!(committed.seq, seq, "a body opens under its own number only");
+        fresh.body_bytes += stored.len() as u64;
+        fresh.payload_bytes += payloads.iter().map(|p| p.len() as u64).sum::<u64>();
+        let mut state = self.state.write();
+        let before = state.lower.clone();
+        let whole = apply(&mut state, body, &committed.payloads, self.seal.is_some());
+        assert!(whole, "a batch encodes what can be decoded");
+        if !Arc::ptr_eq(&before, &state.lower) {
+            self.retire(before);
+        }
+        Ok(seq)
     }
 
     fn is_large(&self, body_bytes: u64, payload_bytes: u64, times: u64) -> bool {
@@ -491,10 +527,9 @@ impl Inner {
     /// A commit that changes nothing, on disk when this returns.
     pub(crate) fn commit_nothing(&self) -> Result<u64, Error> {
         let seq = {
-            let _writer = self.writer.lock();
+            let mut writer = self.writer.lock();
             self.alive()?;
-            let committed = self.log.commit(&[], &[]);
-            committed.map_err(|e| self.poison(e.into()))?.seq
+            self.commit_stored(&mut writer, &Bytes::new(), &[])?
         };
         self.wait_synced(seq)?;
         Ok(seq)
@@ -561,18 +596,32 @@ impl Inner {
         Ok((slot, Some(lower)))
     }
 
-    /// The bytes of a slot. Small ones are copied, so that keeping one does not keep a commit or a table in memory.
-    pub(crate) fn value(&self, slot: Slot) -> Result<Option<Bytes>, Error> {
+    /// The bytes of a slot; the whole key may come in parts. Small ones are copied, so that keeping one does not keep a commit or a table in memory.
+    pub(crate) fn value(&self, key: [&[u8]; 2], slot: Slot) -> Result<Option<Bytes>, Error> {
         Ok(match slot {
             Slot::Deleted => None,
             Slot::Inline(bytes) => Some(Bytes::copy_from_slice(&bytes)),
-            Slot::Payload(at) => Some(self.payload(&at)?),
+            Slot::Payload(at) => Some(self.payload(key, &at)?),
         })
     }
 
-    pub(crate) fn payload(&self, at: &PayloadRef) -> Result<Bytes, Error> {
+    /// The value that lies in a payload; the whole key may come in parts. Without a copy when the store is not encrypted.
+    pub(crate) fn payload(&self, key: [&[u8]; 2], at: &PayloadRef) -> Result<Bytes, Error> {
         self.open_for_reads()?;
-        Ok(self.log.read(at)?)
+        let stored = self.log.read(at)?;
+        let Some(seal) = &self.seal else {
+            return Ok(stored);
+        };
+        match seal.open_value(key, &stored) {
+            Some(value) => Ok(value.into()),
+            None => Err(Error::Corrupt {
+                what: "payload (not what was sealed for its key)",
+                file: format!("payload-{}", at.segment),
+                offset: at.offset,
+                expected: 0,
+                found: 0,
+            }),
+        }
     }
 
     fn close(&self) -> Result<(), Error> {
@@ -633,14 +682,45 @@ fn make_folder(dir: &Path) -> io::Result<()> {
     std::fs::File::open(above)?.sync_all()
 }
 
+fn bad_commit(what: &'static str, seq: u64) -> Error {
+    Error::Corrupt {
+        what,
+        file: format!("log, commit {seq}"),
+        offset: 0,
+        expected: 0,
+        found: 0,
+    }
+}
+
+/// The plain body of a commit in the log.
+pub(crate) fn body_of(seal: Option<&Seal>, seq: u64, stored: &[u8]) -> Result<Bytes, Error> {
+    match seal {
+        None => Ok(Bytes::copy_from_slice(stored)),
+        Some(seal) => match seal.open_body(seq, stored) {
+            Some(body) => Ok(body.into()),
+            None => Err(bad_commit("commit (not what was sealed)", seq)),
+        },
+    }
+}
+
+/// The payloads of a batch with their keys.
+fn payloads_of(body: &Bytes, payloads: Vec<Bytes>) -> Vec<(Bytes, Bytes)> {
+    let keys = changes(body).filter_map(|change| match change {
+        Some(Change::PutPayload(key, _)) => Some(key),
+        _ => None,
+    });
+    keys.zip(payloads).collect()
+}
+
 /// Applies the changes of a commit to the memtable. False when they make no sense; then some may have been applied.
-fn apply(state: &mut State, body: &Bytes, payloads: &[PayloadRef]) -> bool {
+fn apply(state: &mut State, body: &Bytes, payloads: &[PayloadRef], sealed: bool) -> bool {
+    let more = if sealed { SEAL_BYTES as u64 } else { 0 };
     let mut payloads = payloads.iter();
     for change in changes(body) {
         match change {
             Some(Change::Put(key, value)) => state.memtable.set(key, Slot::Inline(value)),
             Some(Change::PutPayload(key, len)) => match payloads.next() {
-                Some(at) if u64::from(at.len) == len => {
+                Some(at) if Some(u64::from(at.len)) == len.checked_add(more) => {
                     state.memtable.set(key, Slot::Payload(*at));
                 }
                 _ => return false,
@@ -693,12 +773,12 @@ fn refuse_foreign(names: &[String], options: &Options, store: &str) -> Result<()
 
 fn tables_of(
     device: &Arc<dyn Device>,
-    manifest: &Manifest,
+    switch: &Switch,
     names: &[String],
 ) -> Result<Arc<Lower>, Error> {
     let mut tables = vec![];
-    for meta in &manifest.tables {
-        let table = Table::new(device.clone(), *meta);
+    for meta in &switch.manifest.tables {
+        let table = Table::new(device.clone(), switch.seal.clone(), *meta);
         if !names.contains(&table.name()) {
             return Err(Error::Corrupt {
                 what: "table (missing)",

@@ -4,6 +4,10 @@
 //! `n` current; a torn slot is no loss, since the other one holds and its manifest is removed only after the switch.
 
 use crate::{
+    Options,
+    seal::{Nonces, Seal},
+};
+use crate::{
     error::{Error, Op},
     format::{
         BadSlot, FORMAT_VERSION, MANIFEST_PREFIX, Manifest, SLOT_BYTES, SUPERBLOCK, SUPERBLOCK_NEW,
@@ -20,6 +24,8 @@ pub(crate) struct Switch {
     current: Superblock,
     /// Which slot holds `current`.
     slot: usize,
+    /// Of an encrypted store.
+    pub(crate) seal: Option<Arc<Seal>>,
     pub(crate) manifest: Manifest,
 }
 
@@ -52,6 +58,7 @@ fn corrupt(what: &'static str, file: &str, offset: u64, expected: u64, found: u6
 fn load_manifest(
     device: &dyn Device,
     generation: u64,
+    seal: Option<&Seal>,
 ) -> Result<Option<(Manifest, Vec<u8>)>, Error> {
     let name = file_name(MANIFEST_PREFIX, generation);
     let bytes = match read_whole(device, &name) {
@@ -61,9 +68,16 @@ fn load_manifest(
         }
         Err(e) => return Err(e),
     };
-    Ok(Manifest::decode(&bytes)
-        .filter(|m| m.generation == generation)
-        .map(|m| (m, bytes)))
+    Ok(decode_manifest(generation, &bytes, seal).map(|m| (m, bytes)))
+}
+
+/// `None` when these are not the bytes of this manifest.
+fn decode_manifest(generation: u64, bytes: &[u8], seal: Option<&Seal>) -> Option<Manifest> {
+    let manifest = match seal {
+        None => Manifest::decode(bytes),
+        Some(seal) => Manifest::decode(&seal.open_manifest(generation, bytes)?),
+    };
+    manifest.filter(|m| m.generation == generation)
 }
 
 /// After a failed sync of the folder nobody knows which files a power cut would leave, those of the log among them.
@@ -75,8 +89,12 @@ fn sync_dir(device: &dyn Device) -> Result<(), Error> {
 }
 
 impl Switch {
-    /// Reads the superblock and the manifest it names.
-    pub(crate) fn load(device: Arc<dyn Device>) -> Result<Loaded, Error> {
+    /// Reads the superblock and the manifest it names. Writes nothing.
+    pub(crate) fn load(
+        device: Arc<dyn Device>,
+        options: &Options,
+        store: &str,
+    ) -> Result<Loaded, Error> {
         let io = |e| Error::io(Op::Open, SUPERBLOCK, e);
         let file = device.open(SUPERBLOCK, false).map_err(io)?;
         let mut raw = vec![0; 2 * SLOT_BYTES];
@@ -119,9 +137,28 @@ impl Switch {
             .iter()
             .any(|slot| matches!(slot, Err(e) if *e != BadSlot::Empty))
             || len < 2 * SLOT_BYTES;
+        let key = options.key.as_ref();
+        let seal = match &current.key {
+            Some(wrapped) => Some(Arc::new(Seal::unlock(
+                store,
+                current.store_id,
+                wrapped,
+                key,
+                Nonces::of(options.seed),
+                options.cache_bytes,
+            )?)),
+            None if key.is_some() && current.generation > 0 => {
+                return Err(Error::NotEncrypted {
+                    store: store.to_owned(),
+                });
+            }
+            None => None,
+        };
         // A broken slot may be a switch that was cut short, or the current one, damaged later. A whole manifest of the next generation is right in
         // both cases: all it names was on disk before it was written.
-        if broken && let Some((manifest, bytes)) = load_manifest(&*device, current.generation + 1)?
+        if broken
+            && let Some((manifest, bytes)) =
+                load_manifest(&*device, current.generation + 1, seal.as_deref())?
         {
             let current = Superblock {
                 generation: manifest.generation,
@@ -134,6 +171,7 @@ impl Switch {
                 file,
                 current,
                 slot: 1 - slot,
+                seal,
                 manifest,
             })));
         }
@@ -155,8 +193,8 @@ impl Switch {
             read => read?,
         };
         let found = crc32fast::hash(&bytes);
-        let manifest = Manifest::decode(&bytes)
-            .filter(|m| found == current.manifest_crc && m.generation == current.generation)
+        let manifest = decode_manifest(current.generation, &bytes, seal.as_deref())
+            .filter(|_| found == current.manifest_crc)
             .ok_or_else(|| {
                 corrupt(
                     "manifest",
@@ -171,6 +209,7 @@ impl Switch {
             file,
             current,
             slot,
+            seal,
             manifest,
         })))
     }
@@ -195,6 +234,7 @@ impl Switch {
         device: Arc<dyn Device>,
         file: Arc<dyn File>,
         first: Superblock,
+        seal: Option<Arc<Seal>>,
         start: Start,
     ) -> Result<Self, Error> {
         let manifest = Manifest {
@@ -211,6 +251,7 @@ impl Switch {
             file,
             current: first,
             slot: 0,
+            seal,
             manifest: manifest.clone(),
         };
         switch.to(manifest)?;
@@ -224,7 +265,7 @@ impl Switch {
     /// Makes `manifest` the current one, under the next generation. When this fails before the superblock is written nothing has happened; after
     /// that nobody knows, and the error is [`Error::Poisoned`].
     pub(crate) fn to(&mut self, manifest: Manifest) -> Result<(), Error> {
-        self.to_with(manifest, self.current)
+        self.switch(manifest, self.current)
     }
 
     /// Changes fields of the superblock that no manifest has. Both slots have them when this returns; after a crash in between the current one has
@@ -232,19 +273,21 @@ impl Switch {
     ///
     /// # Errors
     /// As [`to`](Self::to).
-    #[allow(dead_code)]
     pub(crate) fn change(&mut self, change: impl Fn(&mut Superblock)) -> Result<(), Error> {
         for _ in 0..2 {
             let mut superblock = self.current;
             change(&mut superblock);
-            self.to_with(self.manifest.clone(), superblock)?;
+            self.switch(self.manifest.clone(), superblock)?;
         }
         Ok(())
     }
 
-    fn to_with(&mut self, mut manifest: Manifest, superblock: Superblock) -> Result<(), Error> {
+    fn switch(&mut self, mut manifest: Manifest, superblock: Superblock) -> Result<(), Error> {
         manifest.generation = self.current.generation + 1;
-        let bytes = manifest.encode();
+        let mut bytes = manifest.encode();
+        if let Some(seal) = &self.seal {
+            bytes = seal.seal_manifest(manifest.generation, &bytes)?;
+        }
         let name = file_name(MANIFEST_PREFIX, manifest.generation);
         let written = self
             .device

@@ -1,12 +1,12 @@
 //! The block: some sorted entries of a table in about 4 KiB, with direct access to each.
 //!
 //! ```text
-//! count u16 │ prefix length u16 │ prefix │ entry … │ entry offsets u16 × count │ crc32 u32
+//! count u16 │ prefix length u16 │ prefix │ entry … │ entry offsets u16 × count │ tag 16, if encrypted │ crc32 u32
 //! entry = suffix length varint │ suffix │ slot
 //! ```
 //! All integers are little-endian. The prefix is what all keys of the block share, stored once: keys of one core differ only in their last bytes, so
 //! this saves what restart points would, and a search needs no decoding of neighbours. The crc32 covers the table's number and the block's offset
-//! before the content, so that a block from elsewhere (a misdirected write) does not pass.
+//! before the content (and the tag), so that a block from elsewhere (a misdirected write) does not pass.
 
 use super::{Slot, SlotRef};
 use crate::format::{Input, put_varint};
@@ -16,7 +16,8 @@ use std::cmp::Ordering;
 /// A block is closed when it has grown to this many bytes.
 pub(crate) const BLOCK_BYTES: usize = 4096;
 const HEADER_BYTES: usize = 4;
-const CRC_BYTES: usize = 4;
+/// Bytes of a crc.
+pub(crate) const CRC_BYTES: usize = 4;
 
 /// The crc32 of a block with this content at this place.
 pub(crate) fn block_crc(table: u64, offset: u64, content: &[u8]) -> u32 {
@@ -77,8 +78,8 @@ impl BlockBuilder {
         HEADER_BYTES + CRC_BYTES + self.slots.len() + self.key_bytes - shared + 2 * self.keys.len()
     }
 
-    /// Appends the block for this place to `out`, and starts anew.
-    pub(crate) fn finish(&mut self, table: u64, offset: u64, out: &mut Vec<u8>) {
+    /// Appends the content of the block to `out`, and starts anew.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
         let begin = out.len();
         let prefix_len = self.prefix_len();
         let prefix = self.keys.first().map_or(&[][..], |k| &k[..prefix_len]);
@@ -96,8 +97,6 @@ impl BlockBuilder {
             from = end;
         }
         out.extend_from_slice(&offsets);
-        let crc = block_crc(table, offset, &out[begin..]);
-        out.extend_from_slice(&crc.to_le_bytes());
         self.keys.clear();
         self.slots.clear();
         self.ends.clear();
@@ -119,7 +118,7 @@ pub(crate) struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// `content` is the block without its crc.
+    /// `content` is the block without tag and crc.
     pub(crate) fn parse(content: &'a [u8]) -> Option<Self> {
         let head: [u8; HEADER_BYTES] = content.get(..HEADER_BYTES)?.try_into().ok()?;
         let count = usize::from(u16::from_le_bytes([head[0], head[1]]));
@@ -208,7 +207,9 @@ mod tests {
             builder.push(Bytes::copy_from_slice(key), &SlotRef::Inline(key));
         }
         let mut out = vec![];
-        builder.finish(1, 0, &mut out);
+        builder.finish(&mut out);
+        let crc = block_crc(1, 0, &out);
+        out.extend_from_slice(&crc.to_le_bytes());
         out
     }
 

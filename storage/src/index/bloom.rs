@@ -1,16 +1,16 @@
 //! A filter that says "surely not in this table" for about 99 of 100 keys that are not: one cache line is looked at for each question.
 //!
-//! The bits lie in pages of 4 KiB: 63 lines of 64 bytes, 60 bytes of nothing, a crc32 (as of a block). About ten bits a key, seven of them set.
+//! The bits lie in pages of 4 KiB: 63 lines of 64 bytes, zeros, a tag if the store is encrypted, a crc32 (both as of a block). About ten bits a key, seven of them set.
 
-use super::block::block_crc;
+use crate::seal::TAG_BYTES;
 
-/// Bytes of a page, crc included.
+/// Bytes of a page, tag and crc included.
 pub(crate) const PAGE_BYTES: usize = 4096;
 const LINE_BYTES: usize = 64;
 const LINES: u64 = 63;
 const KEYS_PER_LINE: u64 = 51;
 const PROBES: u32 = 7;
-const _: () = assert!(LINES as usize * LINE_BYTES + 4 <= PAGE_BYTES);
+const _: () = assert!(LINES as usize * LINE_BYTES + TAG_BYTES + 4 <= PAGE_BYTES);
 
 /// The hash of a key that the filter is made of. Part of the format.
 pub(crate) fn hash(key: &[u8]) -> u64 {
@@ -70,14 +70,9 @@ impl BloomBuilder {
         }
     }
 
-    /// The pages, each with the crc for its place; the first will lie at `offset`.
-    pub(crate) fn finish(mut self, table: u64, offset: u64) -> Vec<u8> {
-        for (index, page) in self.bits.chunks_exact_mut(PAGE_BYTES).enumerate() {
-            let (content, crc) = page.split_at_mut(PAGE_BYTES - 4);
-            let at = offset + (index * PAGE_BYTES) as u64;
-            crc.copy_from_slice(&block_crc(table, at, content).to_le_bytes());
-        }
-        self.bits
+    /// The pages, with room for tag and crc at the end of each.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = &[u8]> {
+        self.bits.chunks_exact(PAGE_BYTES)
     }
 }
 
@@ -115,7 +110,7 @@ mod tests {
             builder.add(key);
         }
         let pages = builder.pages;
-        let bits = builder.finish(1, 0);
+        let bits = builder.bits;
         let asked = |key: &[u8]| {
             let (page, may_hold) = question(key, pages);
             may_hold(&bits[page as usize * PAGE_BYTES..][..PAGE_BYTES - 4])

@@ -1,17 +1,19 @@
 //! Reads a sorted table (written by [`TableWriter`](super::TableWriter)) through a view of its file.
 //!
-//! Nothing is read until the first question. Then each block is checked against its crc once; that it was is kept as one bit in memory.
+//! Nothing is read until the first question. Then each block is checked against its crc once; that it was is kept as one bit in memory. The blocks of an
+//! encrypted store are opened into memory, where a bounded number of them stays.
 
 use super::{
     Entry, Found, Slot, SlotRef, above, below,
     block::{Block, checked_content},
     bloom::{self, PAGE_BYTES},
-    table_writer::{BlockAt, FOOTER_BYTES, Footer, Tree},
+    table_writer::{BlockAt, FOOTER_BYTES, FOOTER_TAGGED_BYTES, Footer, Tree},
 };
 pub(crate) use crate::format::TableMeta;
 use crate::{
     error::{Error, Op},
     format::{TABLE_PREFIX, file_name},
+    seal::{Seal, TAG_BYTES},
 };
 use bytes::Bytes;
 use pome_wal::Device;
@@ -27,6 +29,7 @@ use std::{
 pub(crate) struct Table {
     pub(crate) meta: TableMeta,
     device: Arc<dyn Device>,
+    seal: Option<Arc<Seal>>,
     opened: OnceLock<Opened>,
 }
 
@@ -37,6 +40,29 @@ struct Opened {
     checked: Vec<AtomicU64>,
 }
 
+/// The content of a block or page: where it lies in the file, or, of an encrypted one, opened in memory.
+enum Content<'a> {
+    Mapped { whole: &'a Bytes, content: &'a [u8] },
+    Opened(Bytes),
+}
+
+impl Content<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Mapped { content, .. } => content,
+            Self::Opened(content) => content,
+        }
+    }
+
+    /// What shares memory with all slots of the block.
+    fn owner(&self) -> &Bytes {
+        match self {
+            Self::Mapped { whole, .. } => whole,
+            Self::Opened(content) => content,
+        }
+    }
+}
+
 /// Which of the two trees of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Which {
@@ -45,10 +71,11 @@ enum Which {
 }
 
 impl Table {
-    pub(crate) fn new(device: Arc<dyn Device>, meta: TableMeta) -> Self {
+    pub(crate) fn new(device: Arc<dyn Device>, seal: Option<Arc<Seal>>, meta: TableMeta) -> Self {
         Self {
             meta,
             device,
+            seal,
             opened: OnceLock::new(),
         }
     }
@@ -99,6 +126,12 @@ impl Table {
         let footer = Footer::decode(content)
             .filter(|f| f.bloom_pages > 0 && f.bloom_pages <= self.meta.len / PAGE_BYTES as u64)
             .ok_or_else(|| self.corrupt("table footer", footer_at, 0, 0))?;
+        if let Some(seal) = &self.seal {
+            let tagged = content.get(..FOOTER_TAGGED_BYTES).unwrap_or_default();
+            if !seal.footer_holds(self.meta.id, &footer.nonce, footer_at, tagged, &footer.tag) {
+                return Err(self.corrupt("table footer (not what was sealed)", footer_at, 0, 0));
+            }
+        }
         let bits = u64::from(footer.blocks) + footer.bloom_pages;
         // Each block takes at least 16 bytes, so the file's length bounds this allocation.
         if u64::from(footer.blocks) > self.meta.len / 16 {
@@ -111,8 +144,34 @@ impl Table {
         })
     }
 
-    /// The content of a stretch with a crc at its end; the crc is computed the first time (or always, when `again`).
+    /// The content of a stretch with a crc at its end; the crc is computed the first time (or always, when `again`). What is sealed is opened, unless
+    /// it is still in memory and need not be read again.
+    #[inline]
     fn content<'a>(
+        &self,
+        opened: &'a Opened,
+        bit: u64,
+        offset: u64,
+        len: usize,
+        what: &'static str,
+        again: bool,
+    ) -> Result<Content<'a>, Error> {
+        let Some(seal) = &self.seal else {
+            let content = self.stored(opened, bit, offset, len, what, again)?;
+            let whole = &opened.whole;
+            return Ok(Content::Mapped { whole, content });
+        };
+        if !again && let Some(content) = seal.opened_part(self.meta.id, offset) {
+            return Ok(Content::Opened(content));
+        }
+        let sealed = self.stored(opened, bit, offset, len, what, again)?;
+        seal.open_part(self.meta.id, &opened.footer.nonce, offset, sealed)
+            .map(Content::Opened)
+            .ok_or_else(|| self.corrupt(what, offset, 0, 0))
+    }
+
+    /// A stretch as it is in the file, without its crc.
+    fn stored<'a>(
         &self,
         opened: &'a Opened,
         bit: u64,
@@ -124,7 +183,14 @@ impl Table {
         let raw = usize::try_from(offset)
             .ok()
             .and_then(|at| opened.whole.get(at..at.checked_add(len)?))
-            .filter(|raw| raw.len() > 4)
+            .filter(|raw| {
+                raw.len()
+                    > if self.seal.is_some() {
+                        TAG_BYTES + 4
+                    } else {
+                        4
+                    }
+            })
             .ok_or_else(|| self.corrupt(what, offset, len as u64, 0))?;
         let word = opened
             .checked
@@ -142,17 +208,20 @@ impl Table {
         Ok(&raw[..raw.len() - 4])
     }
 
-    fn block<'a>(&self, opened: &'a Opened, at: &BlockAt) -> Result<Block<'a>, Error> {
+    fn block<'a>(&self, opened: &'a Opened, at: &BlockAt) -> Result<Content<'a>, Error> {
         let bit = u64::from(at.ordinal);
-        let content = self.content(
+        self.content(
             opened,
             bit,
             at.offset,
             at.len as usize,
             "index block",
             false,
-        )?;
-        Block::parse(content).ok_or_else(|| self.malformed(at))
+        )
+    }
+
+    fn parse<'a>(&self, at: &BlockAt, content: &'a Content<'_>) -> Result<Block<'a>, Error> {
+        Block::parse(content.bytes()).ok_or_else(|| self.malformed(at))
     }
 
     /// The child an index block has at this place. It must lie before the block itself, so that no walk goes in circles.
@@ -178,13 +247,14 @@ impl Table {
         opened: &'a Opened,
         which: Which,
         key: &[u8],
-    ) -> Result<Option<(BlockAt, Block<'a>)>, Error> {
+    ) -> Result<Option<(BlockAt, Content<'a>)>, Error> {
         let Some(tree) = self.tree(opened, which) else {
             return Ok(None);
         };
         let mut at = tree.root;
         for _ in 0..tree.levels {
-            let block = self.block(opened, &at)?;
+            let content = self.block(opened, &at)?;
+            let block = self.parse(&at, &content)?;
             let index = match block.search(key).ok_or_else(|| self.malformed(&at))? {
                 Ok(index) => index,
                 Err(0) => return Ok(None),
@@ -200,18 +270,20 @@ impl Table {
         let bit = u64::from(opened.footer.blocks) + page;
         let offset = opened.footer.bloom_offset + page * PAGE_BYTES as u64;
         let content = self.content(opened, bit, offset, PAGE_BYTES, "filter page", false)?;
-        Ok(ask(content))
+        Ok(ask(content.bytes()))
     }
 
     /// What this table knows of a key.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Found, Error> {
         let opened = self.opened()?;
         if self.may_hold(opened, key)?
-            && let Some((at, block)) = self.leaf_of(opened, Which::Points, key)?
-            && let Ok(index) = block.search(key).ok_or_else(|| self.malformed(&at))?
+            && let Some((at, content)) = self.leaf_of(opened, Which::Points, key)?
         {
-            let slot = block.slot(index).ok_or_else(|| self.malformed(&at))?;
-            return Ok(Found::Here(slot.to_slot(&opened.whole)));
+            let block = self.parse(&at, &content)?;
+            if let Ok(index) = block.search(key).ok_or_else(|| self.malformed(&at))? {
+                let slot = block.slot(index).ok_or_else(|| self.malformed(&at))?;
+                return Ok(Found::Here(slot.to_slot(content.owner())));
+            }
         }
         Ok(match self.covering(key)? {
             Some(_) => Found::Here(Slot::Deleted),
@@ -356,10 +428,12 @@ impl Table {
     ) {
         progress(u64::from(at.len));
         let bit = u64::from(at.ordinal);
-        let block = self
-            .content(opened, bit, at.offset, at.len as usize, "index block", true)
-            .and_then(|content| Block::parse(content).ok_or_else(|| self.malformed(at)));
-        let block = match block {
+        let content =
+            match self.content(opened, bit, at.offset, at.len as usize, "index block", true) {
+                Ok(content) => content,
+                Err(e) => return finding(e),
+            };
+        let block = match self.parse(at, &content) {
             Ok(block) => block,
             Err(e) => return finding(e),
         };
@@ -399,9 +473,10 @@ impl Walk<'_> {
     /// True when the walk is over: entries were found, or the bound was passed.
     fn visit(&self, at: &BlockAt, levels: u8, out: &mut Vec<Entry>) -> Result<bool, Error> {
         let table = self.table;
-        let block = table.block(self.opened, at)?;
+        let content = table.block(self.opened, at)?;
+        let block = table.parse(at, &content)?;
         if levels == 0 {
-            self.leaf(at, &block, out)?;
+            self.leaf(at, &block, content.owner(), out)?;
             return Ok(!out.is_empty());
         }
         let edge = if self.reverse { self.high } else { self.low };
@@ -433,7 +508,14 @@ impl Walk<'_> {
         Ok(false)
     }
 
-    fn leaf(&self, at: &BlockAt, block: &Block<'_>, out: &mut Vec<Entry>) -> Result<(), Error> {
+    /// `owner` shares memory with the block.
+    fn leaf(
+        &self,
+        at: &BlockAt,
+        block: &Block<'_>,
+        owner: &Bytes,
+        out: &mut Vec<Entry>,
+    ) -> Result<(), Error> {
         let malformed = || self.table.malformed(at);
         let position = |key: &[u8]| block.search(key).ok_or_else(malformed);
         let mut from = match self.low {
@@ -467,7 +549,7 @@ impl Walk<'_> {
             let slot = block.slot(index).ok_or_else(malformed)?;
             let key = keys.slice(begin..end);
             debug_assert!(above(self.low, &key) && below(self.high, &key));
-            out.push((key, slot.to_slot(&self.opened.whole)));
+            out.push((key, slot.to_slot(owner)));
             begin = end;
         }
         if self.reverse {

@@ -9,12 +9,13 @@
 
 use super::{
     SlotRef,
-    block::{BLOCK_BYTES, BlockBuilder, block_crc, common_prefix},
-    bloom::BloomBuilder,
+    block::{BLOCK_BYTES, BlockBuilder, CRC_BYTES, block_crc, common_prefix},
+    bloom::{BloomBuilder, PAGE_BYTES},
 };
 use crate::{
     error::{Error, Op},
     format::{FORMAT_VERSION, Input, TABLE_MAGIC, TABLE_PREFIX, TableMeta, file_name, put_varint},
+    seal::{Seal, TABLE_NONCE_BYTES, TAG_BYTES},
 };
 use bytes::Bytes;
 use pome_wal::{Device, File};
@@ -31,7 +32,7 @@ pub(crate) struct BlockAt {
     /// Blocks of a table are numbered in the order in which they lie.
     pub(crate) ordinal: u32,
     pub(crate) offset: u64,
-    /// With the crc.
+    /// With tag and crc.
     pub(crate) len: u32,
 }
 
@@ -71,7 +72,14 @@ pub(crate) struct Footer {
     pub(crate) ranges: Option<Tree>,
     pub(crate) bloom_offset: u64,
     pub(crate) bloom_pages: u64,
+    /// The random part of the nonces; zeros when the store is not encrypted.
+    pub(crate) nonce: [u8; TABLE_NONCE_BYTES],
+    /// Over the bytes before it; zeros when the store is not encrypted.
+    pub(crate) tag: [u8; TAG_BYTES],
 }
+
+/// Bytes of the footer that its tag is over.
+pub(crate) const FOOTER_TAGGED_BYTES: usize = 88 + TABLE_NONCE_BYTES;
 
 fn put_tree(out: &mut Vec<u8>, tree: Option<&Tree>) {
     let none = Tree {
@@ -103,8 +111,9 @@ fn take_tree(input: &mut Input<'_>) -> Option<Option<Tree>> {
 }
 
 impl Footer {
-    /// `magic 8 │ version u32 │ blocks u32 │ entries u64 │ ranges u64 │ two trees of 20 │ filter offset u64 │ filter pages u64 │ zeros │ crc32 u32`
-    fn encode(&self, table: u64, offset: u64) -> Vec<u8> {
+    /// `magic 8 │ version u32 │ blocks u32 │ entries u64 │ ranges u64 │ two trees of 20 │ filter offset u64 │ filter pages u64 │ nonce 16 │ tag 16 │ zeros 4 │
+    /// crc32 u32`; the tag is put in when there is something to seal with.
+    fn encode(&self, table: u64, offset: u64, seal: Option<&Seal>) -> Vec<u8> {
         let mut out = TABLE_MAGIC.to_vec();
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
         out.extend_from_slice(&self.blocks.to_le_bytes());
@@ -114,6 +123,15 @@ impl Footer {
         put_tree(&mut out, self.ranges.as_ref());
         out.extend_from_slice(&self.bloom_offset.to_le_bytes());
         out.extend_from_slice(&self.bloom_pages.to_le_bytes());
+        out.extend_from_slice(&self.nonce);
+        debug_assert_eq!(out.len(), FOOTER_TAGGED_BYTES);
+        match seal {
+            Some(seal) => {
+                let tag = seal.footer_tag(table, &self.nonce, offset, &out);
+                out.extend_from_slice(&tag);
+            }
+            None => out.extend_from_slice(&self.tag),
+        }
         out.resize(FOOTER_BYTES - 4, 0);
         let crc = block_crc(table, offset, &out);
         out.extend_from_slice(&crc.to_le_bytes());
@@ -139,6 +157,8 @@ impl Footer {
             ranges,
             bloom_offset: input.u64()?,
             bloom_pages: input.u64()?,
+            nonce: input.array()?,
+            tag: input.array()?,
         })
     }
 }
@@ -148,6 +168,8 @@ struct Out {
     file: Arc<dyn File>,
     name: String,
     table: u64,
+    seal: Option<Arc<Seal>>,
+    nonce: [u8; TABLE_NONCE_BYTES],
     buffer: Vec<u8>,
     written: u64,
     blocks: u32,
@@ -169,9 +191,23 @@ impl Out {
         Ok(())
     }
 
+    /// Seals what was put into the buffer from `begin` on, if the store is encrypted, and puts the crc behind it.
+    fn part(&mut self, begin: usize) {
+        let offset = self.written + begin as u64;
+        if let Some(seal) = &self.seal {
+            let part = &mut self.buffer[begin..];
+            let tag = seal.seal_part(self.table, &self.nonce, offset, part);
+            self.buffer.extend_from_slice(&tag);
+        }
+        let crc = block_crc(self.table, offset, &self.buffer[begin..]);
+        self.buffer.extend_from_slice(&crc.to_le_bytes());
+    }
+
     fn block(&mut self, builder: &mut BlockBuilder) -> Result<BlockAt, Error> {
         let offset = self.offset();
-        builder.finish(self.table, offset, &mut self.buffer);
+        let begin = self.buffer.len();
+        builder.finish(&mut self.buffer);
+        self.part(begin);
         let at = BlockAt {
             ordinal: self.blocks,
             offset,
@@ -261,9 +297,14 @@ impl TableWriter {
     /// A table with this number and about this many entries (the filter is sized by it).
     pub(crate) fn new(
         device: &dyn Device,
+        seal: Option<Arc<Seal>>,
         table: u64,
         expected_entries: u64,
     ) -> Result<Self, Error> {
+        let nonce = match &seal {
+            Some(seal) => seal.new_table()?,
+            None => Default::default(),
+        };
         let name = file_name(TABLE_PREFIX, table);
         let file = device
             .open(&name, true)
@@ -274,6 +315,8 @@ impl TableWriter {
                 file,
                 name,
                 table,
+                seal,
+                nonce,
                 buffer: Vec::with_capacity(WRITE_BYTES + 2 * BLOCK_BYTES),
                 written: 0,
                 blocks: 0,
@@ -305,9 +348,20 @@ impl TableWriter {
         }
         let ranges = tree.finish(&mut self.out)?;
         let bloom_offset = self.out.offset();
-        let pages = self.bloom.finish(self.out.table, bloom_offset);
-        let bloom_pages = (pages.len() / super::bloom::PAGE_BYTES) as u64;
-        self.out.buffer.extend_from_slice(&pages);
+        let room = match self.out.seal {
+            Some(_) => TAG_BYTES + CRC_BYTES,
+            None => CRC_BYTES,
+        };
+        let mut bloom_pages = 0;
+        for page in self.bloom.pages() {
+            let begin = self.out.buffer.len();
+            self.out
+                .buffer
+                .extend_from_slice(&page[..PAGE_BYTES - room]);
+            self.out.part(begin);
+            self.out.flush(WRITE_BYTES)?;
+            bloom_pages += 1;
+        }
         let footer = Footer {
             entries: self.entries,
             ranges_count,
@@ -316,11 +370,12 @@ impl TableWriter {
             ranges,
             bloom_offset,
             bloom_pages,
+            nonce: self.out.nonce,
+            tag: [0; TAG_BYTES],
         };
         let offset = self.out.offset();
-        self.out
-            .buffer
-            .extend_from_slice(&footer.encode(self.out.table, offset));
+        let footer = footer.encode(self.out.table, offset, self.out.seal.as_deref());
+        self.out.buffer.extend_from_slice(&footer);
         self.out.flush(0)?;
         self.out
             .file
@@ -355,8 +410,10 @@ mod tests {
             ranges: None,
             bloom_offset: 8192,
             bloom_pages: 1,
+            nonce: [1; TABLE_NONCE_BYTES],
+            tag: [2; TAG_BYTES],
         };
-        let raw = footer.encode(3, 12288);
+        let raw = footer.encode(3, 12288, None);
         assert_eq!(raw.len(), FOOTER_BYTES);
         assert_eq!(Footer::decode(&raw[..FOOTER_BYTES - 4]), Some(footer));
     }

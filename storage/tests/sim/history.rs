@@ -4,7 +4,7 @@ use crate::{
     oracle::{Chance, Oracle, State, batch_of, read_all, same},
     seeds,
 };
-use pome_storage::{Durability, Options, Snapshot, Space, Store};
+use pome_storage::{Durability, Key, Options, Snapshot, Space, Store};
 use pome_wal::{Faults, SimDevice};
 use std::sync::Arc;
 
@@ -12,6 +12,10 @@ pub(crate) fn options(seed: u64) -> Options {
     let mut options = Options::default();
     options.background = false;
     options.seed = Some(seed);
+    if seed % 2 == 1 {
+        options.key = Some(Key::from_key_file(&[7; 32]).unwrap());
+        options.cache_bytes = 64 << 10;
+    }
     options.log_segment_bytes = 4096 << (seed % 3);
     options.payload_segment_bytes = 8192 << (seed % 3);
     options
