@@ -5,7 +5,7 @@ mod process;
 
 use process::{Pome, fuse_works, lines};
 use serde_json::json;
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 fn pome() -> (tempfile::TempDir, Pome) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -334,6 +334,142 @@ fn a_mount_and_commands_beside_it() {
 }
 
 #[test]
+fn clients_notice_an_owner_that_does_not_answer() {
+    if !fuse_works("clients_notice_an_owner_that_does_not_answer") {
+        return;
+    }
+    let (folder, pome) = pome();
+    let at = folder.path().join("mnt");
+    let mut mount = pome.mount(&at, &["--timeout", "3"]);
+    fs::write(at.join("x"), "answered").unwrap();
+    let owner = mount.owner;
+    process::MountProcess::signal(owner, "-STOP");
+    // A client that waits for ever would make this test do so too.
+    let (done, given_up) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        if given_up.recv_timeout(Duration::from_secs(120))
+            == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+        {
+            process::MountProcess::signal(owner, "-KILL");
+        }
+    });
+    let short = pome.fails(&["--timeout", "3", "core", "append", "log", "x"]);
+    assert_eq!(short, (4, "TIMED_OUT".into()));
+    let last = mount.rest().pop().unwrap();
+    let status = mount.child.wait().unwrap();
+    drop(done);
+    assert_eq!(status.code(), Some(4));
+    let message = last["error"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("not answered") && message.contains("was unmounted"),
+        "{message}"
+    );
+    assert!(
+        fs::read_dir(&at).unwrap().next().is_none(),
+        "the mount is gone"
+    );
+    process::MountProcess::signal(mount.owner, "-CONT");
+    assert_eq!(pome.ok(&["drive", "get", "/x"]), b"answered");
+    assert_eq!(
+        pome.fails(&["core", "info", "log"]),
+        (3, "NOT_FOUND".into()),
+        "what was given up was not done"
+    );
+}
+
+#[test]
+fn an_owner_that_is_told_to_end_says_so() {
+    if !fuse_works("an_owner_that_is_told_to_end_says_so") {
+        return;
+    }
+    let (folder, pome) = pome();
+    let at = folder.path().join("mnt");
+    let mut mount = pome.mount(&at, &[]);
+    fs::write(at.join("x"), "x").unwrap();
+    process::MountProcess::signal(mount.owner, "-TERM");
+    let said = mount.rest();
+    assert_eq!(mount.child.wait().unwrap().code(), Some(1));
+    assert_eq!(said[0]["reason"], "the owner ends");
+    assert_eq!(said[1]["error"]["code"], "OWNER_GONE");
+    assert_eq!(pome.ok(&["drive", "get", "/x"]), b"x");
+}
+
+#[test]
+fn commands_go_on_while_owners_come_and_go() {
+    if !fuse_works("commands_go_on_while_owners_come_and_go") {
+        return;
+    }
+    let (folder, pome) = pome();
+    let at = folder.path().join("mnt");
+    let running = std::sync::atomic::AtomicBool::new(true);
+    let rounds = std::thread::scope(|scope| {
+        let append = scope.spawn(|| {
+            let mut rounds = 0u64;
+            while running.load(std::sync::atomic::Ordering::Relaxed) {
+                pome.ok(&["core", "append", "log", "x"]);
+                rounds += 1;
+            }
+            rounds
+        });
+        let mounts = scope.spawn(|| {
+            for _ in 0..8 {
+                pome.mount(&at, &[]).stop();
+            }
+        });
+        let mounted = mounts.join();
+        // Also when that failed: the other thread must end for the failure to be seen.
+        running.store(false, std::sync::atomic::Ordering::Relaxed);
+        let rounds = append.join().unwrap();
+        mounted.unwrap();
+        rounds
+    });
+    assert_eq!(
+        pome.json(&["core", "info", "log"])[0]["length"],
+        rounds,
+        "each was done once"
+    );
+}
+
+#[test]
+fn all_drives_in_the_background() {
+    if !fuse_works("all_drives_in_the_background") {
+        return;
+    }
+    let (folder, pome) = pome();
+    for name in ["a", "b", "c"] {
+        pome.ok(&["drive", "create", name]);
+    }
+    let at = folder.path().join("all");
+    let events = pome.json(&["mount", "--all", "--background", at.to_str().unwrap()]);
+    assert_eq!(events.len(), 3);
+    for name in ["a", "b", "c"] {
+        fs::write(at.join(name).join("x"), name).unwrap();
+    }
+    assert_eq!(
+        pome.json(&["status"])[0]["mounts"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
+    for name in ["a", "b", "c"] {
+        pome.ok(&["unmount", at.join(name).to_str().unwrap()]);
+        assert_eq!(pome.ok(&["drive", "get", name, "/x"]), name.as_bytes());
+    }
+}
+
+#[test]
+fn a_store_is_its_owners_alone() {
+    let (_folder, pome) = pome();
+    pome.ok(&["core", "append", "log", "x"]);
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&pome.store), 0o700);
+    for file in fs::read_dir(&pome.store).unwrap() {
+        assert_eq!(mode(&file.unwrap().path()), 0o600);
+    }
+}
+
+#[test]
 fn a_mount_in_the_background() {
     if !fuse_works("a_mount_in_the_background") {
         return;
@@ -345,6 +481,11 @@ fn a_mount_in_the_background() {
         .remove(0);
     assert_eq!(event["event"], "mounted");
     fs::write(at.join("x"), "x").unwrap();
+    // One line that is longer than the owner's largest frame.
+    let large = vec![b'x'; 17 << 20];
+    fs::write(at.join("large"), &large).unwrap();
+    let got = pome.json(&["drive", "get", "/large"]).remove(0);
+    assert_eq!(got["value"].as_str().map(str::len), Some(large.len()));
     pome.ok(&["unmount", at.to_str().unwrap()]);
     assert_eq!(pome.ok(&["drive", "get", "/x"]), b"x");
 }

@@ -4,7 +4,7 @@ use super::{
     args::CoreCommand,
     failure::Failure,
     io::{Io, value_json},
-    names::Kind,
+    names::{Kind, Target},
     service::{IfMissing, Service},
 };
 use bytes::{Bytes, BytesMut};
@@ -21,6 +21,9 @@ pub(crate) async fn execute(
 ) -> Result<(), Failure> {
     match command {
         CoreCommand::Create { name } => {
+            if let Target::Key(_) = Target::parse(&name)? {
+                return Err(Failure::usage(format!("{name} is a key, not a name")));
+            }
             if let Some(row) = service.names.get(&name)? {
                 let kind = row.kind;
                 return Err(Failure::new(

@@ -46,6 +46,8 @@ pub(crate) enum ClientFrame {
 /// To the client.
 #[derive(Debug)]
 pub(crate) enum WorkFrame {
+    /// The owner lives. The first one says that it has taken the connection and is ready for the request.
+    Alive,
     Stdout(Bytes),
     Stderr(Bytes),
     /// Send what is on stdin.
@@ -151,6 +153,7 @@ impl WorkFrame {
             Self::Keep(path) => write(to, 4, path_bytes(path)).await,
             Self::Unkeep(path) => write(to, 5, path_bytes(path)).await,
             Self::Exit(failure) => write(to, 6, &serde_json::to_vec(failure)?).await,
+            Self::Alive => write(to, 7, &[]).await,
         }
     }
 
@@ -166,6 +169,7 @@ impl WorkFrame {
             4 => Self::Keep(path_from(payload)),
             5 => Self::Unkeep(path_from(payload)),
             6 => Self::Exit(serde_json::from_slice(&payload)?),
+            7 => Self::Alive,
             _ => return Err(invalid(kind)),
         }))
     }

@@ -71,7 +71,7 @@ impl Io {
         } else {
             format!("{text}\n")
         };
-        self.send(WorkFrame::Stdout(line.into())).await
+        self.raw(line.into()).await
     }
 
     /// An event of a long-lived command: a line of JSON, or `text` where there is some.

@@ -1,10 +1,13 @@
 //! What a client does for its mount: it lives in the background where that was asked for, and takes the mount down when the owner has died.
 
-use super::failure::{Failure, status};
+use super::{
+    failure::{Failure, status},
+    owner,
+};
 use pome_drive_fs::fuse::{self, MountError, UnmountHow};
 use serde_json::json;
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::Stdio,
@@ -68,38 +71,42 @@ pub(crate) fn background(dir: &Path, as_json: bool) -> Result<(), Failure> {
         .filter(|arg| arg != "--background")
         .collect();
     if !as_json {
-        // One shape to wait for; what a person sees is made from it below.
-        args.push("--json".into());
+        // One shape to wait for; what a person sees is made from it below. In front: a `--` may stand behind.
+        args.insert(0, "--json".into());
     }
     let mut command = std::process::Command::new(exe);
     command.args(args).env("POME_STORE", dir).process_group(0);
+    let stderr = owner::nameless().map_err(|e| error("memory", &e))?;
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+        .stderr(stderr.try_clone().map_err(|e| error("memory", &e))?);
     let mut child = command.spawn().map_err(|e| error("a process", &e))?;
     let Some(out) = child.stdout.take() else {
         return Err(Failure::new("IO", "the keeper has no stdout"));
     };
     let mut out = BufReader::new(out);
-    let mut line = String::new();
-    out.read_line(&mut line)
-        .map_err(|e| error("the keeper", &e))?;
-    let value: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-    if value["event"] == "mounted" {
-        if as_json {
-            print!("{line}");
-        } else {
-            println!("{}", super::mount::welcome(&value));
+    let value = loop {
+        let mut line = String::new();
+        out.read_line(&mut line)
+            .map_err(|e| error("the keeper", &e))?;
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+        if value["event"] != "mounted" {
+            break value;
         }
-        return Ok(());
-    }
-    let mut complaint = String::new();
-    if let Some(mut stderr) = child.stderr.take() {
-        // The last words of a process that is ending.
-        let _ = stderr.read_to_string(&mut complaint);
-    }
+        // A closed pipe is no error, and the mounts stay.
+        let mut stdout = std::io::stdout();
+        let _ = if as_json {
+            stdout.write_all(line.as_bytes())
+        } else {
+            writeln!(stdout, "{}", super::mount::welcome(&value))
+        };
+        if value["remaining"].as_u64().unwrap_or_default() == 0 {
+            return Ok(());
+        }
+    };
     let exit = child.wait().map_err(|e| error("the keeper", &e))?;
+    let complaint = owner::words_in(&stderr);
     let text = |field: &str| value["error"][field].as_str().map(str::to_owned);
     Err(Failure {
         code: text("code").unwrap_or_else(|| "IO".into()),

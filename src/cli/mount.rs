@@ -26,6 +26,17 @@ struct Mount {
     ended: tokio::sync::watch::Sender<Option<&'static str>>,
 }
 
+/// Tells whoever waits for a mount's end, however its unmount went.
+struct Told(Arc<Mount>, &'static str);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.ended.send_replace(Some(self.1));
+    }
+}
+
+const OWNER_ENDS: &str = "the owner ends";
+
 /// What is mounted, by mountpoint.
 #[derive(Default)]
 pub(crate) struct Mounts {
@@ -61,7 +72,7 @@ impl Mounts {
     pub(crate) async fn unmount_all(&self) {
         let mountpoints: Vec<_> = self.all.lock().keys().cloned().collect();
         for mountpoint in mountpoints {
-            if let Err(failure) = self.unmount(&mountpoint, "the owner ends").await {
+            if let Err(failure) = self.unmount(&mountpoint, OWNER_ENDS).await {
                 tracing::error!(mountpoint = %mountpoint.display(), "{}", failure.message);
             }
         }
@@ -75,9 +86,18 @@ impl Mounts {
     ) -> Result<Option<Unmounted>, Failure> {
         let mount = self.all.lock().remove(mountpoint);
         let Some(mount) = mount else { return Ok(None) };
-        let unmounted = mount.mounted.unmount().await;
-        mount.ended.send_replace(Some(why));
-        Ok(Some(unmounted?))
+        let work = async move {
+            let told = Told(mount, why);
+            told.0.mounted.unmount().await
+        };
+        // To its end, also when the command that asked for it breaks off.
+        match tokio::spawn(work).await {
+            Ok(unmounted) => Ok(Some(unmounted?)),
+            Err(error) => Err(Failure::new(
+                "PANIC",
+                format!("the unmount broke off: {error}"),
+            )),
+        }
     }
 }
 
@@ -107,6 +127,12 @@ pub(crate) async fn mount(service: &Service, args: MountArgs, io: &mut Io) -> Re
             &format!("unmounted: {reason}"),
         )
         .await;
+    if reason == OWNER_ENDS {
+        return Err(Failure::new(
+            "OWNER_GONE",
+            "the owner of the store was told to end, and has unmounted this",
+        ));
+    }
     // A client that was killed hears nothing, and nothing failed.
     if reason == "the client has left" {
         Ok(())
@@ -125,7 +151,10 @@ async fn start(
 ) -> Result<(), Failure> {
     if args.all {
         make_folder(root)?;
-        for (name, _) in service.names.of(Kind::Drive)? {
+        let drives = service.names.of(Kind::Drive)?;
+        let mut remaining = drives.len();
+        for (name, _) in drives {
+            remaining -= 1;
             let (_, drive) = service.drive(Some(&name)).await?;
             one(
                 service,
@@ -133,7 +162,7 @@ async fn start(
                 drive,
                 Some(name.clone()),
                 &root.join(&name),
-                mountpoints,
+                (mountpoints, Some(remaining)),
                 io,
             )
             .await?;
@@ -146,7 +175,7 @@ async fn start(
         }
         drive => service.drive(drive.as_deref()).await?,
     };
-    one(service, args, drive, name, root, mountpoints, io).await
+    one(service, args, drive, name, root, (mountpoints, None), io).await
 }
 
 async fn one(
@@ -155,7 +184,7 @@ async fn one(
     drive: Hyperdrive,
     name: Option<String>,
     at: &Path,
-    mountpoints: &mut Vec<PathBuf>,
+    (mountpoints, remaining): (&mut Vec<PathBuf>, Option<usize>),
     io: &mut Io,
 ) -> Result<(), Failure> {
     make_folder(at)?;
@@ -186,7 +215,7 @@ async fn one(
     mountpoints.push(at.clone());
     service.sync().await?;
     io.keep(at.clone()).await?;
-    let event = json!({
+    let mut event = json!({
         "event": "mounted",
         "key": drive.key().to_string(),
         "name": name,
@@ -196,6 +225,9 @@ async fn one(
         "shared": false,
         "pid": std::process::id(),
     });
+    if let Some(remaining) = remaining {
+        event["remaining"] = remaining.into();
+    }
     if !drive.writable() && !args.read_only {
         io.note("the drive's key is not ours: it is mounted read-only")
             .await?;
@@ -249,17 +281,32 @@ async fn wait(service: &Service, mountpoints: &[PathBuf], io: &mut Io) -> &'stat
         let all = service.mounts.all.lock();
         mountpoints
             .iter()
-            .filter_map(|mountpoint| all.get(mountpoint).cloned())
+            .filter_map(|mountpoint| Some((mountpoint, all.get(mountpoint).cloned()?)))
             .collect()
     };
-    let ended = futures_util::future::join_all(mounts.iter().map(|mount| async {
-        let mut ended = mount.ended.subscribe();
-        tokio::select! {
-            // The sender lives in `mount`, which outlives this.
-            reason = ended.wait_for(Option::is_some) => reason.ok().and_then(|reason| *reason).unwrap_or("unmounted"),
-            () = mount.mounted.ended() => "unmounted from outside",
-        }
-    }));
+    let ended =
+        futures_util::future::join_all(mounts.iter().map(|(mountpoint, mount)| async move {
+            let mut ended = mount.ended.subscribe();
+            let told = async {
+                // The sender lives in `mount`, which outlives this.
+                let reason = ended.wait_for(Option::is_some).await;
+                reason
+                    .ok()
+                    .and_then(|reason| *reason)
+                    .unwrap_or("unmounted")
+            };
+            let gone = async {
+                mount.mounted.ended().await;
+                // Whoever took it out of the table says why, once all is published.
+                if !service.mounts.all.lock().contains_key(*mountpoint) {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                reason = told => reason,
+                () = gone => "unmounted from outside",
+            }
+        }));
     tokio::select! {
         reasons = ended => reasons.first().copied().unwrap_or("there is no drive to mount"),
         listening = io.stopped() => if listening { "asked to stop" } else { "the client has left" },

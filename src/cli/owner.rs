@@ -12,13 +12,13 @@ use super::{
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 use std::{
     fs::File,
-    os::{
-        fd::AsRawFd,
-        unix::{fs::FileExt, process::CommandExt},
-    },
+    os::{fd::AsRawFd, unix::fs::FileExt},
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::{
@@ -33,6 +33,12 @@ const SOCKET: &str = "owner.sock";
 const LOG: &str = "owner.log";
 /// How long an owner waits for its first client.
 const FIRST_CLIENT: Duration = Duration::from_secs(10);
+/// How often an owner tells each client that it lives.
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
+/// The shortest silence after which a client gives the owner up.
+pub(crate) const SILENCE_MIN: Duration = Duration::from_secs(3);
+/// How long an owner that was told to end waits for its clients to hear of it.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// The socket's path, through a descriptor of the folder: a Unix socket's name holds 108 bytes at most, a folder's more.
 fn short_path(dir: &Path) -> Result<(rustix::fd::OwnedFd, PathBuf), std::io::Error> {
@@ -47,14 +53,22 @@ fn short_path(dir: &Path) -> Result<(rustix::fd::OwnedFd, PathBuf), std::io::Err
 
 /// Reaches the owner of the store in `dir`; `None` when there is none.
 pub(crate) async fn connect(dir: &Path) -> Result<Option<UnixStream>, Failure> {
-    use std::io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
+    use std::io::ErrorKind::{ConnectionRefused, ConnectionReset, NotADirectory, NotFound};
     let connected = match short_path(dir) {
         Ok((_folder, path)) => UnixStream::connect(path).await,
         Err(e) => Err(e),
     };
     match connected {
         Ok(socket) => Ok(Some(socket)),
-        Err(e) if matches!(e.kind(), NotFound | ConnectionRefused | NotADirectory) => Ok(None),
+        // Reset: it stopped listening before it had taken this client.
+        Err(e)
+            if matches!(
+                e.kind(),
+                NotFound | ConnectionRefused | ConnectionReset | NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
         Err(e) => Err(Failure::io(
             &format!("cannot reach the owner of {}", dir.display()),
             &e,
@@ -62,10 +76,27 @@ pub(crate) async fn connect(dir: &Path) -> Result<Option<UnixStream>, Failure> {
     }
 }
 
+/// A file that has no name, for what a process in the background has to say on stderr: it keeps nobody's pipe open.
+pub(crate) fn nameless() -> Result<File, std::io::Error> {
+    Ok(File::from(rustix::fs::memfd_create(
+        "pome-stderr",
+        MemfdFlags::CLOEXEC,
+    )?))
+}
+
+/// What was written into such a file, its first 64 KiB.
+pub(crate) fn words_in(file: &File) -> String {
+    let mut words = vec![0; 64 << 10];
+    let n = file.read_at(&mut words, 0).unwrap_or_default();
+    words.truncate(n);
+    String::from_utf8_lossy(&words).into_owned()
+}
+
 /// An owner that was started and has not been reached yet.
 pub(crate) struct Starting {
-    /// Its stderr: a file that has no name, so that it keeps nobody's pipe open.
+    /// Its stderr.
     last_words: File,
+    ended: Arc<AtomicBool>,
 }
 
 impl Starting {
@@ -78,9 +109,7 @@ impl Starting {
             )
         };
         let exe = std::env::current_exe().map_err(|e| error("its program", &e))?;
-        let last_words = rustix::fs::memfd_create("pome-owner", MemfdFlags::CLOEXEC)
-            .map_err(|e| error("memory", &e.into()))?;
-        let last_words = File::from(last_words);
+        let last_words = nameless().map_err(|e| error("memory", &e))?;
         let stderr = last_words.try_clone().map_err(|e| error("memory", &e))?;
         let mut command = std::process::Command::new(exe);
         command.arg("owner").arg("--store").arg(dir);
@@ -89,18 +118,26 @@ impl Starting {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr);
-        command.current_dir("/").process_group(0);
+        command.current_dir("/");
         let mut child = command.spawn().map_err(|e| error("its process", &e))?;
+        let ended = Arc::new(AtomicBool::new(false));
+        let tell = ended.clone();
         // Reaped here; it outlives this process, if need be.
-        std::thread::spawn(move || child.wait());
-        Ok(Self { last_words })
+        std::thread::spawn(move || {
+            let _ = child.wait();
+            tell.store(true, Ordering::Release);
+        });
+        Ok(Self { last_words, ended })
+    }
+
+    /// True when it is no more: others may have been all the clients that it had.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// Why it could not open the store, if that is how it ended.
     pub(crate) fn failure(&self) -> Option<Failure> {
-        let mut words = vec![0; 64 << 10];
-        let n = self.last_words.read_at(&mut words, 0).ok()?;
-        let words = String::from_utf8_lossy(words.get(..n)?).into_owned();
+        let words = words_in(&self.last_words);
         let line = words
             .lines()
             .rev()
@@ -111,7 +148,8 @@ impl Starting {
 
 /// The owner's whole life.
 pub(crate) fn own(runtime: &Runtime, dir: &Path, global: &Global) -> Result<(), Failure> {
-    // Failing only means that it already leads a session.
+    // Not in its client's: the kernel would hang up on it, if it were stopped when that client ends. Failing means that it leads a process group,
+    // as where it was started by hand.
     let _ = rustix::process::setsid();
     runtime.block_on(serve(dir, global)).inspect_err(|failure| {
         if let Ok(line) = serde_json::to_string(failure) {
@@ -123,7 +161,14 @@ pub(crate) fn own(runtime: &Runtime, dir: &Path, global: &Global) -> Result<(), 
 /// From here on, what it has to say goes into the store's folder.
 fn log_to_folder(dir: &Path, global: &Global) -> Result<(), Failure> {
     let path = dir.join(LOG);
-    let file = File::create(&path).map_err(|e| Failure::io(&path.display().to_string(), &e))?;
+    let mut options = File::options();
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&path)
+        .map_err(|e| Failure::io(&path.display().to_string(), &e))?;
     let filter = log_filter(global);
     // A second subscriber cannot be there: the owner's process installs no other.
     let _ = tracing_subscriber::fmt()
@@ -162,6 +207,7 @@ async fn serve(dir: &Path, global: &Global) -> Result<(), Failure> {
 
     let mut clients = JoinSet::new();
     let mut had_a_client = false;
+    let mut told_to_end = false;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|e| io(&e))?;
     loop {
@@ -182,13 +228,22 @@ async fn serve(dir: &Path, global: &Global) -> Result<(), Failure> {
                     break;
                 }
             }
-            _ = terminate.recv() => break,
+            _ = terminate.recv() => {
+                told_to_end = true;
+                break;
+            }
             () = tokio::time::sleep(FIRST_CLIENT), if !had_a_client => break,
         }
     }
     // New clients start an owner of their own, which waits for the lock.
     let _ = std::fs::remove_file(dir.join(SOCKET));
     drop(listener);
+    if told_to_end {
+        service.mounts.unmount_all().await;
+        let said = async { while clients.join_next().await.is_some() {} };
+        // Who is still at work then reads the end of the connection.
+        let _ = tokio::time::timeout(LAST_WORDS, said).await;
+    }
     clients.shutdown().await;
     service.close().await
 }
@@ -196,6 +251,10 @@ async fn serve(dir: &Path, global: &Global) -> Result<(), Failure> {
 /// One client, from its request to its end.
 async fn client(service: Arc<Service>, socket: UnixStream) {
     let (mut from_client, mut to_client) = socket.into_split();
+    // A client that does not read this has asked for nothing yet, and may go elsewhere.
+    if WorkFrame::Alive.write(&mut to_client).await.is_err() {
+        return;
+    }
     let request = match ClientFrame::read(&mut from_client).await {
         Ok(Some(ClientFrame::Request(request))) => *request,
         Ok(_) => return,
@@ -224,6 +283,15 @@ async fn client(service: Arc<Service>, socket: UnixStream) {
             if frame.write(&mut to_client).await.is_err() {
                 return;
             }
+        }
+    });
+    let alive = work.downgrade();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(ALIVE_EVERY).await;
+            let Some(work) = alive.upgrade() else { return };
+            // Where there is no room, the client has other frames to read.
+            let _ = work.try_send(WorkFrame::Alive);
         }
     });
     let reader = tokio::spawn(async move {

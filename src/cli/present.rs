@@ -46,9 +46,9 @@ pub(crate) async fn present(
         match frame {
             Some(WorkFrame::Stdout(bytes)) => {
                 if let Some(bar) = &bar {
-                    bar.suspend(|| print(&bytes))?;
+                    bar.suspend(|| print(&bytes, &kept))?;
                 } else {
-                    print(&bytes)?;
+                    print(&bytes, &kept)?;
                 }
             }
             Some(WorkFrame::Stderr(bytes)) => {
@@ -67,8 +67,14 @@ pub(crate) async fn present(
             Some(WorkFrame::Unkeep(mountpoint)) => {
                 kept.remove(&mountpoint);
             }
-            Some(WorkFrame::Exit(failure)) => break failure.map_or(Ok(()), Err),
-            None => break Err(abandoned(&kept)),
+            Some(WorkFrame::Alive) => {}
+            Some(WorkFrame::Exit(None)) => break Ok(()),
+            Some(WorkFrame::Exit(Some(failure))) => break Err(abandoned(&kept, failure)),
+            None => {
+                let failure =
+                    Failure::new("OWNER_GONE", "the owner of the store ended without a word");
+                break Err(abandoned(&kept, failure));
+            }
         }
     };
     if let Some(bar) = bar {
@@ -77,9 +83,12 @@ pub(crate) async fn present(
     outcome
 }
 
-/// The owner is gone without a last word: take its mounts down, so that nobody hangs on them.
-fn abandoned(kept: &BTreeSet<PathBuf>) -> Failure {
-    let mut message = String::from("the owner of the store ended without a word");
+/// Nobody serves the mounts that are still kept: take them down, so that nobody hangs on them.
+fn abandoned(kept: &BTreeSet<PathBuf>, failure: Failure) -> Failure {
+    if kept.is_empty() {
+        return failure;
+    }
+    let mut message = failure.message;
     for mountpoint in kept {
         match keeper::take_down(mountpoint) {
             Ok(how) => {
@@ -93,7 +102,7 @@ fn abandoned(kept: &BTreeSet<PathBuf>) -> Failure {
         }
     }
     message.push_str("; every write that was answered is in the store: run the command again");
-    Failure::new("OWNER_GONE", message)
+    Failure { message, ..failure }
 }
 
 /// SIGINT and SIGTERM.
@@ -125,12 +134,17 @@ async fn wait(signals: &mut Option<Signals>) {
     }
 }
 
-/// Writes results. A pipe that nobody reads any more is no error: there is just nothing left to do.
-fn print(bytes: &[u8]) -> Result<(), Failure> {
+/// Writes results. A pipe that nobody reads any more is no error: there is just nothing left to do, except to keep mounts.
+fn print(bytes: &[u8], kept: &BTreeSet<PathBuf>) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
+            if kept.is_empty() {
+                std::process::exit(0)
+            }
+            Ok(())
+        }
         Err(e) => Err(Failure::io("cannot write to stdout", &e)),
     }
 }
@@ -177,7 +191,8 @@ pub(crate) fn report(failure: &Failure, how: Presentation) {
         return;
     }
     if how.json {
-        let _ = print(format!("{}\n", failure.to_json()).as_bytes());
+        // Nobody may be left to read it; the exit status still says it.
+        let _ = writeln!(std::io::stdout(), "{}", failure.to_json());
     } else {
         let _ = writeln!(std::io::stderr(), "pome: {}", failure.message);
     }

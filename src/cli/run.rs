@@ -15,7 +15,13 @@ use std::{
     process::ExitCode,
     time::{Duration, Instant},
 };
-use tokio::{net::UnixStream, sync::mpsc};
+use tokio::{
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::mpsc,
+};
 use tracing_subscriber::EnvFilter;
 
 /// How often a busy store is tried again.
@@ -162,7 +168,17 @@ async fn client(
                 Command::Unmount { mountpoint } => Some(context.cwd.join(mountpoint)),
                 _ => None,
             };
-            let outcome = remote(socket, Request { command, context }, how).await;
+            let request = Request {
+                command: command.clone(),
+                context: context.clone(),
+            };
+            let silence = Duration::from_secs_f64(global.timeout).max(owner::SILENCE_MIN);
+            let Some(outcome) = remote(socket, request, how, silence).await else {
+                // It was about to end: the next one, or this process, does the work.
+                in_time(dir, global, deadline)?;
+                tokio::time::sleep(RETRY).await;
+                continue;
+            };
             // Not one of the owner's mounts: it may still be a dead one.
             return match (mountpoint, outcome) {
                 (Some(path), Err(failure)) if failure.code == "NOT_MOUNTED" => {
@@ -187,18 +203,27 @@ async fn client(
                 Err(failure) => return Err(failure),
             },
         }
-        if Instant::now() >= deadline {
-            return Err(Failure::timed_out(format!(
-                "the store {} is in use by a process that does not answer; it was tried for {} s",
-                dir.display(),
-                global.timeout,
-            )));
-        }
+        in_time(dir, global, deadline)?;
+        let has_ended = starting.as_ref().is_some_and(owner::Starting::has_ended);
         if let Some(failure) = starting.as_ref().and_then(owner::Starting::failure) {
             return Err(failure);
         }
+        if has_ended {
+            starting = None;
+        }
         tokio::time::sleep(RETRY).await;
     }
+}
+
+fn in_time(dir: &Path, global: &Global, deadline: Instant) -> Result<(), Failure> {
+    if Instant::now() < deadline {
+        return Ok(());
+    }
+    Err(Failure::timed_out(format!(
+        "the store {} is in use by a process that does not answer; it was tried for {} s",
+        dir.display(),
+        global.timeout,
+    )))
 }
 
 /// Does the work in this process.
@@ -223,9 +248,37 @@ async fn local(service: Service, request: Request, how: Presentation) -> Result<
     }
 }
 
-/// Has the owner do the work.
-async fn remote(socket: UnixStream, request: Request, how: Presentation) -> Result<(), Failure> {
-    let (mut from_owner, mut to_owner) = socket.into_split();
+/// Has the owner do the work; `None` when it has ended without taking the request. One that says nothing for `silence` is given up.
+async fn remote(
+    socket: UnixStream,
+    request: Request,
+    how: Presentation,
+    silence: Duration,
+) -> Option<Result<(), Failure>> {
+    let (mut from_owner, to_owner) = socket.into_split();
+    match tokio::time::timeout(silence, WorkFrame::read(&mut from_owner)).await {
+        Ok(Ok(Some(WorkFrame::Exit(Some(failure))))) => return Some(Err(failure)),
+        Ok(Ok(Some(_))) => {}
+        Ok(Ok(None) | Err(_)) => return None,
+        Err(_) => return Some(Err(silent(silence))),
+    }
+    Some(converse(from_owner, to_owner, request, how, silence).await)
+}
+
+fn silent(silence: Duration) -> Failure {
+    Failure::timed_out(format!(
+        "the owner of the store has not answered for {} s",
+        silence.as_secs_f64()
+    ))
+}
+
+async fn converse(
+    mut from_owner: OwnedReadHalf,
+    mut to_owner: OwnedWriteHalf,
+    request: Request,
+    how: Presentation,
+    silence: Duration,
+) -> Result<(), Failure> {
     let (to_work, mut from_client) = mpsc::channel(16);
     let (to_client, work) = mpsc::channel(64);
     ClientFrame::Request(Box::new(request))
@@ -240,8 +293,15 @@ async fn remote(socket: UnixStream, request: Request, how: Presentation) -> Resu
         }
     });
     tokio::spawn(async move {
-        // A broken socket reads as its end: the owner is gone.
-        while let Ok(Some(frame)) = WorkFrame::read(&mut from_owner).await {
+        loop {
+            let frame = match tokio::time::timeout(silence, WorkFrame::read(&mut from_owner)).await
+            {
+                Ok(Ok(Some(WorkFrame::Alive))) => continue,
+                Ok(Ok(Some(frame))) => frame,
+                // A broken socket reads as its end: the owner is gone.
+                Ok(Ok(None) | Err(_)) => return,
+                Err(_) => WorkFrame::Exit(Some(silent(silence))),
+            };
             if to_client.send(frame).await.is_err() {
                 return;
             }

@@ -6,7 +6,11 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
+    time::Duration,
 };
+
+/// How long a normal unmount may take before the connection is cut.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// How far it had to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,12 +108,31 @@ pub fn clear_dead_mount(path: &Path) -> Result<UnmountHow, MountError> {
         .file_name()
         .map_or(above.clone(), |name| above.join(name));
     let mount = connection::find(&real).map_err(|e| kernel("read the mount table", e))?;
+    // Somebody else's filesystem is not ours to take down.
     if !mount.is_some_and(|m| m.kind.starts_with("fuse")) {
         return Err(MountError::NotMounted { path: real });
     }
     let number = connection::number(&real).map_err(|e| kernel("read the mount table", e))?;
-    if unmount(&real, false).is_ok() {
+    // What was written through `mmap` is handed over first: to a stopped process, for ever.
+    let (tell, told) = std::sync::mpsc::channel();
+    let path = real.clone();
+    std::thread::Builder::new()
+        .name("pome-unmount".to_owned())
+        .spawn(move || {
+            // Nobody listens any more when it took too long.
+            let _ = tell.send(unmount(&path, false));
+        })
+        .map_err(|e| kernel("start a thread", e))?;
+    let answer = told.recv_timeout(ANSWER_MAX);
+    if let Ok(Ok(())) = answer {
         return Ok(UnmountHow::Normal);
+    }
+    if answer.is_err() {
+        // It waits for the process: once the connection is cut, it has its answer.
+        let cut = number.is_some_and(|number| connection::abort(number).is_ok());
+        if cut && matches!(told.recv_timeout(ANSWER_MAX), Ok(Ok(()))) {
+            return Ok(UnmountHow::Aborted);
+        }
     }
     unmount(&real, true).map_err(|e| kernel("unmount", e))?;
     match number {

@@ -101,6 +101,7 @@ impl Device for PwriteDevice {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(0o600)
             .open(self.dir.join("lock"))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Box::new(file))
