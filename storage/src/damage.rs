@@ -17,7 +17,7 @@ impl Store {
     }
 
     /// The decision of a person: what is lost is lost, and the store goes on with what is there. Answers what was accepted; from now on, and after
-    /// every later open, [`damage`](Self::damage) is empty until something breaks that is not accepted (a foreign log file is told until it is removed). On disk when this returns. A core that signed what is lost
+    /// every later open, [`damage`](Self::damage) is empty until something breaks that is not accepted. On disk when this returns. A core that signed what is lost
     /// must be caught up from a peer before it is appended to, else it is forked.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use crate::{
     frame::{FILE_HEADER, FileId},
     poison::Poison,
     recovery::{self, Scan},
-    segment::{self, Readers, at},
+    segment::{self, MAX_LOG_SEGMENT, MIN_LOG_SEGMENT, Readers, at},
     walk::{BadRange, Frames, SegmentPart, Source},
     writer::{Dirty, LogSegment, Shared, Sync, Writer},
 };
@@ -29,7 +29,8 @@ pub struct LogOptions {
     pub log_segment_bytes: u64,
     /// Size in bytes at which a payload segment is sealed and the next begun (default 64 MiB). A larger frame gets a segment of its own.
     pub payload_segment_bytes: u64,
-    /// How many unused log segments are kept for reuse (default 1); the others are deleted.
+    /// How many unused log segments are kept for reuse while commits are made (default 1); the others are deleted, and at rest
+    /// (see [`Log::mark`]) all of them.
     pub free_segments: usize,
     /// Recover in memory only and write nothing; commits answer [`Error::ReadOnly`] (default false).
     pub read_only: bool,
@@ -52,7 +53,7 @@ impl LogOptions {
         const SECTOR: u64 = 512;
         self.log_segment_bytes = self
             .log_segment_bytes
-            .clamp(4 << 10, 1 << 30)
+            .clamp(MIN_LOG_SEGMENT, MAX_LOG_SEGMENT)
             .next_multiple_of(SECTOR);
         self
     }
@@ -150,6 +151,9 @@ pub struct Recovery {
     pub rewritten: u64,
     /// The bad end that was cut, if there was one. Normal after a crash.
     pub torn: Option<Torn>,
+    /// Files that have the name of a segment and are of another log, or of another number. They are left alone; a warning at each open
+    /// says so.
+    pub foreign: Vec<String>,
     /// What is lost though it should be there, in order. Empty unless the disk failed or somebody changed the files.
     pub damage: Vec<Damage>,
 }
@@ -172,7 +176,7 @@ pub struct Damage {
     pub file: Option<String>,
     /// Where the bad frame starts in the file, in bytes (0 when there is no file).
     pub offset: u64,
-    /// The lost commits. Empty when a file is missing or foreign but no commit is known to be lost with it.
+    /// The lost commits. Empty when a file is missing or too long but no commit is known to be lost with it.
     pub seqs: Range<u64>,
 }
 
@@ -261,6 +265,7 @@ impl Log {
                 offset: FILE_HEADER as u64,
                 capacity: options.log_segment_bytes,
                 last_seq: 0,
+                last_mark: None,
             },
             sealed: Vec::new(),
             free: Vec::new(),
@@ -390,13 +395,16 @@ impl Log {
     }
 
     /// Writes down how far the log is synced, when the newest frame does not say it: below that point recovery has nothing to
-    /// write again, and tells damage from a torn end. Call it when idle. It reaches the disk with the next sync.
+    /// write again, and tells damage from a torn end. It reaches the disk with the next sync. Call it when idle: log segments that are
+    /// kept for reuse are deleted as well.
     ///
     /// # Errors
     /// As [`commit`](Self::commit).
     pub fn mark(&self) -> Result<(), Error> {
         self.check_writable()?;
-        self.writer.lock().mark(&self.shared)
+        let mut writer = self.writer.lock();
+        writer.free_down_to(&self.shared, 0);
+        writer.mark(&self.shared)
     }
 
     /// Syncs, marks, syncs the mark. Later commits answer [`Error::Closed`]; reads go on. Closing twice is fine.

@@ -20,7 +20,8 @@
 //! | a file header is bad | damage, written again; the frames count (they name their place themselves) | `row_bad_file_header` |
 //! | a segment without header and frames (its making was cut short) | uses or deletes it | `row_unfinished_segment` |
 //! | a frame of an earlier epoch past the begin of a later one | void: recovery cut it once | `row_void` |
-//! | a file of another log, or with another number | damage; leaves it alone | `row_foreign_file` |
+//! | a file of another log, or with another number | names it at each open; leaves it alone | `row_foreign_file` |
+//! | a log segment that is longer than one can be | damage; what lies past 1 GiB is not looked at | `row_too_long` |
 //! | a file of a newer version | refuses to open | `row_newer_version` |
 //! | frames of an earlier use, frames in a payload, frames that were moved | not frames | `row_not_frames` |
 //!
@@ -33,7 +34,7 @@ use crate::{
     frame::{
         self, ALIGN, Entry, FILE_HEADER, FileHeader, FileId, FileKind, Header, Kind, Place, aligned,
     },
-    segment::at,
+    segment::{MAX_LOG_SEGMENT, MIN_LOG_SEGMENT, at},
     writer::refs,
 };
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
@@ -46,6 +47,8 @@ struct Found {
     header: Header,
     /// The payload table; `None` when body or length are bad.
     entries: Option<Vec<Entry>>,
+    /// Header, table and body; empty when they are bad.
+    head: Bytes,
 }
 
 impl Found {
@@ -64,11 +67,18 @@ struct Scanned {
     len: u64,
     /// Where scanning began.
     base: u64,
-    /// The bytes from `base` on.
+    /// The bytes of a payload segment from `base` on.
     bytes: Bytes,
     header: FileHeader,
     /// The header was not written to its end.
     blank: bool,
+}
+
+impl Scanned {
+    /// A log segment that can be written over, whatever its size.
+    fn is_usable(&self) -> bool {
+        !self.blank && (MIN_LOG_SEGMENT..=MAX_LOG_SEGMENT).contains(&self.len)
+    }
 }
 
 /// What the files say.
@@ -169,24 +179,29 @@ impl Scan {
             FileHeader::Valid { number, log_id }
                 if log_id != self.start.log_id || number != id.number =>
             {
-                self.damage(Some(id), 0, 0..0);
+                tracing::warn!(file = %id, "is not of this log, and is left alone; move it away");
+                self.recovery.foreign.push(id.to_string());
                 return Ok(());
             }
             _ => {}
         }
+        let index = self.files.len();
         let bytes = match id.kind {
             _ if base >= len => Bytes::new(),
-            FileKind::Payload => at("read", id, file.view(base..len))?,
+            FileKind::Payload => {
+                let bytes = at("read", id, file.view(base..len))?;
+                self.find(index, id, base, &bytes, true, found);
+                bytes
+            }
             // Log segments are written over while they are open, and a view must not change.
             FileKind::Log => {
-                let mut bytes = vec![0; (len - base) as usize];
-                let n = at("read", id, file.read_at(&mut bytes, base))?;
-                bytes.truncate(n);
-                bytes.into()
+                if len > MAX_LOG_SEGMENT {
+                    self.damage(Some(id), MAX_LOG_SEGMENT, 0..0);
+                }
+                self.find_in_log(index, id, &*file, len.min(MAX_LOG_SEGMENT), found)?;
+                Bytes::new()
             }
         };
-        let index = self.files.len();
-        self.find(index, id, base, &bytes, found);
         let blank = is_unfinished(&head, id, self.start.log_id);
         if header == FileHeader::Bad && !blank {
             self.damage(Some(id), 0, 0..0);
@@ -203,11 +218,53 @@ impl Scan {
         Ok(())
     }
 
-    /// Finds all frame headers past the start. After a good frame the search goes on behind it, else at the next aligned byte:
-    /// the length of a bad or old frame says nothing about what lies in it now.
-    fn find(&self, file: usize, id: FileId, base: u64, bytes: &[u8], found: &mut Vec<Found>) {
+    /// Finds all frame headers of a log segment; in memory is no more of it than a window, and the frames that were found.
+    fn find_in_log(
+        &self,
+        index: usize,
+        id: FileId,
+        file: &dyn File,
+        len: u64,
+        found: &mut Vec<Found>,
+    ) -> Result<(), Error> {
+        const WINDOW: u64 = 4 << 20;
+        let mut from = FILE_HEADER as u64;
+        let mut size = WINDOW;
+        while from < len {
+            let mut bytes = vec![0; (len - from).min(size) as usize];
+            let n = at("read", id, file.read_at(&mut bytes, from))?;
+            let last = n < bytes.len() || from + n as u64 >= len;
+            bytes.truncate(n);
+            let next = self.find(index, id, from, &bytes.into(), last, found);
+            if last {
+                break;
+            }
+            // The frame at this place is longer than the window.
+            size = if next == from { size * 2 } else { WINDOW };
+            from = next;
+        }
+        Ok(())
+    }
+
+    /// Finds all frame headers past the start, in bytes that lie at `base`. After a good frame the search goes on behind it, else
+    /// at the next aligned byte: the length of a bad or old frame says nothing about what lies in it now. When the bytes are not the
+    /// `last` ones, answers the place from which more of them are needed.
+    fn find(
+        &self,
+        file: usize,
+        id: FileId,
+        base: u64,
+        bytes: &Bytes,
+        last: bool,
+        found: &mut Vec<Found>,
+    ) -> u64 {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|r| r.len() >= frame::HEADER) {
+            // Nearly all of a segment that is not full is passed over here.
+            if !frame::may_start(rest) {
+                at += ALIGN as usize;
+                continue;
+            }
             let offset = base + at as u64;
             let place = Place {
                 log_id: self.start.log_id,
@@ -220,21 +277,29 @@ impl Scan {
             });
             let mut step = ALIGN;
             if let Some(header) = fresh {
+                if header.frame_len() > rest.len() as u64 && !last {
+                    break;
+                }
                 let entries = header
                     .decode_table(rest)
                     .filter(|_| header.frame_len() <= rest.len() as u64);
+                let mut head = Bytes::new();
                 if entries.is_some() {
                     step = header.frame_len();
+                    let end = header.body_at() + u64::from(header.body_len);
+                    head = bytes.slice(at..at + end as usize);
                 }
                 found.push(Found {
                     file,
                     offset,
                     header,
                     entries,
+                    head,
                 });
             }
             at += step as usize;
         }
+        base + at as u64
     }
 
     fn check_start(&mut self) {
@@ -436,16 +501,19 @@ impl Scan {
             .fold(base, u64::max)
     }
 
-    /// Where writing goes on in a log segment: behind the frames that count, and the marks that follow them.
-    fn log_end(&self, index: usize) -> u64 {
+    /// Where writing goes on in a log segment: behind the frames that count, and the marks that follow them. And where the last of
+    /// these marks lies.
+    fn log_end(&self, index: usize) -> (u64, Option<u64>) {
         let mut end = self.kept_end(index);
+        let mut last = None;
         let marks = self.rest.iter().filter(|f| f.file == index);
         for mark in marks.filter(|f| !f.is_commit() && f.entries.is_some()) {
             if mark.offset == end {
+                last = Some(end);
                 end = mark.end();
             }
         }
-        end
+        (end, last)
     }
 
     /// Bytes behind the last frame of the last payload segment are a torn end, even when no header is left of it.
@@ -474,8 +542,8 @@ impl Scan {
     ) -> Result<(), E> {
         for found in &self.kept {
             let file = &self.files[found.file];
-            let from = (found.offset - file.base + found.header.body_at()) as usize;
-            let body = &file.bytes[from..from + found.header.body_len as usize];
+            let body = found.head.get(found.header.body_at() as usize..);
+            let body = body.unwrap_or_default();
             let entries = found.entries.as_deref().unwrap_or_default();
             each(Replayed {
                 seq: found.header.seq,

@@ -5,7 +5,12 @@ use crate::{
     frame::{self, FILE_HEADER, FileId, FileKind},
 };
 use parking_lot::RwLock;
+use rustix::process::{Resource, getrlimit};
 use std::{collections::BTreeMap, fmt, io::IoSlice, sync::Arc};
+
+/// The bounds of the size of a log segment, in bytes.
+pub(crate) const MIN_LOG_SEGMENT: u64 = 4 << 10;
+pub(crate) const MAX_LOG_SEGMENT: u64 = 1 << 30;
 
 impl fmt::Display for FileId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -114,32 +119,51 @@ pub(crate) fn create_payload(
     Ok(file)
 }
 
-/// Handles of payload segments for reading; at most [`Readers::MAX`] are open at a time.
-#[derive(Default)]
-pub(crate) struct Readers(RwLock<BTreeMap<u32, Arc<dyn File>>>);
+/// Handles of payload segments for reading, of which a bounded number are open at a time.
+pub(crate) struct Readers {
+    open: RwLock<BTreeMap<u32, Arc<dyn File>>>,
+    most: usize,
+}
+
+impl Default for Readers {
+    /// A quarter of what the process may have open, within bounds: the rest is for whoever else is in it.
+    fn default() -> Self {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        Self {
+            open: RwLock::default(),
+            most: (limit / 4).clamp(8, Self::MOST) as usize,
+        }
+    }
+}
 
 impl Readers {
-    const MAX: usize = 1024;
+    /// However many the process may have open.
+    const MOST: u64 = 256;
 
     pub(crate) fn get(&self, device: &dyn Device, number: u32) -> Result<Arc<dyn File>, Error> {
-        if let Some(file) = self.0.read().get(&number) {
+        if let Some(file) = self.open.read().get(&number) {
             return Ok(file.clone());
         }
         let id = FileId::payload(number);
-        let mut open = self.0.write();
+        let mut open = self.open.write();
         if let Some(file) = open.get(&number) {
             return Ok(file.clone());
         }
         let file = at("open", id, device.open(&id.to_string(), false))?;
-        Self::insert_into(&mut open, number, file.clone());
+        self.insert_into(&mut open, number, file.clone());
         Ok(file)
     }
     pub(crate) fn insert(&self, number: u32, file: Arc<dyn File>) {
-        Self::insert_into(&mut self.0.write(), number, file);
+        self.insert_into(&mut self.open.write(), number, file);
     }
-    fn insert_into(open: &mut BTreeMap<u32, Arc<dyn File>>, number: u32, file: Arc<dyn File>) {
+    fn insert_into(
+        &self,
+        open: &mut BTreeMap<u32, Arc<dyn File>>,
+        number: u32,
+        file: Arc<dyn File>,
+    ) {
         // The neighbour that would be next in a scan goes last: drop the farthest.
-        while open.len() >= Self::MAX {
+        while open.len() >= self.most {
             let (first, last) = match (open.first_key_value(), open.last_key_value()) {
                 (Some((a, _)), Some((b, _))) => (*a, *b),
                 _ => break,
@@ -154,6 +178,6 @@ impl Readers {
         open.insert(number, file);
     }
     pub(crate) fn forget(&self, number: u32) {
-        self.0.write().remove(&number);
+        self.open.write().remove(&number);
     }
 }

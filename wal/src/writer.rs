@@ -13,7 +13,7 @@ use crate::{
 use parking_lot::{Condvar, Mutex};
 use std::{
     collections::{BTreeMap, VecDeque},
-    io::IoSlice,
+    io::{self, IoSlice},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -22,6 +22,8 @@ use std::{
 
 /// A body larger than this part of a log segment goes into a payload segment, so that the recycled log stays small.
 const LARGE_BODY_PART: u64 = 4;
+/// Length of a mark.
+const MARK_BYTES: u64 = frame::HEADER as u64;
 
 /// The log segment that is written to.
 pub(crate) struct LogSegment {
@@ -33,6 +35,8 @@ pub(crate) struct LogSegment {
     pub capacity: u64,
     /// The newest commit in it (0: none since it was begun).
     pub last_seq: u64,
+    /// Where its newest frame lies, if that is a mark.
+    pub last_mark: Option<u64>,
 }
 
 /// The payload segment that is written to.
@@ -140,9 +144,10 @@ impl Writer {
         let seq = stamp.seq;
         let large = shared.options.log_segment_bytes / LARGE_BODY_PART;
         let refs = if payloads.is_empty() && plan.len() <= large {
-            self.make_room(shared, plan.len())?;
+            self.make_room(shared, plan.len() + MARK_BYTES)?;
             self.write_log_frame(shared, &mut plan, stamp, body)?;
             self.log.last_seq = seq;
+            self.log.last_mark = None;
             Vec::new()
         } else {
             self.write_payload_frame(shared, &mut plan, stamp, body, payloads)?
@@ -175,13 +180,21 @@ impl Writer {
     pub(crate) fn write_mark(&mut self, shared: &Shared) -> Result<(), Error> {
         let stamp = self.stamp(shared, self.next_seq - 1);
         let mut plan = Plan::new(Kind::Mark, &[], &[])?;
-        self.make_room(shared, plan.len())?;
+        match (self.make_room(shared, plan.len()), self.log.last_mark) {
+            (Ok(()), _) => {}
+            // The log must be able to open on a full disk, however often: this mark says all that the last one does.
+            (Err(e), Some(last)) if e.is_full() => self.log.offset = last,
+            (Err(e), _) => return Err(e),
+        }
+        let offset = self.log.offset;
         self.write_log_frame(shared, &mut plan, stamp, &[])?;
+        self.log.last_mark = Some(offset);
         self.marked = stamp.synced;
         Ok(())
     }
 
-    /// Goes to the next log segment when `len` bytes do not fit into this one.
+    /// Goes to the next log segment when `len` bytes do not fit into this one. Commits leave room for a mark, so that the next open can
+    /// write its own without space for a new segment.
     fn make_room(&mut self, shared: &Shared, len: u64) -> Result<(), Error> {
         if self.log.offset + len <= self.log.capacity {
             return Ok(());
@@ -211,6 +224,7 @@ impl Writer {
                 capacity,
                 offset: FILE_HEADER as u64,
                 last_seq: 0,
+                last_mark: None,
             },
         );
         if full.last_seq > self.released.seq {
@@ -340,39 +354,49 @@ impl Writer {
         if let Some((_, written)) = self.positions.iter().find(|(seq, _)| *seq == start.seq) {
             self.log_released = *written;
         }
-        let size = shared.options.log_segment_bytes;
-        let (done, needed) = std::mem::take(&mut self.sealed)
+        let (done, needed): (Vec<_>, Vec<_>) = std::mem::take(&mut self.sealed)
             .into_iter()
-            .partition(|s: &Sealed| s.last_seq <= start.seq);
+            .partition(|s| s.last_seq <= start.seq);
         self.sealed = needed;
-        let mut odd = Vec::new();
-        for segment in done {
-            if segment.capacity == size {
-                self.free.push(segment.number);
-            } else {
-                odd.push(segment.number);
-            }
-        }
+        let size = shared.options.log_segment_bytes;
+        let (odd, usual): (Vec<_>, Vec<_>) = done.iter().partition(|s| s.capacity != size);
+        // The last of them is used first.
+        self.free.splice(0..0, odd.iter().map(|s| s.number));
+        self.free.extend(usual.iter().map(|s| s.number));
+        let mut keep = self.free.len() - odd.len();
         if self.log.last_seq <= start.seq {
             // Nothing in it is needed: write over it from its beginning, so that a small store keeps to one segment.
             self.log.offset = FILE_HEADER as u64;
             self.log.last_seq = 0;
+            self.log.last_mark = None;
+            // And nobody commits just now.
+            keep = 0;
         }
-        // The segment that the checkpoint names must be found at the next open.
-        let mut surplus: Vec<u32> = odd;
-        while self.free.len() > shared.options.free_segments {
-            surplus.push(self.free.remove(0));
-        }
-        for number in surplus {
-            if number == start.log {
-                self.free.push(number);
-            } else {
-                let id = FileId::log(number);
-                self.dirty.files.retain(|(known, _)| *known != id);
-                at("remove", id, shared.device.remove(&id.to_string()))?;
+        self.free_down_to(shared, keep.min(shared.options.free_segments));
+        Ok(())
+    }
+
+    /// Deletes unused log segments until there are so many; but the segment that the last checkpoint names must be found at the next
+    /// open.
+    pub(crate) fn free_down_to(&mut self, shared: &Shared, keep: usize) {
+        let surplus = self.free.len().saturating_sub(keep);
+        let mut stay = Vec::new();
+        for number in self.free.drain(..surplus) {
+            if number == self.released.log {
+                stay.push(number);
+                continue;
+            }
+            let id = FileId::log(number);
+            self.dirty.files.retain(|(known, _)| *known != id);
+            match shared.device.remove(&id.to_string()) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(file = %id, error = %e, "a log segment that is not used stays");
+                    stay.push(number);
+                }
+                _ => {}
             }
         }
-        Ok(())
+        self.free.splice(0..0, stay);
     }
 }
 

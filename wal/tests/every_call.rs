@@ -2,7 +2,7 @@
 //! has no call left to fail. And commits while the disk is full.
 #![allow(clippy::unwrap_used)]
 
-use pome_wal::{Bytes, Error, Faults, Log, LogOptions, SimDevice, Start};
+use pome_wal::{Bytes, Device, Error, Faults, Log, LogOptions, SimDevice, Start};
 use std::sync::Arc;
 
 fn options() -> LogOptions {
@@ -137,6 +137,15 @@ fn an_end_or_an_error_at_every_call() {
     assert!(runs > 200, "{runs} runs");
 }
 
+/// No file may grow.
+fn full(disk: &SimDevice) -> Faults {
+    let names = disk.list().unwrap();
+    let used: usize = names.iter().map(|n| disk.bytes(n).unwrap().len()).sum();
+    let mut faults = Faults::default();
+    faults.space_bytes = Some(used as u64);
+    faults
+}
+
 #[test]
 fn a_full_disk_fails_its_commit_alone() {
     for space in (4_096..40_000).step_by(97) {
@@ -155,22 +164,28 @@ fn a_full_disk_fails_its_commit_alone() {
             assert!(e.is_full(), "{e}");
             assert_eq!(e.code(), "ENOSPC");
         }
-        // Reopening a full disk works, or says so.
-        let disk = disk.kill();
-        let mut faults = Faults::default();
-        faults.space_bytes = Some(space);
-        disk.set_faults(faults);
-        let opened = Log::open(Arc::new(disk.clone()), options(), done.start, |_| {
-            Ok::<_, Error>(())
-        });
-        match opened {
-            Ok((log, recovery)) => {
-                assert_eq!(recovery.last_seq, done.committed);
-                assert_eq!(recovery.damage, []);
-                drop(log);
+        // A disk that is full to the last byte can be opened, again and again.
+        let mut disk = disk.kill();
+        for again in 0..5 {
+            disk.set_faults(full(&disk));
+            let opened = Log::open(Arc::new(disk.clone()), options(), done.start, |_| {
+                Ok::<_, Error>(())
+            });
+            let (log, recovery) = opened.unwrap_or_else(|e| panic!("space {space}: {e}"));
+            assert_eq!(recovery.last_seq, done.committed);
+            assert_eq!(recovery.damage, []);
+            log.mark().unwrap();
+            if again > 2 {
+                log.close().unwrap();
             }
-            Err(e) => assert!(e.is_full(), "{e}"),
+            drop(log);
+            disk = if again % 2 == 0 {
+                disk.kill()
+            } else {
+                disk.power_cut()
+            };
         }
+        disk.set_faults(full(&disk));
         let disk = disk.power_cut();
         check(&disk, &done, false, &format!("space {space}"));
     }

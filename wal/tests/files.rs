@@ -93,6 +93,44 @@ fn a_release_gives_log_segments_back_and_recovery_starts_there() {
 }
 
 #[test]
+fn at_rest_there_is_one_log_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = Arc::new(PwriteDevice::open(dir.path()).unwrap());
+    let log = Log::create(device.clone(), options(), 7).unwrap();
+    let logs = || {
+        let names = device.list().unwrap();
+        names.iter().filter(|n| n.starts_with("log-")).count()
+    };
+    for round in 0..3 {
+        for _ in 0..2000 {
+            log.commit(&[1; 200], &[]).unwrap();
+        }
+        assert!(logs() > 5);
+        let start = log.position();
+        // Busy: somebody commits while the checkpoint is written.
+        log.commit(&[1; 200], &[]).unwrap();
+        log.sync().unwrap();
+        log.release(&start).unwrap();
+        assert!(logs() > 1);
+        if round > 0 {
+            // Idle, and the segment that the checkpoint names is not the one that is written to, perhaps.
+            log.mark().unwrap();
+            assert!(logs() <= 2);
+        }
+        let start = log.position();
+        log.sync().unwrap();
+        log.release(&start).unwrap();
+        assert_eq!(logs(), 1);
+    }
+    let start = log.position();
+    log.release(&start).unwrap();
+    drop(log);
+    let (log, recovery, _) = reopen(&device, start);
+    assert_eq!((log.committed_seq(), recovery.damage), (6003, vec![]));
+    assert_eq!(logs(), 1);
+}
+
+#[test]
 fn a_new_log_is_small_and_is_not_made_twice() {
     let dir = tempfile::tempdir().unwrap();
     let device = Arc::new(PwriteDevice::open(dir.path()).unwrap());

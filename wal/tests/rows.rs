@@ -6,7 +6,8 @@
 )]
 
 use pome_wal::{
-    Bytes, Damage, Device, Error, Faults, Log, LogOptions, PayloadRef, Recovery, SimDevice, Start,
+    Bytes, Damage, Device, Error, Faults, Log, LogOptions, PayloadRef, PwriteDevice, Recovery,
+    SimDevice, Start,
 };
 use std::{io::IoSlice, ops::Range, sync::Arc};
 
@@ -388,10 +389,61 @@ fn row_foreign_file() {
     let opened = open(&disk, start);
     assert_eq!(
         (seqs(&opened), lost(&opened), torn(&opened)),
-        (vec![1, 2, 3], vec![0..0], None)
+        (vec![1, 2, 3], vec![], None)
     );
-    assert_eq!(opened.1.damage[0].file.as_deref(), Some("log-9"));
+    assert_eq!(opened.1.foreign, ["log-9"]);
     assert!(disk.bytes("log-9").unwrap() == bytes);
+    // In place of one of ours it is damage.
+    let file = disk.open("log-1", false).unwrap();
+    file.write_at(&[IoSlice::new(&bytes)], 0).unwrap();
+    let opened = open(&disk.kill(), start);
+    assert_eq!(opened.1.foreign, ["log-1", "log-9"]);
+    assert_eq!(opened.1.damage[0].file.as_deref(), Some("log-1"));
+}
+
+#[test]
+fn row_too_long() {
+    // A hole, so it costs nothing; on a real disk, since the simulated one keeps holes in memory.
+    let dir = tempfile::tempdir().unwrap();
+    let device = Arc::new(PwriteDevice::open(dir.path()).unwrap());
+    let log = Log::create(device.clone(), options(), 77).unwrap();
+    let start = log.position();
+    for i in 1..=3 {
+        log.commit(&[i; 100], &[]).unwrap();
+    }
+    log.close().unwrap();
+    drop(log);
+    const GIB: u64 = 1 << 30;
+    device
+        .open("log-1", false)
+        .unwrap()
+        .set_len(GIB + 1)
+        .unwrap();
+    let again = || {
+        let mut seen = 0;
+        let (log, recovery) = Log::open(device.clone(), options(), start, |_| {
+            seen += 1;
+            Ok::<_, Error>(())
+        })
+        .unwrap();
+        let damage = Damage {
+            file: Some("log-1".into()),
+            offset: GIB,
+            seqs: 0..0,
+        };
+        assert_eq!((seen, recovery.damage), (3, vec![damage]));
+        log
+    };
+    let log = again();
+    assert_eq!(log.commit(b"", &[]).unwrap().seq, 4);
+    // A checkpoint past it puts it right.
+    log.sync().unwrap();
+    let start = log.position();
+    log.release(&start).unwrap();
+    log.mark().unwrap();
+    let mut names = device.list().unwrap();
+    names.retain(|name| name.starts_with("log"));
+    assert_eq!(names, ["log-2"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::{
     Bytes, Device, Error, LogOptions, Recovery,
     frame::{self, FILE_HEADER, FileHeader, FileId, FileKind},
     poison::Poison,
-    segment::{self, at},
+    segment::{self, MAX_LOG_SEGMENT, at},
     writer::{Dirty, LogSegment, PayloadSegment, Sealed, Writer},
 };
 use std::{collections::VecDeque, io::IoSlice};
@@ -21,6 +21,9 @@ impl Scan {
         // Views must not be alive while their files are written.
         for file in &mut self.files {
             file.bytes = Bytes::new();
+        }
+        for found in self.kept.iter_mut().chain(&mut self.rest) {
+            found.head = Bytes::new();
         }
         let mut writer = self.writer(device, options)?;
         if !options.read_only {
@@ -132,10 +135,13 @@ impl Scan {
                 sealed.push(Sealed {
                     number,
                     last_seq,
-                    capacity: file.len,
-                    end: self.log_end(index),
+                    capacity: file.len.min(MAX_LOG_SEGMENT),
+                    end: self.log_end(index).0,
                 });
             } else if file.len == size && !file.blank || options.read_only {
+                free.push(number);
+            } else if number == self.start.log && file.is_usable() {
+                // Of another size than wanted, but the disk may have no room for a new one.
                 free.push(number);
             } else if number == self.start.log {
                 let made = segment::create_log(device, number, self.start.log_id, size)?;
@@ -158,7 +164,7 @@ impl Scan {
                 free.extend(reused);
                 self.continue_log(&last)
             }
-            (None, Some(number)) => Self::begin_log(device, number, size)?,
+            (None, Some(number)) => Self::begin_log(device, number)?,
             (None, None) if options.read_only => {
                 return Err(Error::NotALog {
                     file: FileId::log(self.start.log).to_string(),
@@ -176,6 +182,7 @@ impl Scan {
                     offset: FILE_HEADER as u64,
                     capacity: size,
                     last_seq: 0,
+                    last_mark: None,
                 }
             }
         };
@@ -227,23 +234,27 @@ impl Scan {
         let id = FileId::log(sealed.number);
         let index = self.files.iter().position(|f| f.id == id);
         let index = index.expect("a sealed segment is one of the files");
+        let (offset, last_mark) = self.log_end(index);
         LogSegment {
             number: sealed.number,
             file: self.files[index].file.clone(),
-            offset: self.log_end(index),
+            offset,
             capacity: sealed.capacity,
             last_seq: sealed.last_seq,
+            last_mark,
         }
     }
 
-    fn begin_log(device: &dyn Device, number: u32, size: u64) -> Result<LogSegment, Error> {
+    fn begin_log(device: &dyn Device, number: u32) -> Result<LogSegment, Error> {
         let id = FileId::log(number);
+        let file = at("open", id, device.open(&id.to_string(), false))?;
         Ok(LogSegment {
             number,
-            file: at("open", id, device.open(&id.to_string(), false))?,
+            capacity: at("measure", id, file.len())?.min(MAX_LOG_SEGMENT),
+            file,
             offset: FILE_HEADER as u64,
-            capacity: size,
             last_seq: 0,
+            last_mark: None,
         })
     }
 }
