@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cores", &["encoding", "storage"]),
     ("bee", &["encoding", "cores"]),
     ("drive-fs", &["encoding", "cores", "bee"]),
+    ("net", &["encoding", "cores"]),
 ];
 
 /// The only files that may have `unsafe` in them.
@@ -52,7 +53,7 @@ fn sources() -> Vec<(String, String)> {
     let mut files = Vec::new();
     for folder in [
         "src", "tests", "examples", "benches", "encoding", "wal", "storage", "cores", "bee",
-        "drive-fs",
+        "drive-fs", "net",
     ] {
         if root().join(folder).exists() {
             rust_files(&root().join(folder), &mut files);
