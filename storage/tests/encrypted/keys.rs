@@ -1,0 +1,87 @@
+//! What opens a store.
+
+use crate::{files, key, live, open, options, other_key, read};
+use pome_storage::{Key, Options, Store};
+use pome_wal::SimDevice;
+use std::sync::Arc;
+
+fn refused(device: &SimDevice, key: Option<Key>) -> &'static str {
+    for read_only in [false, true] {
+        let mut options = options(key.clone());
+        options.read_only = read_only;
+        let before = files(device);
+        let error = Store::open_on(Arc::new(device.clone()), options).unwrap_err();
+        assert_eq!(
+            files(device),
+            before,
+            "a store that was refused was touched"
+        );
+        if read_only {
+            return error.code();
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_key_opens_its_own_store_and_no_other() {
+    let device = SimDevice::new(1);
+    live(&device, Some(key()), 30);
+    let state = read(&open(&device, Some(key())).unwrap());
+    let passphrase = Key::from_passphrase(b"seven sevens").unwrap();
+    assert_eq!(refused(&device, None), "KEY_NEEDED");
+    assert_eq!(refused(&device, Some(other_key())), "WRONG_KEY");
+    assert_eq!(refused(&device, Some(passphrase)), "WRONG_KEY");
+    let store = open(&device, Some(key())).unwrap();
+    assert_eq!(read(&store), state);
+    assert!(store.info().unwrap().encrypted);
+
+    let plain = SimDevice::new(1);
+    live(&plain, None, 30);
+    assert_eq!(refused(&plain, Some(key())), "NOT_ENCRYPTED");
+    let store = open(&plain, None).unwrap();
+    assert_eq!(read(&store), state);
+    assert!(!store.info().unwrap().encrypted);
+}
+
+#[test]
+fn a_passphrase_opens_what_it_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |phrase: &[u8]| {
+        let mut options = Options::default();
+        options.key = Some(Key::from_passphrase(phrase).unwrap());
+        Store::open(folder.path(), options)
+    };
+    with(b"correct horse").unwrap().close().unwrap();
+    with(b"correct horse").unwrap().close().unwrap();
+    assert_eq!(with(b"correct horsf").unwrap_err().code(), "WRONG_KEY");
+}
+
+/// A making that was cut short is begun again, with the key that is given then; never without one.
+#[test]
+fn an_unfinished_encrypted_store_is_not_made_plain() {
+    let mut cut = 0;
+    for stop in 1.. {
+        let device = SimDevice::new(stop);
+        let mut faults = pome_wal::Faults::default();
+        faults.stop_at = Some(stop);
+        device.set_faults(faults);
+        let whole = open(&device, Some(key())).is_ok_and(|store| store.close().is_ok());
+        let fired = device.faults_fired() > 0;
+        let device = device.power_cut();
+        if let Err(e) = open(&device, None) {
+            cut += 1;
+            assert_eq!(e.code(), "KEY_NEEDED", "stopped at {stop}");
+            open(&device, Some(key())).unwrap();
+        } else {
+            assert!(!whole, "stopped at {stop}");
+        }
+        if !fired {
+            break;
+        }
+    }
+    assert!(
+        cut > 3,
+        "{cut} makings were cut short after the superblock was there"
+    );
+}
