@@ -1,154 +1,96 @@
-//! Histories of commits, syncs, checkpoints, merges, snapshots and reopens, each life ended by a kill, a power cut or a close at any call.
+//! Random histories. Each life of the process ends by itself, by a kill or by a power cut, at any call; or the disk fills up or fails on the way.
 
 use crate::{
-    oracle::{Chance, Oracle, State, batch_of, read_all, same},
+    chance::Chance,
     seeds,
+    world::{Life, World},
 };
-use pome_storage::{Durability, Key, Options, Snapshot, Space, Store};
+use pome_storage::Durability;
 use pome_wal::{Faults, SimDevice};
-use std::sync::Arc;
 
-pub(crate) fn options(seed: u64) -> Options {
-    let mut options = Options::default();
-    options.background = false;
-    options.seed = Some(seed);
-    if seed % 2 == 1 {
-        options.key = Some(Key::from_key_file(&[7; 32]).unwrap());
-        options.cache_bytes = 64 << 10;
-    }
-    options.log_segment_bytes = 4096 << (seed % 3);
-    options.payload_segment_bytes = 8192 << (seed % 3);
-    options
+/// What becomes of the disk in one life.
+#[derive(Clone, Copy, PartialEq)]
+enum Luck {
+    Good,
+    /// The process dies in a call.
+    Stop,
+    /// The disk fills up, or fails a call.
+    Bad,
 }
 
-/// One step of a life. False when the process died in it.
-pub(crate) fn step(
-    store: &Store,
-    oracle: &mut Oracle,
-    chance: &mut Chance,
-    snapshots: &mut Vec<(Snapshot, State)>,
-) -> bool {
-    let dice = chance.below(20);
-    match dice {
-        0 => {
-            let upto = oracle.last();
-            if store.sync().is_err() {
-                return false;
-            }
-            oracle.synced = upto;
-        }
-        1..=3 => {
-            if store.checkpoint().is_err() {
-                return false;
-            }
-        }
-        4 => snapshots.push((store.snapshot(), oracle.now().clone())),
-        5 => {
-            if let Some((snapshot, state)) = snapshots.pop() {
-                match read_all(&snapshot) {
-                    Ok(read) => assert_eq!(read, state, "an old snapshot"),
-                    Err(_) => return false,
-                }
-            }
-        }
-        6 => match read_all(&store.snapshot()) {
-            Ok(read) => assert_eq!(&read, oracle.now()),
-            Err(_) => return false,
-        },
-        7 => {
-            let Some(((space, key), value)) = oracle.now().iter().next() else {
-                return true;
-            };
-            match store.get(Space(*space), key) {
-                Ok(read) => assert_eq!(read.as_ref(), Some(value)),
-                Err(_) => return false,
-            }
-        }
-        n => {
-            let ops = chance.ops();
-            let batch = batch_of(&ops);
-            oracle.push(ops);
-            let durability = match n {
-                8..=10 => Durability::Synced,
-                _ => Durability::Buffered,
-            };
-            match store.commit(batch, durability) {
-                Ok(seq) => assert_eq!(seq.0, oracle.last()),
-                Err(_) => {
-                    oracle.in_doubt = store.committed_seq().0 < oracle.last();
-                    return false;
-                }
-            }
-            if durability == Durability::Synced {
-                oracle.synced = oracle.last();
-            }
-        }
-    }
-    true
-}
-
-fn history(seed: u64) -> u64 {
+/// Answers how many operations were made, and the hash of all that the disk saw.
+pub(crate) fn history(seed: u64) -> (u64, u64) {
     let mut chance = Chance::new(seed);
-    let mut device = SimDevice::new(seed);
-    let mut oracle = Oracle::new();
+    let options = chance.options(seed);
+    let mut world = World::new(SimDevice::new(seed), options);
     for _ in 0..1 + chance.below(4) {
-        if !chance.one_in(3) {
+        let luck = match chance.below(5) {
+            0 => Luck::Good,
+            1..=2 => Luck::Stop,
+            _ => Luck::Bad,
+        };
+        let early = chance.one_in(4);
+        if luck == Luck::Stop {
             let mut faults = Faults::default();
-            let calls = if chance.one_in(2) { 40 } else { 250 };
-            faults.stop_at = Some(1 + chance.below(calls));
-            device.set_faults(faults);
+            faults.stop_at = Some(chance.soon());
+            world.set_faults(faults);
+        } else if luck == Luck::Bad && early {
+            let faults = chance.faults(&world.device);
+            world.set_faults(faults);
         }
-        // Until the store is open nothing new can be made, and nothing that was there may be lost.
-        if let Ok(store) = Store::open_on(Arc::new(device.clone()), options(seed)) {
-            let read = read_all(&store.snapshot());
-            let steps = if read.is_ok() { chance.below(40) } else { 0 };
-            match &read {
-                Ok(read) => oracle.recovered(&store, read),
-                Err(e) => assert!(device.faults_fired() > 0, "{e}"),
-            }
-            let mut snapshots = vec![];
-            for _ in 0..steps {
-                if !step(&store, &mut oracle, &mut chance, &mut snapshots) {
-                    break;
-                }
-            }
-            drop(snapshots);
-            if read.is_ok() && chance.one_in(5) {
-                let upto = oracle.last() - u64::from(oracle.in_doubt);
-                if store.close().is_ok() {
-                    oracle.synced = upto;
-                }
-            }
-            // The process is gone before it could close; what it was told is in the page cache.
-            let (next, cut) = chance.crash(&device);
-            let answered = match read.is_ok() {
-                true => oracle.last() - u64::from(oracle.in_doubt),
-                false => oracle.synced,
+        if world.open() {
+            live(&mut world, &mut chance, luck);
+        }
+        let cut = !chance.one_in(3);
+        world.crash(cut);
+    }
+    world.verify();
+    (world.made, world.device.trace_hash())
+}
+
+/// Works until something ends it.
+fn live(world: &mut World, chance: &mut Chance, luck: Luck) {
+    if luck == Luck::Bad {
+        let faults = chance.faults(&world.device);
+        world.set_faults(faults);
+    }
+    for _ in 0..chance.below(50) {
+        if luck == Luck::Bad && chance.one_in(12) {
+            // Space returns, or the next misfortune is planned.
+            let faults = match chance.one_in(2) {
+                true => Faults::default(),
+                false => chance.faults(&world.device),
             };
-            oracle.crashed(cut, answered);
-            device = next;
-        } else {
-            let (next, cut) = chance.crash(&device);
-            oracle.crashed(cut, 0);
-            device = next;
+            world.set_faults(faults);
+        }
+        world.step(chance);
+        if world.life == Life::Closed && luck == Luck::Bad {
+            // The disk did not let the store be opened again; it gets well.
+            world.heal();
+            world.open_again();
+        }
+        if world.life == Life::Poisoned && chance.one_in(3) {
+            world.open_again();
+        }
+        if !world.alive() {
+            return;
         }
     }
-    let store = Store::open_on(Arc::new(device.clone()), options(seed)).unwrap();
-    oracle.recovered(&store, &read_all(&store.snapshot()).unwrap());
-    let report = store.check(&mut |_, _| {}).unwrap();
-    assert!(report.is_clean(), "{:?}", report.findings);
-    assert_eq!(report.keys, oracle.now().len() as u64);
-    store.checkpoint().unwrap();
-    same(&store.snapshot(), oracle.now());
-    store.close().unwrap();
-    device.trace_hash()
+    if luck == Luck::Bad && chance.one_in(2) {
+        world.heal();
+        let ops = chance.ops();
+        assert!(world.commit(ops, Durability::Synced), "the disk is well");
+        world.read();
+    }
+    world.read_snapshots();
+    if world.alive() && chance.one_in(5) {
+        world.close();
+    }
 }
 
 #[test]
 fn every_crash_leaves_a_prefix_with_all_that_was_synced() {
-    seeds(10_000, |seed| {
-        history(seed);
-    });
+    seeds(15_000, |seed| history(seed).0);
 }
 
 #[test]

@@ -66,6 +66,7 @@ struct SimFile {
     inode: u64,
 }
 
+#[derive(Clone)]
 struct World {
     rng: ChaCha8Rng,
     life: u64,
@@ -208,6 +209,17 @@ impl SimDevice {
         copy
     }
 
+    /// A second disk that is as this one is now, with misfortunes of its own from `seed`; it is not locked.
+    pub fn fork(&self, seed: u64) -> Self {
+        let mut world = self.world.lock().clone();
+        world.rng = ChaCha8Rng::seed_from_u64(seed);
+        world.locked = false;
+        Self {
+            world: Arc::new(Mutex::new(world)),
+            life: self.life,
+        }
+    }
+
     fn at(&self, life: u64) -> Self {
         Self {
             world: self.world.clone(),
@@ -220,6 +232,11 @@ impl SimDevice {
         let mut world = self.world.lock();
         world.faults = faults;
         world.full = 0;
+    }
+
+    /// What shall still go wrong, with the counts that are left.
+    pub fn faults(&self) -> Faults {
+        self.world.lock().faults.clone()
     }
 
     /// How many faults happened.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 pub(super) const SECTOR: usize = 512;
 
 /// A file.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Inode {
     /// What reads see.
     pub(super) now: Vec<u8>,
@@ -24,6 +24,7 @@ pub(super) struct Inode {
 }
 
 /// A change that is not yet on disk.
+#[derive(Clone)]
 pub(super) enum Op {
     Write(usize, Vec<u8>, Fate),
     SetLen(usize),
