@@ -1,6 +1,7 @@
-//! The threads of an open store: one makes buffered commits durable, one writes checkpoints, one merges tables.
+//! The threads of an open store: one makes buffered commits durable, one writes checkpoints, one merges tables, one gives space back.
 
 use crate::{
+    compact::Aim,
     error::{Error, Op},
     store::Inner,
 };
@@ -14,8 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// After so long without a commit the log is told to write down how far it is synced.
-const IDLE: Duration = Duration::from_secs(1);
+/// So long after the first commit space is given back even if commits never pause.
+const TIDY_AT_MOST: Duration = Duration::from_secs(5);
+/// Compaction that failed is tried again after this.
+const COMPACT_RETRY: Duration = Duration::from_secs(10);
 /// A checkpoint that failed is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often garbage that waits for a reader is looked at.
@@ -26,14 +29,26 @@ const HOLD_MAX: Duration = Duration::from_secs(1);
 /// What a thread does until it is told to stop.
 type Loop = fn(&Inner);
 
+/// How hard to look for dead space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Tidy {
+    /// Others work.
+    Busy,
+    /// Nobody else does anything.
+    Idle,
+}
+
 #[derive(Default)]
 struct Wanted {
     stop: bool,
     sync_now: bool,
     sync_at: Option<Instant>,
     mark_at: Option<Instant>,
+    /// When to look for dead space though commits do not pause.
+    tidy_at: Option<Instant>,
     checkpoint: bool,
     merge: bool,
+    tidy: Option<Tidy>,
     /// Commits shall wait for the checkpoint.
     hold: bool,
 }
@@ -48,6 +63,7 @@ pub(crate) struct Wake {
     sync: Condvar,
     checkpoint: Condvar,
     merge: Condvar,
+    compact: Condvar,
     room: Condvar,
 }
 
@@ -97,11 +113,23 @@ impl Wake {
         self.room.notify_all();
     }
 
+    fn tidy(&self, how: Tidy) {
+        let mut wanted = self.wanted.lock();
+        wanted.tidy = wanted.tidy.max(Some(how));
+        self.compact.notify_one();
+    }
+
+    /// Looks for dead space soon: an earlier owner may have left some.
+    fn opened(&self, idle_after: Duration) {
+        self.wanted.lock().mark_at = Some(Instant::now() + idle_after);
+    }
+
     fn stop(&self) {
         self.wanted.lock().stop = true;
         self.sync.notify_all();
         self.checkpoint.notify_all();
         self.merge.notify_all();
+        self.compact.notify_all();
         self.room.notify_all();
     }
 }
@@ -114,10 +142,12 @@ pub(crate) struct Background {
 
 impl Background {
     pub(crate) fn start(&self, inner: &Arc<Inner>) -> Result<(), Error> {
-        let work: [(&str, Loop); 3] = [
+        inner.wake.opened(inner.options.idle_after);
+        let work: [(&str, Loop); 4] = [
             ("pome-sync", sync_loop),
             ("pome-checkpoint", checkpoint_loop),
             ("pome-merge", merge_loop),
+            ("pome-compact", compact_loop),
         ];
         for (name, run) in work {
             let inner = inner.clone();
@@ -159,14 +189,25 @@ fn sync_loop(inner: &Inner) {
                 if wanted.sync_now || wanted.sync_at.is_some_and(|at| at <= now) {
                     wanted.sync_now = false;
                     wanted.sync_at = None;
-                    wanted.mark_at = Some(now + IDLE);
+                    wanted.mark_at = Some(now + inner.options.idle_after);
+                    wanted.tidy_at.get_or_insert(now + TIDY_AT_MOST);
                     break false;
                 }
                 if wanted.mark_at.is_some_and(|at| at <= now) {
                     wanted.mark_at = None;
+                    wanted.tidy_at = None;
                     break true;
                 }
-                match [wanted.sync_at, wanted.mark_at].into_iter().flatten().min() {
+                if wanted.tidy_at.is_some_and(|at| at <= now) {
+                    wanted.tidy_at = None;
+                    wanted.tidy = wanted.tidy.max(Some(Tidy::Busy));
+                    wake.compact.notify_one();
+                }
+                match [wanted.sync_at, wanted.mark_at, wanted.tidy_at]
+                    .into_iter()
+                    .flatten()
+                    .min()
+                {
                     Some(at) => {
                         wake.sync.wait_until(&mut wanted, at);
                     }
@@ -179,6 +220,7 @@ fn sync_loop(inner: &Inner) {
             if let Err(e) = inner.log.mark() {
                 tracing::debug!(store = inner.name, error = %e, "no mark was written");
             }
+            wake.tidy(Tidy::Idle);
             continue;
         }
         wake.dirty.store(false, Ordering::Release);
@@ -210,6 +252,7 @@ fn checkpoint_loop(inner: &Inner) {
             Ok(_) => {
                 wake.wanted.lock().merge = true;
                 wake.merge.notify_one();
+                wake.tidy(Tidy::Busy);
             }
             Err(e) => {
                 tracing::warn!(store = inner.name, error = %e, "the checkpoint failed; the log grows until one works");
@@ -252,6 +295,69 @@ fn merge_loop(inner: &Inner) {
             if wake.wanted.lock().stop {
                 return;
             }
+        }
+    }
+}
+
+fn compact_loop(inner: &Inner) {
+    let wake = &inner.wake;
+    let mut retry = None;
+    loop {
+        let how = {
+            let mut wanted = wake.wanted.lock();
+            loop {
+                if wanted.stop {
+                    return;
+                }
+                if let Some(how) = wanted.tidy.take() {
+                    break how;
+                }
+                match retry {
+                    Some(at) if at <= Instant::now() => {
+                        retry = None;
+                        break Tidy::Idle;
+                    }
+                    Some(at) => {
+                        wake.compact.wait_until(&mut wanted, at);
+                    }
+                    None => wake.compact.wait(&mut wanted),
+                }
+            }
+        };
+        let aim = match how {
+            Tidy::Busy => Aim::busy(&inner.options),
+            Tidy::Idle => Aim::idle(&inner.options),
+        };
+        loop {
+            let (began, before) = (Instant::now(), inner.foreign_commits());
+            match inner.compact_step(&aim) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(e) => {
+                    tracing::warn!(store = inner.name, error = %e, "giving space back failed; it will be tried again");
+                    retry = Some(began + COMPACT_RETRY);
+                    break;
+                }
+            }
+            let alone = inner.foreign_commits() == before;
+            let mut wanted = wake.wanted.lock();
+            if !alone {
+                let rest = 100_u32.saturating_sub(inner.options.compaction_percent);
+                let until = began + began.elapsed() * 100 / inner.options.compaction_percent.max(1);
+                while rest > 0
+                    && !wanted.stop
+                    && !wake.compact.wait_until(&mut wanted, until).timed_out()
+                {}
+            }
+            if wanted.stop {
+                return;
+            }
+        }
+        inner.collect();
+        if inner.has_garbage() {
+            // Something waits for a reader.
+            wake.wanted.lock().merge = true;
+            wake.merge.notify_one();
         }
     }
 }

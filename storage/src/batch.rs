@@ -99,6 +99,14 @@ impl Batch {
         self.refused.clone().map_or(Ok(()), Err)
     }
 
+    /// Adds to a body that a whole key is set to a value of `len` bytes, which is the next payload.
+    pub(crate) fn put_payload(body: &mut Vec<u8>, whole_key: &[u8], len: u64) {
+        body.push(PUT_PAYLOAD);
+        put_varint(body, whole_key.len() as u64);
+        body.extend_from_slice(whole_key);
+        put_varint(body, len);
+    }
+
     fn refuse(&mut self, error: Error) {
         self.refused.get_or_insert(error);
     }

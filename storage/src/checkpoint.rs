@@ -108,7 +108,9 @@ impl Inner {
         let (position, written, lower) = {
             let mut writer = self.writer.lock();
             let position = self.log.position();
-            if position.seq == self.switch.lock().manifest.start.seq {
+            let start = self.switch.lock().manifest.start;
+            let segment = |start: &pome_wal::Start| start.payload.map(|(number, _)| number);
+            if position.seq == start.seq && segment(&position) == segment(&start) {
                 return Ok(false);
             }
             let written = std::mem::take(&mut *writer);
@@ -121,7 +123,11 @@ impl Inner {
             let mut writer = self.writer.lock();
             writer.body_bytes += written.body_bytes;
             writer.payload_bytes += written.payload_bytes;
+            writer.deletes |= written.deletes;
         }
+        // What it read is now garbage itself.
+        drop(lower);
+        self.collect();
         result.map(|()| true)
     }
 
@@ -205,11 +211,19 @@ impl Inner {
 
     /// Merges tables if there are too many, or too much in them is dead. False when there was nothing to do.
     pub(crate) fn merge_tables(&self) -> Result<bool, Error> {
+        self.merge(merge_run)
+    }
+
+    /// Merges so many of the newest tables as `run` says, given the tables and how many keys have a value.
+    pub(crate) fn merge(
+        &self,
+        run: impl FnOnce(&[TableMeta], u64) -> Option<usize>,
+    ) -> Result<bool, Error> {
         let _one = self.merging.lock();
         self.alive()?;
         let (lower, metas, id) = {
             let mut switch = self.switch.lock();
-            let Some(run) = merge_run(&switch.manifest.tables, switch.manifest.keys) else {
+            let Some(run) = run(&switch.manifest.tables, switch.manifest.keys) else {
                 return Ok(false);
             };
             switch.manifest.next_table += 1;

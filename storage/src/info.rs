@@ -1,10 +1,14 @@
 //! How much a store holds, and how much of the disk it takes.
 
 use crate::{
-    Store,
+    Space, Store,
     error::{Error, Op},
-    index::Table,
+    format::SPACE_BYTES,
+    index::{Slot, Table},
+    store::whole_key,
 };
+use bytes::Bytes;
+use std::ops::Bound;
 
 /// Sizes in bytes, as files have them (not blocks of the filesystem).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,8 +38,12 @@ pub struct Info {
     pub payload_bytes: u64,
     /// Bytes of values in payload segments that are alive, as of the last checkpoint.
     pub live_payload_bytes: u64,
+    /// Bytes of payload segments and tables that nothing needs, as of the last checkpoint, about: compaction gives them back.
+    pub dead_bytes: u64,
     /// All files together.
     pub file_bytes: u64,
+    /// What they take of the disk, as the filesystem counts it (whole blocks).
+    pub allocated_bytes: u64,
     /// The newest commit.
     pub committed_seq: u64,
     /// The newest commit that is known to be on disk.
@@ -50,7 +58,82 @@ pub struct Info {
     pub syncs_since_open: u64,
 }
 
+/// What one space holds. Sizes in bytes, as they were given: the disk needs a little more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SpaceUsage {
+    /// Keys that have a value.
+    pub keys: u64,
+    /// Bytes of the keys.
+    pub key_bytes: u64,
+    /// Bytes of the values.
+    pub value_bytes: u64,
+}
+
+impl SpaceUsage {
+    fn add(&mut self, key: &[u8], slot: &Slot) {
+        self.keys += 1;
+        self.key_bytes += key.len().saturating_sub(SPACE_BYTES) as u64;
+        self.value_bytes += match slot {
+            Slot::Deleted => 0,
+            Slot::Inline(value) => value.len() as u64,
+            Slot::Payload(at) => u64::from(at.len),
+        };
+    }
+}
+
 impl Store {
+    /// What `space` holds now. Walks its keys; reads no large value.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`, `Closed`.
+    pub fn space_usage(&self, space: Space) -> Result<SpaceUsage, Error> {
+        let mut usage = SpaceUsage::default();
+        let low = Bytes::from(whole_key(space, &[]));
+        let high = space
+            .0
+            .checked_add(1)
+            .map(|next| Bytes::from(whole_key(Space(next), &[])));
+        let high = high.map_or(Bound::Unbounded, Bound::Excluded);
+        self.walk(Bound::Included(low), high, |key, slot| usage.add(key, slot))?;
+        Ok(usage)
+    }
+
+    /// What each space holds now, in order; those without a key are left out. Walks all keys; reads no large value.
+    ///
+    /// # Errors
+    /// As [`space_usage`](Self::space_usage).
+    pub fn usage(&self) -> Result<Vec<(Space, SpaceUsage)>, Error> {
+        let mut all: Vec<(Space, SpaceUsage)> = vec![];
+        self.walk(Bound::Unbounded, Bound::Unbounded, |key, slot| {
+            let space = key.first_chunk().map_or(0, |s| u64::from_be_bytes(*s));
+            if all.last().is_none_or(|(last, _)| last.0 != space) {
+                all.push((Space(space), SpaceUsage::default()));
+            }
+            if let Some((_, usage)) = all.last_mut() {
+                usage.add(key, slot);
+            }
+        })?;
+        Ok(all)
+    }
+
+    fn walk(
+        &self,
+        low: Bound<Bytes>,
+        high: Bound<Bytes>,
+        mut each: impl FnMut(&[u8], &Slot),
+    ) -> Result<(), Error> {
+        let inner = self.inner();
+        let view = inner.state.read().view();
+        let mut cursor = view.cursor(low, high);
+        while let Some(entry) = cursor.next(false) {
+            inner.open_for_reads()?;
+            let (key, slot) = entry?;
+            each(&key, &slot);
+        }
+        Ok(())
+    }
+
     /// Sizes and counts. Reads no data; asks the folder for its files.
     ///
     /// # Errors
@@ -80,6 +163,7 @@ impl Store {
             info.live_payload_bytes = manifest.live.iter().map(|(_, live)| live.bytes).sum();
             info.checkpoint_seq = manifest.start.seq;
         }
+        info.dead_bytes = inner.dead_bytes();
         for (_, len) in inner.log.payload_segments() {
             info.payload_segments += 1;
             info.payload_bytes += len;
@@ -97,6 +181,7 @@ impl Store {
             // A file may go between the listing and the question.
             if let Ok(file) = inner.device.open(&name, false) {
                 info.file_bytes += file.len().unwrap_or(0);
+                info.allocated_bytes += file.allocated().unwrap_or(0);
             }
         }
         Ok(info)

@@ -2,7 +2,8 @@
 //!
 //! A commit is one frame of the [log](pome_wal) and is applied to a memtable. A checkpoint writes the memtable into a sorted table and lets the log go;
 //! tables are merged when there are many. Values of [`PAYLOAD_BYTES_MIN`] bytes and more are written once, into payload segments, and the index points
-//! at them; a segment in which nothing is alive is removed by itself.
+//! at them; a segment in which little is alive is emptied, and one in which nothing is goes: space comes back by itself, and
+//! [`Store::compact`] hurries it.
 //!
 //! What is promised:
 //! - a batch is there as a whole or not at all, in the order of the commits; after a power cut the store is a prefix of the commits that contains all
@@ -18,6 +19,7 @@ mod background;
 mod batch;
 mod check;
 mod checkpoint;
+mod compact;
 mod damage;
 mod error;
 mod format;
@@ -35,9 +37,10 @@ mod view;
 
 pub use batch::Batch;
 pub use check::{Finding, Report};
+pub use compact::Freed;
 pub use error::{Error, Op};
 pub use format::{FORMAT_VERSION, KEY_BYTES_MAX, PAYLOAD_BYTES_MIN, VALUE_BYTES_MAX};
-pub use info::Info;
+pub use info::{Info, SpaceUsage};
 pub use journal::Journal;
 pub use options::{Durability, Options, Seq, Space};
 pub use pome_wal::{Damage, Device, Recovery};

@@ -41,7 +41,18 @@ pub struct Options {
     pub log_segment_bytes: u64,
     /// Size at which a payload segment is sealed (default 64 MiB).
     pub payload_segment_bytes: u64,
-    /// Run threads that sync, checkpoint and merge (default true). Without them nothing happens unless it is asked for: for simulations.
+    /// A store in which nothing was committed for this long gives back the space of what is dead (default 1 s). Without a pause it does so too, when
+    /// more is dead.
+    pub idle_after: Duration,
+    /// An idle store puts up with so many dead bytes for each 100 live ones (default 12) …
+    pub dead_percent: u64,
+    /// … and with so many dead bytes in any case (default 1 MiB).
+    pub dead_bytes: u64,
+    /// While others commit, compaction works for this part of the time, in percent (default 25, at least 1).
+    pub compaction_percent: u32,
+    /// How long a close may take to give space back (default 2 s; only with `background`). The next open goes on.
+    pub close_budget: Duration,
+    /// Run threads that sync, checkpoint, merge and compact (default true). Without them nothing happens unless it is asked for: for simulations.
     pub background: bool,
     /// Opens an encrypted store; a store that is made is encrypted with it (default `None`).
     pub key: Option<Key>,
@@ -63,6 +74,11 @@ impl Default for Options {
             sync_interval: Duration::from_millis(200),
             log_segment_bytes: 2 << 20,
             payload_segment_bytes: 64 << 20,
+            idle_after: Duration::from_secs(1),
+            dead_percent: 12,
+            dead_bytes: 1 << 20,
+            compaction_percent: 25,
+            close_budget: Duration::from_secs(2),
             background: true,
             key: None,
             cache_bytes: 64 << 20,

@@ -5,6 +5,7 @@ use crate::{
     background::{Background, Wake},
     batch::{Change, changes},
     checkpoint::Retired,
+    compact::Compacting,
     error::{Error, Op},
     format::{
         FORMAT_VERSION, KEY_BYTES_MAX, MANIFEST_PREFIX, Manifest, SPACE_BYTES, SUPERBLOCK,
@@ -68,6 +69,8 @@ impl Drop for Handle {
 pub(crate) struct Fresh {
     pub(crate) body_bytes: u64,
     pub(crate) payload_bytes: u64,
+    /// Something was deleted: how much that gives back is known after a checkpoint.
+    pub(crate) deletes: bool,
 }
 
 /// How far the disk is, for those that wait.
@@ -79,7 +82,7 @@ pub(crate) struct Progress {
 
 /// The parts of an open store.
 ///
-/// Locks are taken in this order: `checkpointing` or `merging`, `writer`, `switch`, `state`, `retired`, `retiring`.
+/// Locks are taken in this order: `compacting`, `checkpointing` or `merging`, `writer`, `switch`, `state`, `retired`, `retiring`.
 pub(crate) struct Inner {
     pub(crate) name: String,
     pub(crate) device: Arc<dyn Device>,
@@ -93,6 +96,7 @@ pub(crate) struct Inner {
     pub(crate) switch: Mutex<Switch>,
     pub(crate) checkpointing: Mutex<()>,
     pub(crate) merging: Mutex<()>,
+    pub(crate) compacting: Mutex<Compacting>,
     pub(crate) retired: Mutex<VecDeque<Retired>>,
     /// Payload segments that wait for their removal.
     pub(crate) retiring: Mutex<BTreeSet<u32>>,
@@ -376,7 +380,8 @@ impl Inner {
                         .sum::<u64>();
                     let seal = seal.as_deref();
                     let body = body_of(seal, commit.seq, commit.body)?;
-                    if apply(&mut state, &body, &commit.payloads, seal.is_some()) {
+                    let deletes = &mut fresh.deletes;
+                    if apply(&mut state, &body, &commit.payloads, seal.is_some(), deletes) {
                         return Ok(());
                     }
                     Err(bad_commit(
@@ -409,6 +414,7 @@ impl Inner {
             switch: Mutex::new(switch),
             checkpointing: Mutex::new(()),
             merging: Mutex::new(()),
+            compacting: Mutex::default(),
             retired: Mutex::default(),
             retiring: Mutex::default(),
             wake: Wake::default(),
@@ -467,8 +473,13 @@ impl Inner {
         let mut fresh = self.writer.lock();
         self.alive()?;
         let seq = self.commit_stored(&mut fresh, &body, &payloads)?;
+        self.tell(&fresh);
+        Ok(seq)
+    }
+
+    /// Wakes those that have work after a commit.
+    pub(crate) fn tell(&self, fresh: &Fresh) {
         let (log_bytes, payload_bytes) = (fresh.body_bytes, fresh.payload_bytes);
-        drop(fresh);
         self.wake.committed(self.options.sync_interval);
         if self.is_large(log_bytes, payload_bytes, 1) {
             // In this order: the checkpoint that is asked for lets go what is held. Without a background nobody would.
@@ -477,7 +488,6 @@ impl Inner {
             }
             self.wake.checkpoint();
         }
-        Ok(seq)
     }
 
     /// Commits a body (which is sealed here) with payloads that are already as they shall be on disk. `fresh` is that of the writer's lock.
@@ -505,7 +515,9 @@ impl Inner {
         fresh.payload_bytes += payloads.iter().map(|p| p.len() as u64).sum::<u64>();
         let mut state = self.state.write();
         let before = state.lower.clone();
-        let whole = apply(&mut state, body, &committed.payloads, self.seal.is_some());
+        let sealed = self.seal.is_some();
+        let deletes = &mut fresh.deletes;
+        let whole = apply(&mut state, body, &committed.payloads, sealed, deletes);
         assert!(whole, "a batch encodes what can be decoded");
         if !Arc::ptr_eq(&before, &state.lower) {
             self.retire(before);
@@ -625,16 +637,11 @@ impl Inner {
     }
 
     fn close(&self) -> Result<(), Error> {
-        let large = {
-            let fresh = self.writer.lock();
-            self.is_large(fresh.body_bytes * 64, fresh.payload_bytes * 64, 1)
-        };
         if self.closed.load(Ordering::Acquire) {
             return Ok(());
         }
-        if large
-            && !self.options.read_only
-            && let Err(e) = self.checkpoint()
+        if !self.options.read_only
+            && let Err(e) = self.tidy_at_close()
         {
             // The log has everything: the next open reads it.
             tracing::debug!(store = self.name, error = %e, "no checkpoint at close");
@@ -713,10 +720,17 @@ fn payloads_of(body: &Bytes, payloads: Vec<Bytes>) -> Vec<(Bytes, Bytes)> {
 }
 
 /// Applies the changes of a commit to the memtable. False when they make no sense; then some may have been applied.
-fn apply(state: &mut State, body: &Bytes, payloads: &[PayloadRef], sealed: bool) -> bool {
+fn apply(
+    state: &mut State,
+    body: &Bytes,
+    payloads: &[PayloadRef],
+    sealed: bool,
+    deletes: &mut bool,
+) -> bool {
     let more = if sealed { SEAL_BYTES as u64 } else { 0 };
     let mut payloads = payloads.iter();
     for change in changes(body) {
+        *deletes |= matches!(change, Some(Change::Delete(..) | Change::DeleteRange(..)));
         match change {
             Some(Change::Put(key, value)) => state.memtable.set(key, Slot::Inline(value)),
             Some(Change::PutPayload(key, len)) => match payloads.next() {

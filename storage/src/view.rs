@@ -84,6 +84,10 @@ pub(crate) struct View {
 }
 
 impl View {
+    pub(crate) fn lower(&self) -> &Arc<Lower> {
+        &self.lower
+    }
+
     pub(crate) fn get(&self, key: &[u8]) -> Result<Slot, Error> {
         match self.memtable.get(key) {
             Found::Here(slot) => Ok(slot),

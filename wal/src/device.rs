@@ -71,6 +71,10 @@ pub trait File: Send + Sync {
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
+    /// What it takes of the disk in bytes, as the filesystem counts it; its length where nothing better is known.
+    fn allocated(&self) -> io::Result<u64> {
+        self.len()
+    }
     /// Reads at `offset` until `buf` is full or the file ends; answers how many bytes were read.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all parts, one after the other, at `offset`; the file grows as needed. After an error any part may have been written.

@@ -172,6 +172,11 @@ impl File for PwriteFile {
         self.len.store(len, Ordering::Release);
         Ok(len)
     }
+    fn allocated(&self) -> io::Result<u64> {
+        /// What `st_blocks` counts in, whatever the filesystem's own blocks are.
+        const BLOCK: u64 = 512;
+        Ok(self.file.metadata()?.blocks() * BLOCK)
+    }
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
         while done < buf.len() {
