@@ -22,6 +22,7 @@ use crate::{
     },
     options::{Appended, MAX_BLOCK_SIZE},
     registry::put_record,
+    replication::Note,
     verifier::Verifier,
 };
 
@@ -36,12 +37,26 @@ pub(crate) struct Change {
     cut: Option<u64>,
     /// A manifest that becomes known with it.
     learnt: Option<Arc<Verifier>>,
+    /// Blocks that came and went.
+    note: Note,
 }
 
 impl Change {
     /// Waits for the core's write lock.
     pub(crate) async fn begin(core: &Arc<Core>) -> Result<Self, Error> {
         let lock = core.write.clone().lock_owned().await;
+        Self::locked(core, lock)
+    }
+
+    /// `None` when somebody else is changing the core.
+    pub(crate) fn try_begin(core: &Arc<Core>) -> Result<Option<Self>, Error> {
+        match core.write.clone().try_lock_owned() {
+            Ok(lock) => Self::locked(core, lock).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn locked(core: &Arc<Core>, lock: OwnedMutexGuard<()>) -> Result<Self, Error> {
         if core.is_purged() {
             return Err(Error::Closed);
         }
@@ -56,6 +71,7 @@ impl Change {
             contiguous_before: contiguous,
             cut: None,
             learnt: None,
+            note: Note::default(),
         })
     }
 
@@ -82,6 +98,7 @@ impl Change {
         if self.contiguous == start {
             self.contiguous += blocks.len() as u64;
         }
+        self.note.came.push(start..start + blocks.len() as u64);
         for (index, block) in (start..).zip(blocks) {
             batch.put(self.core.space, layout::block_key(index), block);
         }
@@ -96,6 +113,10 @@ impl Change {
     pub(crate) fn fill(&mut self, batch: &mut Batch, blocks: &[(u64, Bytes)]) -> Result<(), Error> {
         for (index, block) in blocks {
             batch.put(self.core.space, layout::block_key(*index), block.clone());
+            match self.note.came.last_mut() {
+                Some(last) if last.end == *index => last.end += 1,
+                _ => self.note.came.push(*index..*index + 1),
+            }
         }
         let mut filled: Vec<u64> = blocks.iter().map(|(index, _)| *index).collect();
         filled.sort_unstable();
@@ -124,11 +145,28 @@ impl Change {
         let core = self.core.clone();
         let nodes = |index| core.node(index);
         self.merkle.truncate(&nodes, length, fork)?;
+        self.cut(batch, length);
+        Ok(())
+    }
+
+    /// Drops the blocks from `length` on.
+    fn cut(&mut self, batch: &mut Batch, length: u64) {
         self.contiguous = self.contiguous.min(length);
         self.cut = Some(self.cut.map_or(length, |cut| cut.min(length)));
         let (start, end) = layout::blocks_from(length);
-        batch.delete_range(core.space, start, end);
-        Ok(())
+        batch.delete_range(self.core.space, start, end);
+    }
+
+    /// Follows a peer to another fork, whose tree has been checked; must be the only thing in the change. False when the core is no longer
+    /// what the two trees were compared with.
+    pub(crate) fn reorg(&mut self, batch: &mut Batch, merkle: MerkleBatch) -> bool {
+        if !merkle.fits(self.merkle.tree()) {
+            return false;
+        }
+        let ancestors = merkle.ancestors();
+        self.merkle = merkle;
+        self.cut(batch, ancestors);
+        true
     }
 
     /// Drops blocks that were in the core before this change, and the tree nodes that nothing needs any more: those below the top of each
@@ -174,6 +212,7 @@ impl Change {
             }
         }
         self.contiguous = self.contiguous.min(start);
+        self.note.went.push(start..end);
         Ok(cleared)
     }
 
@@ -205,6 +244,7 @@ impl Change {
             let lost = store.damage();
             return Err(Error::Damaged { key, lost });
         }
+        self.core.replication.check_signing(key)?;
         let pair = pair.ok_or(Error::NotWritable { key })?;
         let verifier = match self.core.verifier() {
             Some(verifier) => verifier,
@@ -290,6 +330,12 @@ impl Change {
         if let Some(verifier) = self.core.verifier() {
             head.tree.prologue = verifier.manifest().prologue;
         }
+        let note = Note {
+            seq,
+            cut: self.cut,
+            ..self.note
+        };
+        self.core.replication.note(note);
         self.core.committed(head, seq, self.cut);
     }
 }

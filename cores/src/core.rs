@@ -24,6 +24,7 @@ use crate::{
     manifest::Manifest,
     merkle::{Node, Tree},
     registry::Registry,
+    replication::Shared,
     snapshot::Frozen,
     verifier::Verifier,
 };
@@ -63,35 +64,54 @@ pub(crate) struct Core {
     arrivals: watch::Sender<u64>,
     snapshots: Mutex<Vec<Weak<Frozen>>>,
     synced: Mutex<Synced>,
+    /// What it does with peers.
+    pub(crate) replication: Shared,
     purged: AtomicBool,
     registry: Weak<Registry>,
 }
 
-/// Head changes that may not be on disk yet, oldest first, and the length that surely is.
+/// Head changes that may not be on disk yet, oldest first, and what surely is.
 #[derive(Debug)]
 struct Synced {
     length: u64,
-    pending: VecDeque<(Seq, u64)>,
+    /// The newest head that is on disk; none while that is not of the present history.
+    shown: Option<Arc<Head>>,
+    pending: VecDeque<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    seq: Seq,
+    length: u64,
+    head: Option<Arc<Head>>,
 }
 
 impl Synced {
     /// Takes over what the store has synced by now.
-    fn settle(&mut self, synced: Seq) -> u64 {
-        while let Some((_, length)) = self.pending.pop_front_if(|(seq, _)| *seq <= synced) {
-            self.length = length;
+    fn settle(&mut self, synced: Seq) {
+        while let Some(done) = self.pending.pop_front_if(|pending| pending.seq <= synced) {
+            self.length = done.length;
+            if done.head.is_some() {
+                self.shown = done.head;
+            }
         }
-        self.length
     }
 
     /// A head change; `cut` is the shortest length on the way to it. What lies above the cut is void at once, also where it is on disk.
-    fn push(&mut self, seq: Seq, length: u64, cut: Option<u64>) {
+    fn push(&mut self, seq: Seq, head: &Head, cut: Option<u64>) {
         if let Some(cut) = cut {
             self.length = self.length.min(cut);
-            for (_, length) in &mut self.pending {
-                *length = (*length).min(cut);
+            self.shown = None;
+            for pending in &mut self.pending {
+                pending.length = pending.length.min(cut);
+                pending.head = None;
             }
         }
-        self.pending.push_back((seq, length));
+        self.pending.push_back(Pending {
+            seq,
+            length: head.tree.length,
+            head: Some(Arc::new(head.clone())),
+        });
     }
 }
 
@@ -183,8 +203,15 @@ impl Core {
             // a core that was closed a moment ago may have a head that is not on disk yet
             synced: Mutex::new(Synced {
                 length: 0,
-                pending: [(store.committed_seq(), head.tree.length)].into(),
+                shown: None,
+                pending: [Pending {
+                    seq: store.committed_seq(),
+                    length: head.tree.length,
+                    head: Some(Arc::new(head.clone())),
+                }]
+                .into(),
             }),
+            replication: Shared::default(),
             head: RwLock::new(head),
             purged: AtomicBool::new(false),
             registry: Arc::downgrade(registry),
@@ -228,7 +255,7 @@ impl Core {
         {
             let mut synced = self.synced.lock();
             synced.settle(self.store.synced_seq());
-            synced.push(seq, lengths.0, cut);
+            synced.push(seq, &head, cut);
         }
         *self.head.write() = head;
         self.lengths.send_if_modified(|now| {
@@ -237,11 +264,22 @@ impl Core {
             changed
         });
         self.wake();
+        self.replication.wake();
     }
 
     /// How many blocks of the present history are on disk for sure.
     pub(crate) fn synced_length(&self) -> u64 {
-        self.synced.lock().settle(self.store.synced_seq())
+        let mut synced = self.synced.lock();
+        synced.settle(self.store.synced_seq());
+        synced.length
+    }
+
+    /// The head that may be shown to peers, if there is one, and the commit that must be on disk before the present one may be.
+    pub(crate) fn shown(&self) -> (Option<Arc<Head>>, Option<Seq>) {
+        let mut synced = self.synced.lock();
+        synced.settle(self.store.synced_seq());
+        let lag = synced.pending.back().map(|pending| pending.seq);
+        (synced.shown.clone(), lag)
     }
 
     /// Makes all who wait look again.

@@ -97,6 +97,24 @@ pub enum Error {
         /// What the store has lost.
         lost: Vec<pome_storage::Damage>,
     },
+    /// A peer shows a longer history of this core than the one here, signed by its own key or said to be: signing now would fork it.
+    #[error(
+        "core {key} is shorter here than at a peer ({length} blocks there), so it is not signed until the rest is here; wait, or take the peer away"
+    )]
+    Behind {
+        /// Whose.
+        key: Key,
+        /// In blocks, at the peer.
+        length: u64,
+    },
+    /// Two histories of one length and fork were signed: nobody can tell which is the core.
+    #[error(
+        "core {key} has two signed histories of one length, so it is not replicated and not signed any more"
+    )]
+    Forked {
+        /// Whose.
+        key: Key,
+    },
     /// The handle or the store was closed.
     #[error("closed")]
     Closed,
@@ -158,6 +176,8 @@ impl Error {
             Self::SnapshotNotAvailable { .. } => "SNAPSHOT_NOT_AVAILABLE",
             Self::Timeout { .. } => "REQUEST_TIMEOUT",
             Self::Damaged { .. } => "STORE_DAMAGED",
+            Self::Behind { .. } => "CORE_BEHIND",
+            Self::Forked { .. } => "CORE_FORKED",
             Self::Moved { .. } => "CONFLICT",
             Self::Closed => "SESSION_CLOSED",
             Self::StorageEmpty { .. } => "STORAGE_EMPTY",

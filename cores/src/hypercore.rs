@@ -15,6 +15,7 @@ use crate::{
     manifest::Manifest,
     merkle::{Node, Seek, Tree},
     options::{Appended, CoreInfo, EncryptionKey, GetOptions, SessionOptions},
+    replication::Demand,
     session::Session,
 };
 
@@ -430,7 +431,8 @@ impl Hypercore {
     pub async fn get_with(&self, index: u64, options: GetOptions) -> Result<Option<Bytes>, Error> {
         let session = &self.session;
         let look = || session.block(index);
-        match session.wait_for(index, &options, look).await? {
+        let demand = |core: &Arc<_>| Demand::block(core, index);
+        match session.wait_for(index, &options, look, demand).await? {
             Some(block) => session.decrypt(index, block).map(Some),
             None => Ok(None),
         }
@@ -517,7 +519,8 @@ impl Hypercore {
                 Seek::Within { .. } | Seek::Beyond => None,
             })
         };
-        session.wait_for(byte_offset, &options, look).await
+        let demand = |core: &Arc<_>| Demand::seek(core, byte_offset, session.padding());
+        session.wait_for(byte_offset, &options, look, demand).await
     }
 }
 

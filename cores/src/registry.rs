@@ -20,6 +20,7 @@ use crate::{
     error::Error,
     layout::{self, CoreRecord, REGISTRY},
     manifest::Manifest,
+    replication::Ready,
 };
 
 /// See the module.
@@ -27,6 +28,8 @@ pub(crate) struct Registry {
     pub(crate) store: Store,
     pub(crate) primary_key: Zeroizing<[u8; 32]>,
     table: Mutex<Table>,
+    /// To be told of cores that are opened.
+    connections: Mutex<Vec<Weak<Ready>>>,
     closed: AtomicBool,
 }
 
@@ -80,6 +83,7 @@ impl Registry {
                 open: HashMap::new(),
                 next_space,
             }),
+            connections: Mutex::default(),
             closed: AtomicBool::new(false),
         })
     }
@@ -101,6 +105,20 @@ impl Registry {
     pub(crate) fn open_cores(&self) -> Vec<Arc<Core>> {
         let table = self.table.lock();
         table.open.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// A connection that wants to know of cores that are opened.
+    pub(crate) fn connect(&self, ready: &Arc<Ready>) {
+        let mut connections = self.connections.lock();
+        connections.retain(|other| other.strong_count() > 0);
+        connections.push(Arc::downgrade(ready));
+    }
+
+    /// A core has its first session.
+    pub(crate) fn offer(&self, core: &Core) {
+        for ready in self.connections.lock().iter().filter_map(Weak::upgrade) {
+            ready.offer(core.discovery_key);
+        }
     }
 
     /// Commits, `Buffered`.

@@ -23,6 +23,7 @@ use crate::{
     merkle::Node,
     options::{EncryptionKey, GetOptions, SessionOptions},
     registry::Registry,
+    replication::Demand,
     snapshot::Frozen,
 };
 
@@ -73,6 +74,8 @@ pub(crate) struct Session {
     encryption: RwLock<Option<Arc<Encryption>>>,
     exclusive: Arc<Exclusive>,
     closed: AtomicBool,
+    /// It counts as one that downloads, until it is closed.
+    counted: AtomicBool,
 }
 
 /// The encryption key of a session. How blocks are encrypted depends on the manifest, which a reader may learn later.
@@ -113,7 +116,11 @@ impl Session {
         encryption: Option<EncryptionKey>,
         options: &SessionOptions,
     ) -> Self {
+        if core.replication.session_opened() {
+            registry.offer(&core);
+        }
         Self {
+            counted: AtomicBool::new(true),
             core,
             registry,
             scope,
@@ -130,7 +137,11 @@ impl Session {
 
     /// Another session like this one.
     pub(crate) fn derive(&self, options: &SessionOptions, frozen: Option<Arc<Frozen>>) -> Self {
+        if self.core.replication.session_opened() {
+            self.registry.offer(&self.core);
+        }
         Self {
+            counted: AtomicBool::new(true),
             core: self.core.clone(),
             registry: self.registry.clone(),
             scope: self.scope.clone(),
@@ -177,6 +188,13 @@ impl Session {
         self.closed.store(true, Ordering::Release);
         self.exclusive.lock().take();
         self.core.wake();
+        self.uncount();
+    }
+
+    fn uncount(&self) {
+        if self.counted.swap(false, Ordering::AcqRel) {
+            self.core.replication.session_closed();
+        }
     }
 
     pub(crate) fn check_open(&self) -> Result<(), Error> {
@@ -269,12 +287,14 @@ impl Session {
             .collect()
     }
 
-    /// Asks `look` again whenever something changes, until it has an answer. `None` when there is none and the caller does not wait.
+    /// Asks `look` again whenever something changes, until it has an answer; `demand` makes peers look for it meanwhile. `None` when there is
+    /// no answer and the caller does not wait.
     pub(crate) async fn wait_for<T>(
         &self,
         at: u64,
         options: &GetOptions,
         look: impl Fn() -> Result<Option<T>, Error>,
+        demand: impl FnOnce(&Arc<Core>) -> Demand,
     ) -> Result<Option<T>, Error> {
         self.check_open()?;
         if let Some(found) = look()? {
@@ -284,6 +304,7 @@ impl Session {
             return Ok(None);
         }
         let mut arrivals = self.core.arrivals();
+        let _demand = demand(&self.core);
         let wait = async {
             loop {
                 arrivals.borrow_and_update();
@@ -305,5 +326,11 @@ impl Session {
             }
         };
         Ok(Some(found))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.uncount();
     }
 }

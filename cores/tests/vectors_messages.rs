@@ -125,9 +125,7 @@ fn request(f: &mut Fields<'_>) -> Request {
 }
 
 fn manifest(f: &mut Fields<'_>) -> Manifest {
-    for (field, only) in [("hash", "blake2b")] {
-        assert_eq!(f.get(field).unwrap(), only);
-    }
+    assert_eq!(f.get("hash").unwrap(), "blake2b");
     Manifest {
         version: u8::try_from(f.uint("version")).unwrap(),
         allow_patch: f.flag("allowPatch"),
@@ -145,10 +143,7 @@ fn manifest(f: &mut Fields<'_>) -> Manifest {
             hash: fixed(&f.bytes("hash")),
             length: f.uint("length"),
         }),
-        linked: match f.get("linked") {
-            None => None,
-            Some(_) => Some(f.list("linked", |key| Key(fixed(&hex(key))))),
-        },
+        linked: (f.get("linked").is_some()).then(|| f.list("linked", |key| Key(fixed(&hex(key))))),
         user_data: f.get("userData").map(hex),
     }
 }

@@ -89,6 +89,18 @@ impl MerkleBatch {
             }
     }
 
+    /// Adds nodes that have been checked against this batch's tree.
+    pub(crate) fn add_nodes(&mut self, nodes: impl IntoIterator<Item = Node>) {
+        self.nodes.extend(nodes);
+    }
+
+    /// Goes on to the tree of a batch that started from this one's tree.
+    pub(crate) fn join(&mut self, next: Self) {
+        self.nodes.extend(next.nodes);
+        self.upgraded |= next.upgraded;
+        self.tree = next.tree;
+    }
+
     /// Sets the signature over the new tree.
     pub fn set_signature(&mut self, signature: impl Into<bytes::Bytes>) {
         self.tree.signature = Some(signature.into());

@@ -25,3 +25,4 @@ pub use proof::{
 };
 pub use reorg::{Reorg, Want};
 pub use tree::{Seek, Tree};
+pub(crate) use verify::verify_below;

@@ -65,6 +65,15 @@ fn climb(node: Node, queue: &mut NodeQueue<'_>, out: &mut Vec<Node>) -> Result<N
 
 /// What the block, hash and seek parts of a proof lead up to. It is true if that node is.
 pub(super) fn verify_nodes(proof: &Proof, out: &mut Vec<Node>) -> Result<Option<Node>, TreeError> {
+    verify_hashed_nodes(proof, None, out)
+}
+
+/// As [`verify_nodes`]; `leaf` is the hash of the proof's block where that is known already.
+fn verify_hashed_nodes(
+    proof: &Proof,
+    leaf: Option<[u8; 32]>,
+    out: &mut Vec<Node>,
+) -> Result<Option<Node>, TreeError> {
     let mut root = None;
     if let Some(seek) = &proof.seek
         && let Some(first) = seek.nodes.first()
@@ -82,7 +91,7 @@ pub(super) fn verify_nodes(proof: &Proof, out: &mut Vec<Node>) -> Result<Option<
         let node = Node {
             index: 2 * block.index,
             size: block.value.len() as u64,
-            hash: crypto::leaf_hash(&block.value),
+            hash: leaf.unwrap_or_else(|| crypto::leaf_hash(&block.value)),
         };
         return climb(node, &mut NodeQueue::new(&block.nodes, root), out).map(Some);
     }
@@ -188,6 +197,22 @@ impl MerkleBatch {
             return Err(TreeError::InvalidProof { what: "tree node" });
         }
         self.append_root(*node)
+    }
+}
+
+/// Checks a proof that brings no upgrade against the nodes that are here; what it brings goes to `out`. `leaf` is the hash of its block
+/// where that is known already. As [`Tree::verify`].
+pub(crate) fn verify_below<N: Nodes>(
+    nodes: &N,
+    proof: &Proof,
+    leaf: Option<[u8; 32]>,
+    out: &mut Vec<Node>,
+) -> Result<(), N::Error> {
+    match verify_hashed_nodes(proof, leaf, out)? {
+        Some(node) if nodes.required(node.index)?.hash != node.hash => {
+            Err(TreeError::InvalidChecksum { index: node.index }.into())
+        }
+        _ => Ok(()),
     }
 }
 

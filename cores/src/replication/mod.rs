@@ -1,8 +1,33 @@
-//! Exchanging blocks with peers.
+//! Exchanging blocks with peers: the Hypercore replication protocol as a state machine.
+//!
+//! Start at [`Connection`]: it carries all cores of a store over one stream. Nothing here does network I/O or reads a clock.
+//!
+//! What is promised: nothing is believed that the Merkle tree and the signature do not prove; no length, block or signature is shown to a
+//! peer before it is on disk here; a peer's memory is bounded, whatever it sends (see [`Connection`]). Source of the protocol: hypercore
+//! 11.37.1, `lib/replicator.js`.
 
+mod apply;
+mod bits;
+mod connection;
+mod download;
+mod events;
+mod face;
+mod fork;
+mod machine;
 pub mod messages;
+mod peer;
+mod ready;
+mod shared;
+mod upload;
+mod wants;
 
+pub use connection::{Connection, ConnectionOptions, Output};
+pub use events::{CoreEvent, PeerId};
+pub(crate) use face::Demand;
+pub use face::{Download, Extension, FindingPeers, PeerInfo};
 pub use messages::Message;
+pub(crate) use ready::Ready;
+pub(crate) use shared::{Note, Shared};
 
 /// The name of the protocol on the muxer; the channel's id is the core's discovery key.
 pub const PROTOCOL: &str = "hypercore/alpha";

@@ -1,0 +1,385 @@
+//! Checking what peers send, and storing it: everything that came in one wake-up becomes one commit.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use pome_storage::Batch;
+
+use super::{
+    events::{CoreEvent, PeerId},
+    machine::Machine,
+    messages::Data,
+    peer::Asked,
+};
+use crate::{
+    change::{Change, check_blocks},
+    core::Core,
+    crypto,
+    error::Error,
+    merkle::{Node, Proof, TreeError, verify_below},
+    verifier::Verifier,
+};
+
+/// What waits to be checked is checked at the latest when it is this many proofs or bytes.
+const ARRIVED_MAX: (usize, usize) = (512, 4 << 20);
+/// How soon to try again when somebody else is changing the core.
+const BUSY: Duration = Duration::from_millis(1);
+/// How soon to try again when the store could not take it.
+const FULL: Duration = Duration::from_secs(5);
+
+/// A proof that a peer sent, not checked yet.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) peer: PeerId,
+    pub(crate) asked: Option<Asked>,
+    pub(crate) proof: Proof,
+    pub(crate) size: usize,
+}
+
+/// What a proof was found to be.
+enum Checked {
+    /// It holds.
+    Good,
+    /// It is of no use any more, and nobody's fault.
+    Stale,
+    /// It does not hold.
+    Bad(TreeError),
+}
+
+/// What is found good, on its way into one change.
+struct Collected {
+    change: Change,
+    batch: Batch,
+    nodes: HashMap<u64, Node>,
+    blocks: Vec<(u64, Bytes)>,
+    seen: HashSet<u64>,
+    learnt: bool,
+}
+
+impl Machine {
+    /// A proof has come.
+    pub(crate) fn on_data(&mut self, core: &Arc<Core>, id: PeerId, data: Data, now: Instant) {
+        let Data { request, proof } = data;
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let fork = core.head.read().tree.fork;
+        if request == 0
+            && let Some(upgrade) = &proof.upgrade
+            && upgrade.start == 0
+            && proof.fork == fork
+            && peer.checked_conflict
+        {
+            self.check_conflict(core, id, &proof, now);
+            return;
+        }
+        let asked = peer.requests.remove(&request);
+        if asked.is_none() && !self.allow_push && proof.fork <= fork {
+            // cancelled meanwhile, or never asked for
+            return;
+        }
+        let size = proof.block.as_ref().map_or(0, |block| block.value.len());
+        if let Some(asked) = &asked {
+            peer.answered(asked, size as u64, now);
+            peer.replan = true;
+            peer.mark();
+            if !matches(asked, &proof) {
+                self.lost_request(core, id, asked);
+                self.fault(core, id, "INVALID_PROOF", now);
+                return;
+            }
+            if let Some(node) = asked.proof.block
+                && let Some(block) = self.blocks.get_mut(&node.index)
+            {
+                block.asked.retain(|(peer, _)| *peer != id);
+                block.arrived |= proof.block.is_some();
+            }
+        }
+        self.arrived_bytes += size;
+        self.arrived.push(Arrived {
+            peer: id,
+            asked,
+            proof,
+            size,
+        });
+        if self.arrived.len() >= ARRIVED_MAX.0 || self.arrived_bytes >= ARRIVED_MAX.1 {
+            self.settle(core, now);
+        }
+    }
+
+    /// Checks and stores what has come.
+    pub(crate) fn settle(&mut self, core: &Arc<Core>, now: Instant) {
+        if self.arrived.is_empty() {
+            self.apply_fork(core, now);
+            return;
+        }
+        let mut change = match Change::try_begin(core) {
+            Ok(Some(change)) => change,
+            Ok(None) => {
+                self.retry_at = Some(now + BUSY);
+                // memory is bounded: what is too much is asked for again
+                if self.arrived.len() >= 2 * ARRIVED_MAX.0
+                    || self.arrived_bytes >= 2 * ARRIVED_MAX.1
+                {
+                    self.give_up_arrived(core);
+                }
+                return;
+            }
+            Err(_) => {
+                self.give_up_arrived(core);
+                return;
+            }
+        };
+        self.retry_at = None;
+        let arrived = std::mem::take(&mut self.arrived);
+        self.arrived_bytes = 0;
+        change.contiguous = core.head.read().contiguous;
+        let mut collected = Collected {
+            change,
+            batch: Batch::new(),
+            nodes: HashMap::new(),
+            blocks: Vec::new(),
+            seen: HashSet::new(),
+            learnt: false,
+        };
+        let mut leaves = leaf_hashes(&arrived).into_iter();
+        let fork = collected.change.merkle.tree().fork;
+        let mut forks = Vec::new();
+        let mut results = Vec::with_capacity(arrived.len());
+        for arrived in arrived {
+            let leaf = (arrived.proof.block.as_ref()).and_then(|_| leaves.next());
+            if arrived.proof.fork > fork {
+                forks.push(arrived);
+                continue;
+            }
+            let checked = match collected.take(core, &arrived.proof, leaf) {
+                Ok(checked) => checked,
+                Err(error) => {
+                    tracing::warn!(%error, "a proof of a peer cannot be checked");
+                    Checked::Stale
+                }
+            };
+            results.push((arrived, checked));
+        }
+        let was = (core.head.read().tree.length, core.verifier().is_some());
+        let committed = collected.commit(core);
+        if let Err(error) = &committed {
+            tracing::warn!(%error, "what came from peers cannot be stored");
+        }
+        for (arrived, checked) in results {
+            self.checked(core, &arrived, checked, committed.is_ok(), now);
+        }
+        if !was.1 && core.verifier().is_some() {
+            core.replication.emit(|| CoreEvent::Manifest);
+        }
+        for arrived in forks {
+            self.on_fork_proof(core, arrived, now);
+        }
+        self.apply_fork(core, now);
+    }
+
+    /// Forgets what has come and could not be checked: it will be asked for again.
+    fn give_up_arrived(&mut self, core: &Core) {
+        self.arrived_bytes = 0;
+        for arrived in std::mem::take(&mut self.arrived) {
+            self.free(core, &arrived);
+        }
+    }
+
+    fn free(&mut self, core: &Core, arrived: &Arrived) {
+        if let Some(block) = &arrived.proof.block
+            && let Some(waiting) = self.blocks.get_mut(&block.index)
+        {
+            waiting.arrived = false;
+        }
+        match &arrived.asked {
+            Some(asked) => self.lost_request(core, arrived.peer, asked),
+            None => {
+                if let Some(block) = &arrived.proof.block {
+                    self.lost_block(core, arrived.peer, block.index);
+                }
+            }
+        }
+    }
+
+    /// What follows from one proof.
+    fn checked(
+        &mut self,
+        core: &Arc<Core>,
+        arrived: &Arrived,
+        checked: Checked,
+        stored: bool,
+        now: Instant,
+    ) {
+        let id = arrived.peer;
+        if let Checked::Good = checked
+            && stored
+        {
+            if let Some(asked) = &arrived.asked {
+                if let Some(seek) = asked.seek.and_then(|seek| self.seeks.get_mut(&seek)) {
+                    seek.asked = false;
+                }
+                if asked.proof.upgrade.is_some() && self.upgrading == Some(id) {
+                    self.upgrading = None;
+                }
+                if let Some(node) = asked.proof.block.filter(|_| arrived.proof.block.is_none()) {
+                    // it sent something else that is true, and not the block
+                    self.lost_block(core, id, node.index);
+                }
+            }
+            if let Some(block) = &arrived.proof.block {
+                self.got_block(block.index);
+                core.replication.emit(|| CoreEvent::Download {
+                    index: block.index,
+                    byte_length: block.value.len() as u64,
+                    peer: id,
+                });
+            }
+            return;
+        }
+        self.free(core, arrived);
+        match checked {
+            Checked::Good => {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.aside_until = Some(now + FULL);
+                }
+            }
+            Checked::Stale => {}
+            Checked::Bad(error) => {
+                // a node that was there when the request was made may have been cleared since
+                let shape = matches!(error, TreeError::MissingNode { .. });
+                if !shape {
+                    self.ask_for_conflict(core, id);
+                }
+                self.fault(core, id, error.code(), now);
+            }
+        }
+    }
+}
+
+/// The hashes of all blocks that have come, several at once.
+fn leaf_hashes(arrived: &[Arrived]) -> Vec<[u8; 32]> {
+    let blocks: Vec<&[u8]> = (arrived.iter())
+        .filter_map(|arrived| arrived.proof.block.as_ref())
+        .map(|block| &block.value[..])
+        .collect();
+    crypto::leaf_hashes(&blocks)
+}
+
+/// True when a proof brings only what was asked for.
+fn matches(asked: &Asked, proof: &Proof) -> bool {
+    let block = proof.block.as_ref().map(|block| block.index);
+    let hash = proof.hash.as_ref().map(|hash| hash.index);
+    let seek = proof.seek.as_ref().map(|seek| seek.bytes);
+    proof.fork == asked.fork
+        && (block.is_none() || block == asked.proof.block.map(|node| node.index))
+        && (hash.is_none() || hash == asked.proof.hash.map(|node| node.index))
+        && (seek.is_none() || seek == asked.proof.seek.map(|seek| seek.bytes))
+        && (proof.upgrade.is_none() || asked.proof.upgrade.is_some())
+}
+
+impl Collected {
+    fn take(
+        &mut self,
+        core: &Core,
+        proof: &Proof,
+        leaf: Option<[u8; 32]>,
+    ) -> Result<Checked, Error> {
+        match self.check(core, proof, leaf) {
+            Ok(checked) => Ok(checked),
+            Err(Error::Tree(error)) => Ok(Checked::Bad(error)),
+            Err(Error::BlockTooLarge { .. }) => {
+                Ok(Checked::Bad(TreeError::InvalidProof { what: "block size" }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check(
+        &mut self,
+        core: &Core,
+        proof: &Proof,
+        leaf: Option<[u8; 32]>,
+    ) -> Result<Checked, Error> {
+        let Self {
+            change,
+            batch,
+            nodes,
+            blocks,
+            seen,
+            learnt,
+        } = self;
+        let tree = change.merkle.tree();
+        if proof.fork != tree.fork {
+            return Ok(Checked::Stale);
+        }
+        if let Some(block) = &proof.block {
+            check_blocks(std::slice::from_ref(&block.value))?;
+        }
+        // the nodes of the core as they will be with this change
+        let known = |index: u64| match nodes.get(&index) {
+            Some(node) => Ok(Some(*node)),
+            None => core.node(index),
+        };
+        if let Some(upgrade) = &proof.upgrade {
+            let prologue = tree.prologue;
+            let from_zero = prologue.is_some_and(|prologue| tree.length < prologue.length);
+            let fits = upgrade.start == tree.length || (from_zero && upgrade.start == 0);
+            // a second upgrade in the commit that learns the manifest has to wait
+            if !fits || *learnt {
+                return Ok(Checked::Stale);
+            }
+            let verifier = core.verifier();
+            let manifest = verifier.as_ref().map(|verifier| verifier.manifest());
+            let tree = tree.clone();
+            let Some(verified) = Verifier::check(core.key, manifest, &tree, &known, proof)? else {
+                return Ok(Checked::Stale);
+            };
+            if let Some(manifest) = verified.manifest {
+                change.learn(batch, manifest)?;
+                *learnt = true;
+            }
+            nodes.extend((verified.batch.nodes().iter()).map(|node| (node.index, *node)));
+            change.merkle.join(verified.batch);
+        } else {
+            let mut brought = Vec::new();
+            verify_below(&known, proof, leaf, &mut brought)?;
+            if let Some(manifest) = &proof.manifest
+                && core.verifier().is_none()
+                && !*learnt
+            {
+                let verifier = Verifier::from_proof(core.key, Some(manifest))?;
+                change.learn(batch, verifier.manifest().clone())?;
+                *learnt = true;
+            }
+            nodes.extend(brought.iter().map(|node| (node.index, *node)));
+            change.merkle.add_nodes(brought);
+        }
+        if let Some(block) = &proof.block {
+            if block.index >= change.length() {
+                return Ok(Checked::Bad(TreeError::InvalidProof {
+                    what: "block index",
+                }));
+            }
+            if seen.insert(block.index) {
+                blocks.push((block.index, block.value.clone()));
+            }
+        }
+        Ok(Checked::Good)
+    }
+
+    fn commit(mut self, core: &Arc<Core>) -> Result<(), Error> {
+        self.change.fill(&mut self.batch, &self.blocks)?;
+        self.change.seal(&mut self.batch);
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let seq = core.registry()?.commit(self.batch)?;
+        self.change.committed(seq);
+        Ok(())
+    }
+}

@@ -1,0 +1,829 @@
+//! The replication of one core with all its peers, as a state machine: messages and a clock come in, messages and changes of the core go out.
+//!
+//! Here are its state and what comes in. What is asked for is chosen in `download.rs`, answers are made in `upload.rs`, what comes back is
+//! checked and stored in `apply.rs`, other forks are followed in `fork.rs`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use pome_storage::Seq;
+
+use super::{
+    apply::Arrived,
+    bits::{Bits, PAGE},
+    download::{Block, Download, SeekDemand},
+    events::{CoreEvent, PeerId},
+    fork::ForkWork,
+    messages::{Extension, Handshake, Have, Message, NoData, Sync, Want},
+    peer::{Asked, Closing, Peer, SERVE_MAX},
+    ready::Ready,
+};
+use crate::{
+    caps,
+    core::{Core, Head},
+    error::Error,
+    layout,
+};
+
+/// No block has this number or a higher one.
+pub(crate) const END: u64 = 1 << 53;
+/// npm's rule: a new block further than this from the end is told only to who wants to know.
+const LAST_BLOCKS: u64 = 256;
+/// How long a core counts as downloaded after its last session was closed.
+const LINGER: Duration = Duration::from_secs(20);
+/// Without an answer for this long, a peer is not asked any more for a while.
+const SILENCE: Duration = Duration::from_secs(30);
+/// Wants that may wait for an answer.
+const WANTS_MAX: usize = 512;
+/// Invalid requests of a peer before the connection ends, as in npm.
+const INVALID_REQUESTS_MAX: u32 = 64;
+/// Proofs that did not hold before the connection ends.
+const FAULTS_MAX: u32 = 5;
+
+/// See the module.
+pub(crate) struct Machine {
+    pub(crate) peers: BTreeMap<PeerId, Peer>,
+    last_peer: PeerId,
+    random: u64,
+    /// Blocks that are here or on their way, for the pages in `loaded`; those below the contiguous length are here.
+    pub(crate) taken: Bits,
+    loaded: BTreeSet<u64>,
+    /// Blocks that somebody waits for, or that are asked for.
+    pub(crate) blocks: HashMap<u64, Block>,
+    /// Of them, those that are not asked for yet.
+    pub(crate) queue: VecDeque<u64>,
+    pub(crate) downloads: BTreeMap<u64, Download>,
+    pub(crate) seeks: BTreeMap<u64, SeekDemand>,
+    last_demand: u64,
+    /// Proofs that are not checked yet.
+    pub(crate) arrived: Vec<Arrived>,
+    pub(crate) arrived_bytes: usize,
+    pub(crate) forks: Option<ForkWork>,
+    /// Who has been asked for a longer length.
+    pub(crate) upgrading: Option<PeerId>,
+    /// Blocks that are stored but not on disk.
+    unsynced: Bits,
+    syncing: VecDeque<(Seq, Vec<Range<u64>>)>,
+    /// What was committed before there was a machine is not shown before it is on disk.
+    floor: Seq,
+    pub(crate) shown: Option<Arc<Head>>,
+    pub(crate) retry_at: Option<Instant>,
+    idle_since: Option<Instant>,
+    seen: (u64, u64),
+    pub(crate) allow_push: bool,
+}
+
+impl Machine {
+    pub(crate) fn new(core: &Core) -> Self {
+        let head = core.head.read();
+        let seen = (head.tree.length, head.tree.fork);
+        let seed = core.discovery_key.0.first_chunk::<8>();
+        Self {
+            peers: BTreeMap::new(),
+            last_peer: 0,
+            random: seed.map_or(1, |seed| u64::from_le_bytes(*seed)) | 1,
+            taken: Bits::default(),
+            loaded: BTreeSet::new(),
+            blocks: HashMap::new(),
+            queue: VecDeque::new(),
+            downloads: BTreeMap::new(),
+            seeks: BTreeMap::new(),
+            last_demand: 0,
+            arrived: Vec::new(),
+            arrived_bytes: 0,
+            forks: None,
+            upgrading: None,
+            unsynced: Bits::default(),
+            syncing: VecDeque::new(),
+            floor: core.store.committed_seq(),
+            shown: None,
+            retry_at: None,
+            idle_since: None,
+            seen,
+            allow_push: false,
+        }
+    }
+
+    /// A number that spreads requests over peers: xorshift, nothing secret.
+    pub(crate) fn random(&mut self, below: u64) -> u64 {
+        let mut x = self.random;
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.random = x;
+        x % below.max(1)
+    }
+
+    pub(crate) fn next_demand(&mut self) -> u64 {
+        self.last_demand += 1;
+        self.last_demand
+    }
+
+    /// All peers must be looked at: something is wanted, or has changed.
+    pub(crate) fn replan(&mut self) {
+        for peer in self.peers.values_mut() {
+            peer.replan = true;
+            peer.mark();
+        }
+    }
+
+    pub(crate) fn is_downloading(&self, core: &Core, now: Instant) -> bool {
+        let lingers = |since: Instant| now.saturating_duration_since(since) < LINGER;
+        core.replication.has_sessions()
+            || !self.blocks.is_empty()
+            || !self.downloads.is_empty()
+            || !self.seeks.is_empty()
+            || self.idle_since.is_some_and(lingers)
+    }
+
+    /// A peer's channel is being opened.
+    pub(crate) fn add_peer(
+        &mut self,
+        core: &Core,
+        channel: u64,
+        ready: Arc<Ready>,
+        remote_key: [u8; 32],
+        now: Instant,
+    ) -> PeerId {
+        self.last_peer += 1;
+        let id = self.last_peer;
+        core.replication.listen(id, channel, ready.clone());
+        self.peers
+            .insert(id, Peer::new(id, channel, ready, remote_key, now));
+        id
+    }
+
+    /// Both sides have opened the channel.
+    pub(crate) fn opened(
+        &mut self,
+        core: &Core,
+        id: PeerId,
+        handshake: &Handshake,
+        we_initiated: bool,
+        handshake_hash: &[u8; 64],
+    ) {
+        let expected = caps::replicate(!we_initiated, &core.key, handshake_hash);
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        if handshake.capability != expected {
+            peer.closing = Some(Closing::Destroy("INVALID_CAPABILITY"));
+        } else if core.replication.is_forked() {
+            peer.closing = Some(Closing::Channel);
+        } else if !peer.opened {
+            peer.opened = true;
+            peer.seeks = handshake.seeks;
+            peer.due.sync = true;
+            peer.due.contiguous = true;
+            core.replication.emit(|| CoreEvent::PeerAdd(id));
+        }
+        peer.mark();
+    }
+
+    /// The channel is closed. What the peer was asked for is asked for elsewhere.
+    pub(crate) fn remove_peer(&mut self, core: &Core, id: PeerId) -> Option<Peer> {
+        let mut peer = self.peers.remove(&id)?;
+        core.replication.unlisten(id);
+        for (_, asked) in std::mem::take(&mut peer.requests) {
+            self.lost_request(core, id, &asked);
+        }
+        self.arrived.retain(|arrived| {
+            let keep = arrived.peer != id;
+            if !keep {
+                self.arrived_bytes = self.arrived_bytes.saturating_sub(arrived.size);
+            }
+            keep
+        });
+        if self
+            .forks
+            .as_ref()
+            .is_some_and(|forks| forks.asked == Some(id))
+        {
+            self.forks
+                .as_mut()
+                .into_iter()
+                .for_each(|forks| forks.asked = None);
+        }
+        self.check_behind(core);
+        if peer.opened {
+            core.replication.emit(|| CoreEvent::PeerRemove(id));
+            core.wake();
+        }
+        self.replan();
+        Some(peer)
+    }
+
+    /// Takes over what has changed in the core and in the store since the last time.
+    pub(crate) fn refresh(&mut self, core: &Core, now: Instant) {
+        let mut changed = false;
+        match core.replication.take_notes() {
+            None => {
+                // too much to tell: look everything up again
+                self.taken.clear();
+                self.loaded.clear();
+                self.unsynced.clear();
+                self.syncing.clear();
+                self.floor = core.store.committed_seq();
+                self.mark_asked();
+                changed = true;
+            }
+            Some(notes) => {
+                for note in notes {
+                    changed = true;
+                    if let Some(cut) = note.cut {
+                        self.taken.set_range(cut, END, false);
+                        self.unsynced.set_range(cut, END, false);
+                    }
+                    for range in note.went {
+                        self.taken.set_range(range.start, range.end, false);
+                        self.unsynced.set_range(range.start, range.end, false);
+                        let (start, length) = (range.start, range.end - range.start);
+                        for peer in self.peers.values_mut().filter(|peer| peer.opened) {
+                            peer.told_contiguous = peer.told_contiguous.min(start);
+                            peer.tell(Have {
+                                drop: true,
+                                start,
+                                length,
+                            });
+                        }
+                        self.mark_asked();
+                    }
+                    for range in &note.came {
+                        self.taken.set_range(range.start, range.end, true);
+                        self.unsynced.set_range(range.start, range.end, true);
+                    }
+                    self.syncing.push_back((note.seq, note.came));
+                }
+            }
+        }
+        let (length, fork) = {
+            let head = core.head.read();
+            (head.tree.length, head.tree.fork)
+        };
+        if (length, fork) != self.seen {
+            let before = std::mem::replace(&mut self.seen, (length, fork));
+            if fork != before.1 {
+                self.forked_here(core, fork);
+                core.replication
+                    .emit(|| CoreEvent::Truncate { length, fork });
+            }
+            if fork != before.1 || length > before.0 {
+                core.replication.emit(|| CoreEvent::Append { length });
+            }
+            self.check_behind(core);
+            changed = true;
+        }
+        changed |= self.show(core);
+        if self.is_idle(core, now) {
+            self.idle_since.get_or_insert(now);
+        } else {
+            self.idle_since = None;
+        }
+        if changed {
+            self.check_downloads(core);
+            self.replan();
+        }
+    }
+
+    fn is_idle(&self, core: &Core, _now: Instant) -> bool {
+        !core.replication.has_sessions()
+    }
+
+    /// Takes over what is on disk now, and tells peers of it. True when that is something new.
+    pub(crate) fn show(&mut self, core: &Core) -> bool {
+        let synced = core.store.synced_seq();
+        if synced < self.floor {
+            return false;
+        }
+        let (shown, _) = core.shown();
+        let same = match (&shown, &self.shown) {
+            (Some(new), Some(old)) => Arc::ptr_eq(new, old),
+            (new, old) => new.is_none() && old.is_none(),
+        };
+        self.shown = shown;
+        let mut durable = Vec::new();
+        while let Some((_, came)) = self.syncing.pop_front_if(|(seq, _)| *seq <= synced) {
+            for range in came {
+                self.unsynced.set_range(range.start, range.end, false);
+                durable.push(range);
+            }
+        }
+        if same && durable.is_empty() {
+            return false;
+        }
+        let Some(shown) = &self.shown else {
+            return true;
+        };
+        let length = shown.tree.length;
+        let full = shown.contiguous == length;
+        for peer in self.peers.values_mut().filter(|peer| peer.opened) {
+            peer.due.sync = true;
+            if full {
+                peer.due.contiguous = true;
+                continue;
+            }
+            for range in &durable {
+                let (start, count) = (range.start, range.end - range.start);
+                let far = start + LAST_BLOCKS < length;
+                if (far && !peer.wants.touch(start, count))
+                    || peer.contiguous >= range.end
+                    || peer.bits.next_unset(start, range.end).is_none()
+                {
+                    continue;
+                }
+                peer.tell(Have {
+                    drop: false,
+                    start,
+                    length: count,
+                });
+            }
+        }
+        true
+    }
+
+    /// The commit that must be on disk before all of it may be shown.
+    pub(crate) fn lag(&self, core: &Core) -> Option<Seq> {
+        let (_, head) = core.shown();
+        let blocks = self.syncing.back().map(|(seq, _)| *seq);
+        let floor = Some(self.floor).filter(|floor| *floor > core.store.synced_seq());
+        [head, blocks, floor].into_iter().flatten().max()
+    }
+
+    /// True when the block is on disk, as far as is known here: the store still has to have it.
+    pub(crate) fn is_durable(&self, index: u64) -> bool {
+        !self.unsynced.get(index)
+    }
+
+    /// Marks again what is on its way.
+    fn mark_asked(&mut self) {
+        for (index, block) in &self.blocks {
+            if !block.asked.is_empty() || block.arrived {
+                self.taken.set(*index, true);
+            }
+        }
+    }
+
+    /// Reads from the store which blocks of a page are here.
+    fn load(&mut self, core: &Core, page: u64) -> Result<(), Error> {
+        if self.loaded.contains(&page) {
+            return Ok(());
+        }
+        let (start, end) = (
+            layout::block_key(page * PAGE),
+            layout::block_key((page + 1) * PAGE),
+        );
+        let mut run: Option<Range<u64>> = None;
+        for key in core.store.snapshot().keys(core.space, &start[..]..&end[..]) {
+            let index = layout::number(&key?)?;
+            match &mut run {
+                Some(run) if run.end == index => run.end += 1,
+                _ => {
+                    if let Some(run) = run.replace(index..index + 1) {
+                        self.taken.set_range(run.start, run.end, true);
+                    }
+                }
+            }
+        }
+        if let Some(run) = run {
+            self.taken.set_range(run.start, run.end, true);
+        }
+        self.loaded.insert(page);
+        Ok(())
+    }
+
+    /// The first block of `from..end` that is neither here nor on its way.
+    pub(crate) fn next_free(
+        &mut self,
+        core: &Core,
+        from: u64,
+        end: u64,
+    ) -> Result<Option<u64>, Error> {
+        let mut at = from.max(core.head.read().contiguous);
+        while at < end {
+            let page = at / PAGE;
+            self.load(core, page)?;
+            let page_end = end.min((page + 1) * PAGE);
+            if let Some(free) = self.taken.next_unset(at, page_end) {
+                return Ok(Some(free));
+            }
+            at = page_end;
+        }
+        Ok(None)
+    }
+
+    /// A message of a peer.
+    pub(crate) fn receive(&mut self, core: &Arc<Core>, id: PeerId, message: Message, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        if !peer.opened || peer.closing.is_some() {
+            return;
+        }
+        match message {
+            Message::Sync(sync) => self.on_sync(core, id, sync, now),
+            Message::Request(request) => {
+                if let Some(old) = peer.serve.iter_mut().find(|old| old.id == request.id) {
+                    *old = request;
+                } else if peer.serve.len() >= SERVE_MAX {
+                    peer.closing = Some(Closing::Destroy("too many requests at a time"));
+                } else if request.priority > 0 {
+                    peer.serve.push_front(request);
+                } else {
+                    peer.serve.push_back(request);
+                }
+                peer.mark();
+            }
+            Message::Cancel(request) => peer.serve.retain(|other| other.id != request),
+            Message::Data(data) => self.on_data(core, id, *data, now),
+            Message::NoData(answer) => self.on_no_data(core, id, answer, now),
+            Message::Want(want) => {
+                if peer.due.wants.len() >= WANTS_MAX {
+                    peer.closing = Some(Closing::Destroy("too many wants at a time"));
+                } else if peer.wants.add(want) && !peer.due.wants.contains(&want) {
+                    peer.due.wants.push_back(want);
+                }
+                peer.mark();
+            }
+            Message::Unwant(want) => {
+                peer.wants.remove(want);
+                peer.due.wants.retain(|other| *other != want);
+            }
+            Message::Bitfield(bits) => {
+                if bits.start % 32 == 0 {
+                    peer.contiguous = peer.contiguous.min(bits.start);
+                    peer.bits.insert(bits.start, &bits.words, END);
+                    peer.bound_bits();
+                    peer.replan = true;
+                    peer.mark();
+                }
+            }
+            Message::Range(have) => self.on_range(core, id, have),
+            Message::Extension(extension) => self.on_extension(core, id, extension),
+        }
+    }
+
+    fn on_sync(&mut self, core: &Core, id: PeerId, sync: Sync, now: Instant) {
+        let downloading = self.is_downloading(core, now);
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.remote = sync;
+        peer.synced = true;
+        peer.due.sync = true;
+        peer.replan = true;
+        peer.mark();
+        if !sync.downloading && !downloading {
+            peer.closing = Some(Closing::Channel);
+            return;
+        }
+        self.consider_fork(core, id);
+        self.check_behind(core);
+        core.wake();
+    }
+
+    fn on_range(&mut self, core: &Core, id: PeerId, have: Have) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let end = have.start.saturating_add(have.length).min(END);
+        if have.drop {
+            if have.start < peer.contiguous {
+                peer.bits.set_range(end, peer.contiguous, true);
+                peer.contiguous = have.start;
+            }
+            peer.bits.set_range(have.start, end, false);
+        } else if have.start <= peer.contiguous {
+            if end > peer.contiguous {
+                peer.contiguous = end;
+                core.replication
+                    .emit(|| CoreEvent::RemoteContiguousLength(end));
+            }
+        } else {
+            peer.bits.set_range(have.start, end, true);
+        }
+        peer.bound_bits();
+        peer.replan = true;
+        peer.mark();
+    }
+
+    fn on_extension(&mut self, core: &Core, id: PeerId, extension: Extension) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        if !extension.name.is_empty() {
+            peer.extension_received = extension.name;
+        }
+        core.replication
+            .extension(&peer.extension_received, id, extension.message);
+    }
+
+    fn on_no_data(&mut self, core: &Core, id: PeerId, answer: NoData, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let Some(asked) = peer.requests.remove(&answer.request) else {
+            return;
+        };
+        peer.heard = now;
+        if let Some(block) = asked.proof.block {
+            peer.has_not(block.index);
+        }
+        peer.not_available += 1;
+        if asked.proof.upgrade.is_some() {
+            peer.exact = true;
+        }
+        if peer.not_available % 32 == 0 {
+            peer.aside_until = Some(now + Duration::from_secs(u64::from(peer.not_available / 32)));
+        } else if asked.proof.block.is_none() {
+            peer.aside_until = Some(now + Duration::from_millis(200));
+        }
+        self.lost_request(core, id, &asked);
+        self.replan();
+        core.wake();
+    }
+
+    /// A request will not be answered: what it was for is free again.
+    pub(crate) fn lost_request(&mut self, core: &Core, id: PeerId, asked: &Asked) {
+        if let Some(node) = asked.proof.block {
+            self.lost_block(core, id, node.index);
+        }
+        if let Some(seek) = asked.seek.and_then(|seek| self.seeks.get_mut(&seek)) {
+            seek.asked = false;
+        }
+        if asked.proof.upgrade.is_some() && !asked.for_fork && self.upgrading == Some(id) {
+            self.upgrading = None;
+        }
+        if asked.for_fork
+            && let Some(forks) = self.forks.as_mut().filter(|forks| forks.asked == Some(id))
+        {
+            forks.asked = None;
+        }
+    }
+
+    /// A peer sent what does not hold.
+    pub(crate) fn fault(&mut self, core: &Core, id: PeerId, code: &'static str, now: Instant) {
+        core.replication
+            .emit(|| CoreEvent::VerificationError { code, peer: id });
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.faults += 1;
+        tracing::debug!(
+            code,
+            peer = id,
+            faults = peer.faults,
+            "a proof of a peer was refused"
+        );
+        if peer.faults >= FAULTS_MAX {
+            peer.closing = Some(Closing::Destroy("too many proofs that do not hold"));
+        } else {
+            peer.aside_until = Some(now + Duration::from_secs(1 << peer.faults));
+        }
+        peer.mark();
+        self.take_back(core, id);
+        self.check_behind(core);
+        core.wake();
+    }
+
+    /// A peer asked for what makes no sense.
+    pub(crate) fn invalid_request(&mut self, core: &Core, id: PeerId) {
+        core.replication
+            .emit(|| CoreEvent::InvalidRequest { peer: id });
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.invalid_requests += 1;
+            if peer.invalid_requests >= INVALID_REQUESTS_MAX {
+                peer.closing = Some(Closing::Destroy("too many invalid requests"));
+            }
+        }
+    }
+
+    /// Cancels everything that a peer was asked for.
+    pub(crate) fn take_back(&mut self, core: &Core, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let requests = std::mem::take(&mut peer.requests);
+        for request in requests.keys() {
+            peer.due.messages.push_back(Message::Cancel(*request));
+        }
+        for asked in requests.values() {
+            self.lost_request(core, id, asked);
+        }
+        self.replan();
+    }
+
+    /// Time has passed.
+    pub(crate) fn handle_timeout(&mut self, core: &Core, now: Instant) {
+        self.refresh(core, now);
+        let mut silent = Vec::new();
+        for peer in self.peers.values_mut() {
+            if peer.aside_until.is_some_and(|until| until <= now) {
+                peer.aside_until = None;
+                peer.replan = true;
+                peer.mark();
+            }
+            let oldest = peer.requests.values().next().map(|asked| asked.sent);
+            if oldest.is_some_and(|sent| sent.max(peer.heard) + SILENCE <= now) {
+                silent.push(peer.id);
+            }
+            if peer.closing.is_none() && self.retry_at.is_some_and(|at| at <= now) {
+                peer.mark();
+            }
+        }
+        if self.has_slow(now) {
+            self.replan();
+        }
+        for id in silent {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.overtaken();
+                peer.aside_until = Some(now + SILENCE);
+            }
+            self.take_back(core, id);
+        }
+        if !self.is_downloading(core, now) {
+            for peer in self.peers.values_mut().filter(|peer| peer.synced) {
+                peer.due.sync = true;
+                if !peer.remote.downloading && peer.closing.is_none() {
+                    peer.closing = Some(Closing::Channel);
+                }
+                peer.mark();
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let lingers = self.idle_since.map(|since| since + LINGER);
+        let peers = self.peers.values().flat_map(|peer| {
+            let oldest = peer.requests.values().next();
+            let silent = oldest.map(|asked| asked.sent.max(peer.heard) + SILENCE);
+            let slow = (self.peers.len() > 1).then(|| self.slow_at(peer)).flatten();
+            [peer.aside_until, silent, slow]
+        });
+        let all = peers.chain([self.retry_at, lingers.filter(|_| !self.peers.is_empty())]);
+        all.flatten().min()
+    }
+
+    /// The next thing to send to a peer. `None`: nothing for now.
+    pub(crate) fn poll(&mut self, core: &Arc<Core>, id: PeerId, now: Instant) -> Option<Message> {
+        self.refresh(core, now);
+        self.settle(core, now);
+        self.refresh(core, now);
+        let peer = self.peers.get_mut(&id)?;
+        if !peer.opened || matches!(peer.closing, Some(Closing::Destroy(_))) {
+            return None;
+        }
+        if std::mem::take(&mut peer.due.sync)
+            && let Some(sync) = self.sync_for(core, id, now)
+        {
+            let peer = self.peers.get_mut(&id)?;
+            peer.told = Some(sync);
+            return Some(Message::Sync(sync));
+        }
+        let peer = self.peers.get_mut(&id)?;
+        if peer.told.is_none() {
+            // nothing before the first sync, which waits for the disk
+            peer.due.sync = true;
+            return None;
+        }
+        if peer.closing.is_some() {
+            return None;
+        }
+        if std::mem::take(&mut peer.due.contiguous)
+            && let Some(shown) = &self.shown
+        {
+            let contiguous = shown.contiguous.min(shown.tree.length);
+            if contiguous > peer.told_contiguous {
+                peer.told_contiguous = contiguous;
+                return Some(Message::Range(Have {
+                    drop: false,
+                    start: 0,
+                    length: contiguous,
+                }));
+            }
+        }
+        if let Some(have) = peer.due.haves.pop_front() {
+            return Some(Message::Range(have));
+        }
+        if std::mem::take(&mut peer.replan) {
+            self.plan(core, id, now);
+        }
+        let peer = self.peers.get_mut(&id)?;
+        if let Some(message) = peer.due.messages.pop_front() {
+            return Some(message);
+        }
+        self.answer(core, id)
+    }
+
+    /// What a peer is to be told of us; `None` when it knows, or nothing may be told yet.
+    fn sync_for(&self, core: &Core, id: PeerId, now: Instant) -> Option<Sync> {
+        let (peer, shown) = (self.peers.get(&id)?, self.shown.as_ref()?);
+        let (length, fork) = (shown.tree.length, shown.tree.fork);
+        let same_fork = peer.remote.fork == fork;
+        let remote_length = if same_fork { peer.remote.length } else { 0 };
+        let has_manifest = core.verifier().is_some_and(|known| !known.is_compat());
+        let mut sync = Sync {
+            fork,
+            length,
+            remote_length,
+            can_upgrade: false,
+            uploading: true,
+            downloading: self.is_downloading(core, now),
+            has_manifest,
+            allow_push: self.allow_push,
+        };
+        if let Some(told) = &peer.told {
+            let about_us = |sync: &Sync| Sync {
+                remote_length: 0,
+                can_upgrade: false,
+                ..*sync
+            };
+            let same = about_us(told) == about_us(&sync);
+            if same && (told.remote_length == remote_length || length <= remote_length) {
+                return None;
+            }
+        }
+        sync.can_upgrade = same_fork && self.can_upgrade(core, shown, remote_length);
+        Some(sync)
+    }
+
+    /// True when a peer with that many blocks can be brought to our length.
+    fn can_upgrade(&self, core: &Core, shown: &Head, remote_length: u64) -> bool {
+        if remote_length == 0 || shown.contiguous == shown.tree.length {
+            return remote_length == 0 || remote_length < shown.tree.length;
+        }
+        let Some(more) = shown.tree.length.checked_sub(remote_length) else {
+            return false;
+        };
+        let nodes = crate::merkle::upgrade_indexes(remote_length, more).unwrap_or_default();
+        more > 0
+            && nodes
+                .iter()
+                .all(|index| matches!(core.node(*index), Ok(Some(_))))
+    }
+
+    /// Answers a want.
+    pub(crate) fn answer_want(&mut self, core: &Core, id: PeerId, want: Want) -> Option<()> {
+        let shown = self.shown.clone()?;
+        let length = shown.tree.length;
+        let contiguous = shown.contiguous.min(length);
+        let end = want.start.saturating_add(want.length).min(length);
+        let peer = self.peers.get_mut(&id)?;
+        if want.start.saturating_add(want.length) < contiguous
+            || length == contiguous
+            || (want.any && want.start < contiguous)
+        {
+            peer.due.messages.push_back(Message::Range(Have {
+                drop: false,
+                start: 0,
+                length: contiguous,
+            }));
+            return Some(());
+        }
+        // a word is told whole
+        let first = want.start / 32 * 32;
+        let (from, to) = (layout::block_key(first), layout::block_key(end));
+        let mut words: Vec<u32> = Vec::new();
+        let mut page = first / PAGE;
+        if first < end {
+            for key in core.store.snapshot().keys(core.space, &from[..]..&to[..]) {
+                let index = key.ok().and_then(|key| layout::number(&key).ok())?;
+                if self.unsynced.get(index) {
+                    continue;
+                }
+                if want.any {
+                    peer.due.messages.push_back(Message::Range(Have {
+                        drop: false,
+                        start: index,
+                        length: 1,
+                    }));
+                    return Some(());
+                }
+                if index / PAGE != page {
+                    send_words(peer, first.max(page * PAGE), &mut words);
+                    page = index / PAGE;
+                }
+                let bit = index - first.max(page * PAGE);
+                let at = (bit / 32) as usize;
+                if words.len() <= at {
+                    words.resize(at + 1, 0);
+                }
+                words[at] |= 1 << (bit % 32);
+            }
+        }
+        send_words(peer, first.max(page * PAGE), &mut words);
+        Some(())
+    }
+}
+
+fn send_words(peer: &mut Peer, start: u64, words: &mut Vec<u32>) {
+    if !words.is_empty() {
+        let words = std::mem::take(words);
+        let bits = super::messages::Bits { start, words };
+        peer.due.messages.push_back(Message::Bitfield(bits));
+    }
+}

@@ -1,0 +1,206 @@
+//! A network in memory: stores, connections between them, and a clock that only tests move.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use pome_cores::{
+    Corestore, DiscoveryKey, Store,
+    replication::{Connection, ConnectionOptions, Output},
+};
+
+/// One end of a wire: a connection, and the channels as its muxer would pair them.
+pub(crate) struct End {
+    pub(crate) connection: Connection,
+    /// Channel → discovery key.
+    channels: HashMap<u64, DiscoveryKey>,
+    by_core: HashMap<DiscoveryKey, u64>,
+    /// What the other side opened and this side has not.
+    waiting: HashMap<DiscoveryKey, Vec<u8>>,
+    pub(crate) destroyed: Option<&'static str>,
+}
+
+/// What goes over a wire.
+#[derive(Debug, Clone)]
+pub(crate) enum Frame {
+    Open(DiscoveryKey, Vec<u8>),
+    Message(DiscoveryKey, u64, Bytes),
+    Close(DiscoveryKey),
+}
+
+impl End {
+    pub(crate) fn new(cores: &Corestore, is_initiator: bool, now: Instant) -> Self {
+        let options = ConnectionOptions::new(is_initiator, [7; 64], [u8::from(is_initiator); 32]);
+        Self {
+            connection: Connection::open(cores, options, now).unwrap(),
+            channels: HashMap::new(),
+            by_core: HashMap::new(),
+            waiting: HashMap::new(),
+            destroyed: None,
+        }
+    }
+
+    /// Takes a frame of the other side.
+    pub(crate) fn take(&mut self, frame: Frame, now: Instant) -> Option<Frame> {
+        match frame {
+            Frame::Open(key, handshake) => {
+                if let Some(channel) = self.by_core.get(&key) {
+                    self.connection.handle_open(*channel, &handshake, now);
+                } else if self.connection.handle_pair(&key.0, now) {
+                    self.waiting.insert(key, handshake);
+                } else {
+                    return Some(Frame::Close(key));
+                }
+            }
+            Frame::Message(key, kind, payload) => {
+                if let Some(channel) = self.by_core.get(&key) {
+                    self.connection
+                        .handle_message(*channel, kind, &payload, now);
+                }
+            }
+            Frame::Close(key) => {
+                self.waiting.remove(&key);
+                if let Some(channel) = self.by_core.remove(&key) {
+                    self.channels.remove(&channel);
+                    self.connection.handle_close(channel, now);
+                }
+            }
+        }
+        None
+    }
+
+    /// The next frame for the other side.
+    pub(crate) fn poll(&mut self, now: Instant) -> Option<Frame> {
+        loop {
+            return Some(match self.connection.poll(now)? {
+                Output::Open {
+                    channel,
+                    discovery_key,
+                    handshake,
+                } => {
+                    self.channels.insert(channel, discovery_key);
+                    self.by_core.insert(discovery_key, channel);
+                    if let Some(theirs) = self.waiting.remove(&discovery_key) {
+                        self.connection.handle_open(channel, &theirs, now);
+                    }
+                    Frame::Open(discovery_key, handshake)
+                }
+                Output::Message {
+                    channel,
+                    kind,
+                    payload,
+                } => match self.channels.get(&channel) {
+                    Some(key) => Frame::Message(*key, kind, payload.into()),
+                    None => continue,
+                },
+                Output::Close { channel } => {
+                    let key = self.channels.remove(&channel).unwrap();
+                    self.by_core.remove(&key);
+                    Frame::Close(key)
+                }
+                Output::Destroy { reason } => {
+                    self.destroyed = Some(reason);
+                    return None;
+                }
+            });
+        }
+    }
+}
+
+/// Two stores and the wire between them.
+pub(crate) struct Wire {
+    pub(crate) ends: [End; 2],
+    /// On the way to each end.
+    pub(crate) frames: [VecDeque<Frame>; 2],
+    /// Messages that went over it, by type.
+    pub(crate) counts: HashMap<u64, u64>,
+}
+
+impl Wire {
+    pub(crate) fn new(a: &Corestore, b: &Corestore, now: Instant) -> Self {
+        Self {
+            ends: [End::new(a, true, now), End::new(b, false, now)],
+            frames: [VecDeque::new(), VecDeque::new()],
+            counts: HashMap::new(),
+        }
+    }
+
+    /// Carries frames until both sides have nothing to say. True when anything went over.
+    pub(crate) fn pump(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        loop {
+            let mut moved = false;
+            for side in 0..2 {
+                while let Some(frame) = self.ends[side].poll(now) {
+                    if let Frame::Message(_, kind, _) = &frame {
+                        *self.counts.entry(*kind).or_default() += 1;
+                    }
+                    self.frames[1 - side].push_back(frame);
+                    moved = true;
+                    if self.frames[1 - side].len() > 64 {
+                        break;
+                    }
+                }
+                while let Some(frame) = self.frames[side].pop_front() {
+                    if let Some(answer) = self.ends[side].take(frame, now) {
+                        self.frames[1 - side].push_back(answer);
+                    }
+                    moved = true;
+                }
+            }
+            any |= moved;
+            if !moved {
+                return any;
+            }
+        }
+    }
+}
+
+/// Carries frames and syncs stores until nothing moves any more.
+pub(crate) fn settle(wire: &mut Wire, places: &[&Place], now: Instant) {
+    wire.pump(now);
+    loop {
+        places.iter().for_each(|place| place.sync());
+        if !wire.pump(now) {
+            return;
+        }
+    }
+}
+
+/// A store in a folder that goes away with it.
+pub(crate) struct Place {
+    pub(crate) cores: Corestore,
+    _dir: tempfile::TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Default::default()).unwrap();
+        Self {
+            cores: Corestore::open(store).unwrap(),
+            _dir: dir,
+        }
+    }
+
+    pub(crate) fn sync(&self) {
+        self.cores.store().sync().unwrap();
+    }
+}
+
+/// A clock that starts somewhere and is moved by the test.
+pub(crate) struct Clock(pub(crate) Instant);
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn pass(&mut self, time: Duration) -> Instant {
+        self.0 += time;
+        self.0
+    }
+}
