@@ -1,0 +1,73 @@
+//! A copy-on-write B-tree.
+
+use super::{Engine, Key, Result, seen};
+use bytes::Bytes;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use std::path::Path;
+
+const ITEMS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("items");
+
+pub(crate) struct Redb(Database);
+
+impl Redb {
+    pub(crate) fn open(folder: &Path) -> Result<Self> {
+        let db = Database::create(folder.join("data.redb"))?;
+        let write = db.begin_write()?;
+        write.open_table(ITEMS)?;
+        write.commit()?;
+        Ok(Self(db))
+    }
+}
+
+impl Engine for Redb {
+    fn put(&self, key: &Key, value: Bytes) -> Result<()> {
+        self.batch(vec![(*key, value)])
+    }
+
+    fn batch(&self, entries: Vec<(Key, Bytes)>) -> Result<()> {
+        let write = self.0.begin_write()?;
+        {
+            let mut table = write.open_table(ITEMS)?;
+            for (key, value) in &entries {
+                table.insert(&key[..], &value[..])?;
+            }
+        }
+        Ok(write.commit()?)
+    }
+
+    fn delete(&self, keys: &[Key]) -> Result<()> {
+        let write = self.0.begin_write()?;
+        {
+            let mut table = write.open_table(ITEMS)?;
+            for key in keys {
+                table.remove(&key[..])?;
+            }
+        }
+        Ok(write.commit()?)
+    }
+
+    fn get(&self, key: &Key) -> Result<Option<(usize, u8)>> {
+        let table = self.0.begin_read()?.open_table(ITEMS)?;
+        Ok(table.get(&key[..])?.map(|value| seen(value.value())))
+    }
+
+    fn scan(&self) -> Result<(usize, usize)> {
+        let table = self.0.begin_read()?.open_table(ITEMS)?;
+        let (mut count, mut bytes) = (0, 0);
+        for entry in table.iter()? {
+            let (key, value) = entry?;
+            count += 1;
+            bytes += key.value().len() + seen(value.value()).0;
+        }
+        Ok((count, bytes))
+    }
+
+    fn compact(&mut self) -> Result<()> {
+        while self.0.compact()? {}
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
