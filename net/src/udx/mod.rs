@@ -1,0 +1,21 @@
+//! UDX: many streams over one UDP socket, reliable and congestion-controlled; the packets are those of libudx (npm udx-native 1.21).
+//!
+//! [`Stream`] is a state machine: it is fed with packets and a clock, and asked for packets and events. There is no handshake: both sides are told the id
+//! that the other has for the stream. [`Udx`] runs streams on real sockets with tokio: [`Duplex`] is one of them.
+
+mod bbr;
+mod duplex;
+mod incoming;
+mod mtu;
+mod outgoing;
+mod packet;
+mod rtt;
+mod seq;
+mod socket;
+mod stream;
+
+pub use duplex::Duplex;
+pub use packet::{HEADER_BYTES, Header, Kind};
+pub use seq::Seq;
+pub use socket::{Datagram, Firewall, Socket, Udx};
+pub use stream::{Event, Stream, StreamError, StreamOptions, StreamStats};

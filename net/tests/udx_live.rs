@@ -1,0 +1,98 @@
+#![allow(clippy::unwrap_used, reason = "a test says what it expects")]
+//! Streams over real sockets on loopback.
+
+use pome_net::udx::Udx;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+fn any() -> std::net::SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_bytes_both_ways() {
+    let (here, there) = (Udx::new(), Udx::new());
+    let (a_socket, _a) = here.bind(any()).unwrap();
+    let (b_socket, _b) = there.bind(any()).unwrap();
+    let len = std::env::var("POME_UDX_MIB").map_or(8, |s| s.parse().unwrap()) << 20;
+    let mut tasks = Vec::new();
+    for id in 1..3u32 {
+        let a = here.stream(id, &Default::default()).unwrap();
+        let b = there.stream(id + 10, &Default::default()).unwrap();
+        a.connect(&a_socket, id + 10, b_socket.local_addr());
+        b.connect(&b_socket, id, a_socket.local_addr());
+        let (mut from, mut to) = (a, b);
+        tasks.push(tokio::spawn(async move {
+            let data: Vec<u8> = (0..1 << 20).map(|i| (i * 7 % 253) as u8).collect();
+            for _ in 0..len >> 20 {
+                from.write_all(&data).await.unwrap();
+            }
+            from.shutdown().await.unwrap();
+            let mut answer = Vec::new();
+            from.read_to_end(&mut answer).await.unwrap();
+            assert_eq!(answer, b"thanks");
+            println!("{:?} {:?}", from.path(), from.stats());
+        }));
+        tasks.push(tokio::spawn(async move {
+            let began = std::time::Instant::now();
+            let mut got = 0;
+            let mut buf = vec![0; 1 << 18];
+            loop {
+                let n = to.read(&mut buf).await.unwrap();
+                if n == 0 {
+                    break;
+                }
+                for (i, byte) in buf[..n].iter().enumerate() {
+                    assert_eq!(*byte, (((got + i) % (1 << 20)) * 7 % 253) as u8);
+                }
+                got += n;
+            }
+            assert_eq!(got, len);
+            println!(
+                "{:.0} MiB/s",
+                len as f64 / began.elapsed().as_secs_f64() / f64::from(1 << 20)
+            );
+            to.write_all(b"thanks").await.unwrap();
+            to.shutdown().await.unwrap();
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn messages_datagrams_and_strangers() {
+    let (here, there) = (Udx::new(), Udx::new());
+    let (a_socket, _a) = here.bind(any()).unwrap();
+    let (b_socket, mut b_datagrams) = there.bind(any()).unwrap();
+    let (c_socket, mut c_datagrams) = there.bind(any()).unwrap();
+    a_socket.send_to(b"plain", b_socket.local_addr()).unwrap();
+    let plain = b_datagrams.recv().await.unwrap();
+    assert_eq!(
+        (&plain.bytes[..], plain.from),
+        (&b"plain"[..], a_socket.local_addr())
+    );
+    let mut a = here.stream(1, &Default::default()).unwrap();
+    let b = there.stream(2, &Default::default()).unwrap();
+    assert!(there.stream(2, &Default::default()).is_err());
+    a.connect(&a_socket, 2, b_socket.local_addr());
+    b.connect(&b_socket, 1, a_socket.local_addr());
+    assert!(a.send(bytes::Bytes::from_static(b"quick")));
+    assert_eq!(b.recv().await.unwrap(), "quick");
+    // Through a socket that is not the stream's: dropped, unless the firewall lets it in.
+    let stranger = here.stream(9, &Default::default()).unwrap();
+    stranger.connect(&a_socket, 2, c_socket.local_addr());
+    stranger.send(bytes::Bytes::from_static(b"stranger"));
+    b.set_firewall(None);
+    a.send(bytes::Bytes::from_static(b"again"));
+    assert_eq!(b.recv().await.unwrap(), "again");
+    b.set_firewall(Some(std::sync::Arc::new(|_, _| false)));
+    stranger.send(bytes::Bytes::from_static(b"friend"));
+    assert_eq!(b.recv().await.unwrap(), "friend");
+    assert!(c_datagrams.try_recv().is_err());
+    a.destroy();
+    assert!(b.recv().await.is_none());
+    let mut b = b;
+    let error = b.read(&mut [0; 1]).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
