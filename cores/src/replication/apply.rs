@@ -72,7 +72,6 @@ impl Machine {
             && let Some(upgrade) = &proof.upgrade
             && upgrade.start == 0
             && proof.fork == fork
-            && peer.checked_conflict
         {
             self.check_conflict(core, id, &proof, now);
             return;

@@ -8,7 +8,7 @@ use super::{
     apply::Arrived,
     events::{CoreEvent, PeerId},
     machine::Machine,
-    messages::{Message, Request},
+    messages::{Data, Message, Request},
     peer::Closing,
 };
 use crate::{
@@ -197,7 +197,7 @@ impl Machine {
             (head.tree.length, head.tree.fork)
         };
         let longest = (self.peers.values())
-            .filter(|peer| peer.synced && peer.opened && peer.faults == 0)
+            .filter(|peer| peer.synced && peer.opened && !peer.is_doubted())
             .filter(|peer| peer.closing.is_none())
             .map(|peer| peer.remote)
             .filter(|remote| {
@@ -239,18 +239,21 @@ impl Machine {
 
     /// The roots and the signature of a peer: if they hold and differ from ours, the core has two histories and is of no use any more.
     pub(crate) fn check_conflict(&mut self, core: &Core, id: PeerId, proof: &Proof, now: Instant) {
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.checked_conflict = false;
-        }
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let asked = std::mem::take(&mut peer.checked_conflict);
         match is_conflict(core, proof) {
-            Ok(false) => {}
-            Ok(true) => self.conflict(core, proof),
+            Ok(false) if asked => {}
+            // each costs us a signature to check
+            Ok(false) => self.invalid_request(core, id),
+            Ok(true) => self.conflict(core, id, proof),
             Err(Error::Tree(error)) => self.fault(core, id, error.code(), now),
             Err(error) => tracing::warn!(%error, "a conflict cannot be checked"),
         }
     }
 
-    fn conflict(&mut self, core: &Core, proof: &Proof) {
+    fn conflict(&mut self, core: &Core, from: PeerId, proof: &Proof) {
         let length = proof.upgrade.as_ref().map_or(0, |upgrade| upgrade.length);
         let fork = proof.fork;
         core.replication.set_forked();
@@ -260,7 +263,31 @@ impl Machine {
         let ids: Vec<PeerId> = self.peers.keys().copied().collect();
         for id in ids {
             self.take_back(core, id);
+            // who sent it can tell by our signature that there are two histories, the others by theirs
+            let ours = self.peers.get(&id).and_then(|peer| {
+                if id != from {
+                    return Some(proof.clone());
+                }
+                let shown = self
+                    .shown
+                    .as_ref()
+                    .filter(|shown| shown.tree.fork == fork)?;
+                let length = shown.tree.length.min(peer.remote.length);
+                let upgrade = (length > 0 && peer.remote.fork == fork)
+                    .then_some(UpgradeRequest { start: 0, length });
+                let request = ProofRequest {
+                    upgrade,
+                    ..ProofRequest::default()
+                };
+                upgrade?;
+                let nodes = |index| core.node(index);
+                shown.tree.proof(&nodes, &request, None).ok()
+            });
             if let Some(peer) = self.peers.get_mut(&id) {
+                if let Some(proof) = ours {
+                    let data = Data { request: 0, proof };
+                    peer.due.messages.push_back(Message::Data(Box::new(data)));
+                }
                 peer.closing = Some(Closing::Channel);
                 peer.mark();
             }

@@ -535,6 +535,7 @@ impl Machine {
         peer.not_available += 1;
         if asked.proof.upgrade.is_some() {
             peer.exact = true;
+            peer.doubt();
         }
         if peer.not_available % 32 == 0 {
             peer.aside_until = Some(now + Duration::from_secs(u64::from(peer.not_available / 32)));
@@ -542,6 +543,7 @@ impl Machine {
             peer.aside_until = Some(now + Duration::from_millis(200));
         }
         self.lost_request(core, id, &asked);
+        self.check_behind(core);
         self.replan();
         core.wake();
     }
@@ -640,9 +642,11 @@ impl Machine {
         for id in silent {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.overtaken();
+                peer.doubt();
                 peer.aside_until = Some(now + SILENCE);
             }
             self.take_back(core, id);
+            self.check_behind(core);
         }
         if !self.is_downloading(core, now) {
             for peer in self.peers.values_mut().filter(|peer| peer.synced) {
@@ -691,7 +695,7 @@ impl Machine {
             return None;
         }
         if peer.closing.is_some() {
-            return None;
+            return peer.due.messages.pop_front();
         }
         if std::mem::take(&mut peer.due.contiguous)
             && let Some(shown) = &self.shown

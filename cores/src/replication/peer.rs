@@ -25,6 +25,8 @@ const RUNS_MAX: usize = 8192;
 const HAVES_MAX: usize = 1024;
 /// Requests in flight at first, and at most.
 const WINDOW: (usize, usize) = (48, 512);
+/// As often a peer may fail to prove its length before nothing that it says of it counts any more.
+const DOUBTS_MAX: u32 = 3;
 /// Bytes in flight, about.
 const BYTES_IN_FLIGHT: u64 = 8 << 20;
 
@@ -89,6 +91,8 @@ pub(crate) struct Peer {
     pub(crate) invalid_requests: u32,
     /// It could not prove a length from where we said we are: only from where it thinks we are, then.
     pub(crate) exact: bool,
+    /// A length that it said it has and could not prove, and how often that happened.
+    pub(crate) doubts: (u64, u32),
     pub(crate) checked_conflict: bool,
     pub(crate) extension_sent: String,
     pub(crate) extension_received: String,
@@ -145,6 +149,7 @@ impl Peer {
             not_available: 0,
             invalid_requests: 0,
             exact: false,
+            doubts: (0, 0),
             checked_conflict: false,
             extension_sent: String::new(),
             extension_received: String::new(),
@@ -234,6 +239,17 @@ impl Peer {
         if asked.proof.block.is_some() {
             self.block_size = (self.block_size * 7 + bytes) / 8;
         }
+    }
+
+    /// It could not prove its length.
+    pub(crate) fn doubt(&mut self) {
+        self.doubts = (self.remote.length, self.doubts.1 + 1);
+    }
+
+    /// What it says of its length need not be believed.
+    pub(crate) fn is_doubted(&self) -> bool {
+        let (length, times) = self.doubts;
+        self.faults > 0 || (times > 0 && length == self.remote.length) || times >= DOUBTS_MAX
     }
 
     /// It was too slow.

@@ -8,9 +8,10 @@ use std::{
 
 use bytes::Bytes;
 use pome_cores::{
-    Corestore, DiscoveryKey, Store,
-    replication::{Connection, ConnectionOptions, Output},
+    Corestore, CorestoreOptions, DiscoveryKey, Hypercore, Store,
+    replication::{Connection, ConnectionOptions, Message, Output},
 };
+use pome_storage::Options;
 
 /// One end of a wire: a connection, and the channels as its muxer would pair them.
 pub(crate) struct End {
@@ -117,6 +118,8 @@ pub(crate) struct Wire {
     pub(crate) frames: [VecDeque<Frame>; 2],
     /// Messages that went over it, by type.
     pub(crate) counts: HashMap<u64, u64>,
+    /// The first end answers nothing any more.
+    pub(crate) frozen: bool,
 }
 
 impl Wire {
@@ -125,7 +128,39 @@ impl Wire {
             ends: [End::new(a, true, now), End::new(b, false, now)],
             frames: [VecDeque::new(), VecDeque::new()],
             counts: HashMap::new(),
+            frozen: false,
         }
+    }
+
+    pub(crate) fn open_channels(&self) -> [usize; 2] {
+        [self.ends[0].channels.len(), self.ends[1].channels.len()]
+    }
+
+    /// Carries one frame. False when there is none.
+    pub(crate) fn step(&mut self, now: Instant) -> bool {
+        for side in 0..2 {
+            if let Some(frame) = self.frames[side].pop_front() {
+                if let Some(answer) = self.ends[side].take(frame, now) {
+                    self.frames[1 - side].push_back(answer);
+                }
+                return true;
+            }
+        }
+        for side in 0..2 {
+            if let Some(frame) = self.ends[side].poll(now) {
+                self.frames[1 - side].push_back(frame);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Hands a message to one end as if the other had sent it.
+    pub(crate) fn forge(&mut self, to: usize, core: &Hypercore, message: &Message, now: Instant) {
+        let mut payload = Vec::new();
+        message.encode(&mut payload);
+        let frame = Frame::Message(core.discovery_key(), message.kind(), payload.into());
+        self.ends[to].take(frame, now);
     }
 
     /// Carries frames until both sides have nothing to say. True when anything went over.
@@ -133,7 +168,7 @@ impl Wire {
         let mut any = false;
         loop {
             let mut moved = false;
-            for side in 0..2 {
+            for side in usize::from(self.frozen)..2 {
                 while let Some(frame) = self.ends[side].poll(now) {
                     if let Frame::Message(_, kind, _) = &frame {
                         *self.counts.entry(*kind).or_default() += 1;
@@ -159,15 +194,28 @@ impl Wire {
     }
 }
 
-/// Carries frames and syncs stores until nothing moves any more.
-pub(crate) fn settle(wire: &mut Wire, places: &[&Place], now: Instant) {
-    wire.pump(now);
+/// Carries frames on all wires and syncs stores until nothing moves any more.
+pub(crate) fn settle(wires: &mut [&mut Wire], places: &[&Place], now: Instant) {
     loop {
+        let mut moved = false;
+        for wire in wires.iter_mut() {
+            moved |= wire.pump(now);
+        }
         places.iter().for_each(|place| place.sync());
-        if !wire.pump(now) {
+        for wire in wires.iter_mut() {
+            moved |= wire.pump(now);
+        }
+        if !moved {
             return;
         }
     }
+}
+
+/// A store that syncs only when it is told to.
+pub(crate) fn quiet() -> Options {
+    let mut options = Options::default();
+    options.background = false;
+    options
 }
 
 /// A store in a folder that goes away with it.
@@ -179,9 +227,21 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), Default::default()).unwrap();
+        let store = Store::open(dir.path(), quiet()).unwrap();
         Self {
             cores: Corestore::open(store).unwrap(),
+            _dir: dir,
+        }
+    }
+
+    /// A store that signs for the same cores as another one: what a copy or a restored backup is.
+    pub(crate) fn twin(of: &Place) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), quiet()).unwrap();
+        let mut options = CorestoreOptions::default();
+        options.primary_key = Some(*of.cores.primary_key());
+        Self {
+            cores: Corestore::open_with(store, options).unwrap(),
             _dir: dir,
         }
     }
