@@ -22,6 +22,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "wal/src/device/view.rs",
     "wal/src/device/sigbus.rs",
     "wal/src/device/pwrite.rs",
+    "wal/src/device/uring.rs",
     "benches/engines/src/engine/lmdb.rs",
 ];
 

@@ -18,7 +18,7 @@ use crate::{
 };
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use pome_wal::{Device, Log, LogOptions, PayloadRef, PwriteDevice, Recovery};
+use pome_wal::{Device, DeviceKind, Log, LogOptions, PayloadRef, Recovery};
 use std::{
     collections::{BTreeSet, VecDeque},
     io,
@@ -141,8 +141,10 @@ impl Store {
         if !dir.exists() {
             make_folder(dir).map_err(|e| Error::io(Op::Create, &name, e))?;
         }
-        let device = PwriteDevice::open(dir).map_err(|e| Error::io(Op::Create, &name, e))?;
-        Self::open_named(Arc::new(device), options, name)
+        let device = DeviceKind::from_env()
+            .and_then(|kind| kind.open(dir))
+            .map_err(|e| Error::io(Op::Open, &name, e))?;
+        Self::open_named(device, options, name)
     }
 
     /// Opens (or makes) the store on a device of the caller's: the simulated disk.

@@ -7,16 +7,21 @@ mod pwrite;
 #[cfg(feature = "sim")]
 mod sim;
 #[allow(unsafe_code)]
+mod uring;
+#[allow(unsafe_code)]
 mod view;
 
 pub use pwrite::PwriteDevice;
 #[cfg(feature = "sim")]
 pub use sim::{Faults, SimDevice};
+pub use uring::UringDevice;
 
 use bytes::Bytes;
 use std::{
     io::{self, IoSlice},
     ops::Range,
+    os::fd::BorrowedFd,
+    path::Path,
     sync::Arc,
 };
 
@@ -33,6 +38,13 @@ pub trait Device: Send + Sync + 'static {
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Returns when all creations, renames and removals so far are on disk.
     fn sync_dir(&self) -> io::Result<()>;
+    /// Syncs several files; on an error answers which failed, and nothing is known of the others.
+    fn sync_many(&self, files: &[Arc<dyn File>]) -> Result<(), (usize, io::Error)> {
+        for (i, file) in files.iter().enumerate() {
+            file.sync().map_err(|e| (i, e))?;
+        }
+        Ok(())
+    }
     /// Names this run of the machine: it changes whenever a power cut may have eaten the page cache. All zeros: unknown, and then
     /// nothing is concluded from it.
     fn boot_id(&self) -> [u8; 16];
@@ -87,4 +99,69 @@ pub trait File: Send + Sync {
     /// file was closed or removed; its bytes must not be written again while it lives. What cannot be read comes as zeros, so
     /// check a checksum.
     fn view(&self, range: Range<u64>) -> io::Result<Bytes>;
+    /// [`view`](Self::view) of many ranges, in order. A device that can asks the disk for all of them at once.
+    fn view_many(&self, ranges: &[Range<u64>]) -> Vec<io::Result<Bytes>> {
+        ranges
+            .iter()
+            .map(|range| self.view(range.clone()))
+            .collect()
+    }
+    /// The descriptor, where there is one.
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// Which device a store stands on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// io_uring where the kernel lets us, else plain calls. The default.
+    #[default]
+    Auto,
+    /// Plain calls only.
+    Pwrite,
+    /// io_uring, or an error.
+    Uring,
+}
+
+impl DeviceKind {
+    /// What the environment's `POME_DEVICE` says: `auto`, `pwrite` or `uring`; `Auto` when it is not set.
+    ///
+    /// # Errors
+    /// `InvalidInput` for any other value.
+    pub fn from_env() -> io::Result<Self> {
+        let Some(value) = std::env::var_os("POME_DEVICE") else {
+            return Ok(Self::Auto);
+        };
+        match value.to_str() {
+            Some("auto") => Ok(Self::Auto),
+            Some("pwrite") => Ok(Self::Pwrite),
+            Some("uring") => Ok(Self::Uring),
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "POME_DEVICE is {:?}; it may be auto, pwrite or uring",
+                    value.display()
+                ),
+            )),
+        }
+    }
+
+    /// Opens the folder `dir`, which must exist.
+    ///
+    /// # Errors
+    /// What the folder says; with [`Uring`](Self::Uring) also what the kernel says when it refuses a ring.
+    pub fn open(self, dir: impl AsRef<Path>) -> io::Result<Arc<dyn Device>> {
+        match self {
+            Self::Pwrite => Ok(Arc::new(PwriteDevice::open(dir)?)),
+            Self::Uring => Ok(Arc::new(UringDevice::open(dir)?)),
+            Self::Auto => match UringDevice::open(&dir) {
+                Ok(device) => Ok(Arc::new(device)),
+                Err(e) => {
+                    tracing::debug!(error = %e, "no io_uring here; plain calls do the work");
+                    Self::Pwrite.open(dir)
+                }
+            },
+        }
+    }
 }

@@ -25,7 +25,7 @@ mod walk;
 mod writer;
 
 pub use bytes::Bytes;
-pub use device::{Device, File, FileStamp, PwriteDevice};
+pub use device::{Device, DeviceKind, File, FileStamp, PwriteDevice, UringDevice};
 #[cfg(feature = "sim")]
 pub use device::{Faults, SimDevice};
 pub use error::Error;

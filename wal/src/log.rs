@@ -72,6 +72,35 @@ pub struct PayloadRef {
     pub crc: u32,
 }
 
+impl PayloadRef {
+    fn corrupt(&self, found: u32) -> Error {
+        Error::Corrupt {
+            what: "payload",
+            file: FileId::payload(self.segment).to_string(),
+            offset: self.offset,
+            expected: self.crc,
+            found,
+        }
+    }
+
+    fn range(&self) -> Result<Range<u64>, Error> {
+        let end = self.offset.checked_add(u64::from(self.len));
+        Ok(self.offset..end.ok_or_else(|| self.corrupt(0))?)
+    }
+
+    /// What a device answered for the range, if it is what was committed.
+    fn check(&self, bytes: io::Result<Bytes>) -> Result<Bytes, Error> {
+        let bytes = bytes.map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => self.corrupt(0),
+            _ => Error::io("read", &FileId::payload(self.segment).to_string(), e),
+        })?;
+        match crc32fast::hash(&bytes) {
+            crc if crc == self.crc => Ok(bytes),
+            found => Err(self.corrupt(found)),
+        }
+    }
+}
+
 /// Where recovery starts: what a checkpoint must remember of the log. Store all fields (or [`to_bytes`](Self::to_bytes)) in the
 /// superblock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -426,26 +455,36 @@ impl Log {
     /// # Errors
     /// [`Error::Corrupt`] when they are not what was committed.
     pub fn read(&self, at: &PayloadRef) -> Result<Bytes, Error> {
-        let id = FileId::payload(at.segment);
-        let corrupt = |found| Error::Corrupt {
-            what: "payload",
-            file: id.to_string(),
-            offset: at.offset,
-            expected: at.crc,
-            found,
-        };
-        let end = at.offset.checked_add(u64::from(at.len));
-        let end = end.ok_or_else(|| corrupt(0))?;
+        let range = at.range()?;
         let file = self.shared.readers.get(&*self.shared.device, at.segment)?;
-        let bytes = file.view(at.offset..end).map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => corrupt(0),
-            _ => Error::io("read", &id.to_string(), e),
-        })?;
-        let found = crc32fast::hash(&bytes);
-        if found != at.crc {
-            return Err(corrupt(found));
+        at.check(file.view(range))
+    }
+
+    /// The bytes of many payloads, in the order in which they are asked for; each as [`read`](Self::read) answers it. What is not in
+    /// the page cache is asked of the disk at once, where the device can.
+    pub fn read_many(&self, refs: &[PayloadRef]) -> Vec<Result<Bytes, Error>> {
+        let mut by_segment: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        for (i, at) in refs.iter().enumerate() {
+            by_segment.entry(at.segment).or_default().push(i);
         }
-        Ok(bytes)
+        let mut answers: Vec<Option<Result<Bytes, Error>>> = refs.iter().map(|_| None).collect();
+        for (segment, asked) in by_segment {
+            let ranges: Result<Vec<_>, _> = asked.iter().map(|i| refs[*i].range()).collect();
+            let file = self.shared.readers.get(&*self.shared.device, segment);
+            let (Ok(ranges), Ok(file)) = (ranges, file) else {
+                // One by one, so that each has its own answer.
+                for i in asked {
+                    answers[i] = Some(self.read(&refs[i]));
+                }
+                continue;
+            };
+            for (i, bytes) in asked.into_iter().zip(file.view_many(&ranges)) {
+                answers[i] = Some(refs[i].check(bytes));
+            }
+        }
+        let answered = answers.into_iter();
+        let answered = answered.map(|a| a.expect("each was asked for in its segment"));
+        answered.collect()
     }
 
     /// Where a checkpoint that covers every commit so far would start. Take it with commits held off, sync, write the checkpoint,

@@ -105,10 +105,11 @@ impl Dirty {
     }
     /// Syncs everything. A failure is final.
     pub(crate) fn sync(&self, device: &dyn Device, poison: &Poison) -> Result<(), Error> {
-        for (id, file) in &self.files {
-            file.sync()
-                .map_err(|e| poison.set("sync", &id.to_string(), e))?;
-        }
+        let files: Vec<_> = self.files.iter().map(|(_, file)| file.clone()).collect();
+        device.sync_many(&files).map_err(|(i, e)| {
+            let name = self.files.get(i).map(|(id, _)| id.to_string());
+            poison.set("sync", name.as_deref().unwrap_or("log"), e)
+        })?;
         if self.dir {
             device
                 .sync_dir()

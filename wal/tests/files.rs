@@ -1,7 +1,7 @@
 //! The log on real files.
 #![allow(clippy::unwrap_used)]
 
-use pome_wal::{Bytes, Device, Error, Log, LogOptions, PwriteDevice, Recovery, Start};
+use pome_wal::{Bytes, Device, DeviceKind, Error, Log, LogOptions, Recovery, Start};
 use std::sync::Arc;
 
 fn options() -> LogOptions {
@@ -11,9 +11,38 @@ fn options() -> LogOptions {
     options
 }
 
+/// Every test runs on both devices. (Where the kernel refuses io_uring the second is the first.)
+macro_rules! on_both_devices {
+    ($($test:ident),* $(,)?) => {
+        mod pwrite {
+            $(#[test]
+            fn $test() {
+                super::$test(pome_wal::DeviceKind::Pwrite);
+            })*
+        }
+        mod uring {
+            $(#[test]
+            fn $test() {
+                super::$test(pome_wal::DeviceKind::Auto);
+            })*
+        }
+    };
+}
+
+on_both_devices!(
+    commits_come_back_across_segments_and_reopens,
+    a_release_gives_log_segments_back_and_recovery_starts_there,
+    at_rest_there_is_one_log_segment,
+    a_new_log_is_small_and_is_not_made_twice,
+    the_lock_has_one_holder,
+    waiting_committers_share_a_sync,
+    many_reads_answer_as_one_does,
+    a_sync_of_many_names_what_failed
+);
+
 type Commits = Vec<(u64, Vec<u8>, Vec<Bytes>)>;
 
-fn reopen(device: &Arc<PwriteDevice>, start: Start) -> (Log, Recovery, Commits) {
+fn reopen(device: &Arc<dyn Device>, start: Start) -> (Log, Recovery, Commits) {
     let mut seen = Vec::new();
     let (log, recovery) = Log::open(device.clone(), options(), start, |r| {
         seen.push((r.seq, r.body.to_vec(), r.payloads));
@@ -38,10 +67,9 @@ fn sample(i: u64) -> (Vec<u8>, Vec<Bytes>) {
     (body, payloads)
 }
 
-#[test]
-fn commits_come_back_across_segments_and_reopens() {
+fn commits_come_back_across_segments_and_reopens(kind: DeviceKind) {
     let dir = tempfile::tempdir().unwrap();
-    let device = Arc::new(PwriteDevice::open(dir.path()).unwrap());
+    let device = kind.open(dir.path()).unwrap();
     let mut log = Log::create(device.clone(), options(), 7).unwrap();
     let start = log.position();
     let mut expected: Commits = Vec::new();
@@ -69,10 +97,9 @@ fn commits_come_back_across_segments_and_reopens() {
     }
 }
 
-#[test]
-fn a_release_gives_log_segments_back_and_recovery_starts_there() {
+fn a_release_gives_log_segments_back_and_recovery_starts_there(kind: DeviceKind) {
     let dir = tempfile::tempdir().unwrap();
-    let device = Arc::new(PwriteDevice::open(dir.path()).unwrap());
+    let device = kind.open(dir.path()).unwrap();
     let log = Log::create(device.clone(), options(), 7).unwrap();
     let mut start = log.position();
     for i in 0..5000u64 {
@@ -92,10 +119,9 @@ fn a_release_gives_log_segments_back_and_recovery_starts_there() {
     assert_eq!((seen.len(), log.committed_seq()), (100, 5000));
 }
 
-#[test]
-fn at_rest_there_is_one_log_segment() {
+fn at_rest_there_is_one_log_segment(kind: DeviceKind) {
     let dir = tempfile::tempdir().unwrap();
-    let device = Arc::new(PwriteDevice::open(dir.path()).unwrap());
+    let device = kind.open(dir.path()).unwrap();
     let log = Log::create(device.clone(), options(), 7).unwrap();
     let logs = || {
         let names = device.list().unwrap();
@@ -130,10 +156,9 @@ fn at_rest_there_is_one_log_segment() {
     assert_eq!(logs(), 1);
 }
 
-#[test]
-fn a_new_log_is_small_and_is_not_made_twice() {
+fn a_new_log_is_small_and_is_not_made_twice(kind: DeviceKind) {
     let dir = tempfile::tempdir().unwrap();
-    let device = Arc::new(PwriteDevice::open(dir.path()).unwrap());
+    let device = kind.open(dir.path()).unwrap();
     let log = Log::create(device.clone(), LogOptions::default(), 7).unwrap();
     let names = device.list().unwrap();
     assert_eq!(names, ["log-1"]);
@@ -147,11 +172,10 @@ fn a_new_log_is_small_and_is_not_made_twice() {
     assert!(matches!(again, Err(Error::Exists { .. })));
 }
 
-#[test]
-fn the_lock_has_one_holder() {
+fn the_lock_has_one_holder(kind: DeviceKind) {
     let dir = tempfile::tempdir().unwrap();
-    let device = PwriteDevice::open(dir.path()).unwrap();
-    let other = PwriteDevice::open(dir.path()).unwrap();
+    let device = kind.open(dir.path()).unwrap();
+    let other = kind.open(dir.path()).unwrap();
     let held = device.lock().unwrap();
     let refused = other.lock().err().unwrap();
     assert_eq!(refused.kind(), std::io::ErrorKind::WouldBlock);
@@ -159,10 +183,9 @@ fn the_lock_has_one_holder() {
     other.lock().unwrap();
 }
 
-#[test]
-fn waiting_committers_share_a_sync() {
+fn waiting_committers_share_a_sync(kind: DeviceKind) {
     let dir = tempfile::tempdir().unwrap();
-    let device = Arc::new(PwriteDevice::open(dir.path()).unwrap());
+    let device = kind.open(dir.path()).unwrap();
     let log = Log::create(device.clone(), options(), 7).unwrap();
     let start = log.position();
     std::thread::scope(|scope| {
@@ -187,4 +210,56 @@ fn waiting_committers_share_a_sync() {
         let of_thread = seen.iter().filter(|s| s.1[0] == thread);
         assert!(of_thread.map(|s| s.1[1]).eq(0..50));
     }
+}
+
+fn many_reads_answer_as_one_does(kind: DeviceKind) {
+    let dir = tempfile::tempdir().unwrap();
+    let device = kind.open(dir.path()).unwrap();
+    let log = Log::create(device.clone(), options(), 7).unwrap();
+    let mut refs = Vec::new();
+    for i in 0..60u64 {
+        let payload = Bytes::from(vec![i as u8; i as usize * 1777]);
+        refs.extend(log.commit(b"", &[payload]).unwrap().payloads);
+    }
+    assert!(log.payload_segments().len() > 2);
+    refs.reverse();
+    // One that is not there, one past the end, one with another crc.
+    let mut bad = [refs[3]; 3];
+    bad[0].segment = 99;
+    bad[1].offset = u64::MAX - 5;
+    bad[2].crc ^= 1;
+    refs.splice(10..10, bad);
+    let answers = log.read_many(&refs);
+    assert_eq!(answers.len(), refs.len());
+    for (i, (at, answer)) in refs.iter().zip(answers).enumerate() {
+        match (log.read(at), answer) {
+            (Ok(one), Ok(many)) => assert_eq!(one, many),
+            (Err(one), Err(many)) => assert_eq!(one.to_string(), many.to_string()),
+            (one, many) => panic!("{i}: {one:?} and {many:?}"),
+        }
+        assert_eq!(log.read(at).is_err(), (10..13).contains(&i));
+    }
+    assert!(log.read_many(&[]).is_empty());
+}
+
+fn a_sync_of_many_names_what_failed(kind: DeviceKind) {
+    let dir = tempfile::tempdir().unwrap();
+    let device = kind.open(dir.path()).unwrap();
+    let mut files: Vec<_> = (0..40)
+        .map(|i| {
+            let file = device.open(&format!("f{i}"), true).unwrap();
+            file.write_at(&[std::io::IoSlice::new(b"bytes")], 0)
+                .unwrap();
+            file
+        })
+        .collect();
+    device.sync_many(&files).unwrap();
+    device.sync_many(&files[..1]).unwrap();
+    device.sync_many(&[]).unwrap();
+    // A file that cannot be synced: a pipe under a file's name.
+    let pipe = dir.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+    files[17] = device.open("pipe", false).unwrap();
+    let (which, _) = device.sync_many(&files).unwrap_err();
+    assert_eq!(which, 17);
 }

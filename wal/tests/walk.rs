@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
 use pome_wal::{
-    BadRange, Bytes, Device, Error, FileStamp, Log, LogOptions, PayloadRef, PwriteDevice,
+    BadRange, Bytes, Device, DeviceKind, Error, FileStamp, Log, LogOptions, PayloadRef,
     SegmentFrame, SegmentPart, SimDevice, Start,
 };
 use std::{io, sync::Arc};
@@ -25,11 +25,12 @@ fn reopen(device: &Arc<dyn Device>, start: Start) -> Log {
     log
 }
 
-/// Both kinds of device; the folder of the second lives as long as the answer.
-fn devices() -> (tempfile::TempDir, [Arc<dyn Device>; 2]) {
-    let dir = tempfile::tempdir().unwrap();
-    let files = PwriteDevice::open(dir.path()).unwrap();
-    (dir, [Arc::new(SimDevice::new(1)), Arc::new(files)])
+/// All kinds of device; the folders live as long as the answer.
+fn devices() -> ([tempfile::TempDir; 2], [Arc<dyn Device>; 3]) {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let plain = DeviceKind::Pwrite.open(dirs[0].path()).unwrap();
+    let ring = DeviceKind::Auto.open(dirs[1].path()).unwrap();
+    (dirs, [Arc::new(SimDevice::new(1)), plain, ring])
 }
 
 fn walk(log: &Log, segment: u32, checked: bool) -> (Vec<SegmentFrame>, Vec<BadRange>) {
@@ -222,7 +223,7 @@ fn a_start_past_a_sealed_segment_survives_power_cuts() {
 
 #[test]
 fn a_copy_is_told_from_the_file() {
-    let (dir, [disk, files]) = devices();
+    let ([dir, _], [disk, files, _]) = devices();
     let make = |device: &dyn Device| {
         let file = device.open("superblock", true).unwrap();
         file.write_at(&[io::IoSlice::new(b"bytes")], 0).unwrap();
