@@ -275,7 +275,11 @@ impl Inner {
     }
 
     /// Removes the new table when the switch to it did not happen (if it may have happened, the table stays).
-    fn unless_switched(&self, switched: Result<(), Error>, table: u64) -> Result<(), Error> {
+    pub(crate) fn unless_switched(
+        &self,
+        switched: Result<(), Error>,
+        table: u64,
+    ) -> Result<(), Error> {
         if let Err(e) = &switched
             && !matches!(e, Error::Poisoned { .. })
         {
@@ -285,7 +289,7 @@ impl Inner {
     }
 
     /// Shows readers the new layers; the garbage waits for those that look at the old ones.
-    fn install(&self, garbage: Garbage, change: impl FnOnce(&Lower) -> Lower) {
+    pub(crate) fn install(&self, garbage: Garbage, change: impl FnOnce(&Lower) -> Lower) {
         let mut state = self.state.write();
         let next = Arc::new(change(&state.lower));
         let old = std::mem::replace(&mut state.lower, next);

@@ -274,6 +274,35 @@ impl Inner {
         self.merge(dead_tables(aim))
     }
 
+    /// Empties this segment now, however much of it lives. False when something stays: a damaged value lives in it.
+    pub(crate) fn empty_segment(&self, segment: u32) -> Result<bool, Error> {
+        let finish = || -> Result<(), Error> {
+            while self.compacting.lock().victim.is_some() {
+                self.compact_step(&Aim::all())?;
+            }
+            Ok(())
+        };
+        finish()?;
+        {
+            let mut work = self.compacting.lock();
+            if self.log.active_payload_segment() == Some(segment) {
+                self.log
+                    .seal_payload_segment()
+                    .map_err(|e| self.poison(e.into()))?;
+            }
+            let todo = self.values_in(segment)?;
+            work.victim = Some(Victim {
+                segment,
+                todo,
+                len: u64::MAX,
+                moved: 0,
+            });
+        }
+        finish()?;
+        self.collect();
+        Ok(!self.compacting.lock().stuck.contains(&segment))
+    }
+
     /// True when so much was committed since the last checkpoint that it must be counted first.
     fn is_fresh(&self, aim: &Aim) -> bool {
         let fresh = self.writer.lock();

@@ -1,4 +1,4 @@
-//! What can go wrong in the store. Four kinds: the disk's (`Io`, `Full`, `Corrupt`, `Poisoned`), the folder's (`Locked`, `NotAStore`,
+//! What can go wrong in the store. Four kinds: the disk's (`Io`, `Full`, `Corrupt`, `Poisoned`), the folder's (`Locked`, `NotAStore`, `NotABackup`,
 //! `UnknownVersion`, `ReadOnly`), the key's (`KeyNeeded`, `WrongKey`, `NotEncrypted`, `BadKey`), and the caller's (`KeyTooLong`, `ValueTooLong`, `Gap`, `Closed`).
 
 use std::{fmt, io, sync::Arc};
@@ -105,6 +105,14 @@ pub enum Error {
         /// What is in the way.
         why: String,
     },
+    /// The folder holds no backup, or that of another store, or other things.
+    #[error("{dir} is not a backup of this store: {why}")]
+    NotABackup {
+        /// Which folder.
+        dir: String,
+        /// What is in the way.
+        why: String,
+    },
     /// Written by another version of this program.
     #[error(
         "{file} has format version {found}; this program knows {known}: use the version that wrote it, or a newer one"
@@ -208,6 +216,7 @@ impl Error {
             Self::Poisoned { .. } => "POISONED",
             Self::Locked { .. } => "LOCKED",
             Self::NotAStore { .. } => "NOT_A_STORE",
+            Self::NotABackup { .. } => "NOT_A_BACKUP",
             Self::UnknownVersion { .. } => "UNKNOWN_VERSION",
             Self::ReadOnly { .. } => "EROFS",
             Self::KeyNeeded { .. } => "KEY_NEEDED",

@@ -221,7 +221,7 @@ impl KeySlot {
 /// One slot of the superblock.
 ///
 /// ```text
-/// magic 8 │ version u32 │ flags u32 │ store id 16 │ generation u64 │ manifest length u64 │ manifest crc32 u32 │ zeros 4
+/// magic 8 │ version u32 │ flags u32 │ store id 16 │ generation u64 │ manifest length u64 │ manifest crc32 u32 │ recoveries u32
 ///         │ stamp 32 │ key slot 100 │ crc32 u32 │ zeros
 /// ```
 /// The valid slot with the higher generation holds; a switch writes the other one. The manifest's number is the generation.
@@ -235,6 +235,8 @@ pub(crate) struct Superblock {
     pub(crate) manifest_crc: u32,
     /// The store is a copy, or was restored: its own cores do not sign.
     pub(crate) recovering: bool,
+    /// How often it began to be: what was found out while it was, holds for that time alone.
+    pub(crate) recoveries: u32,
     pub(crate) stamp: Option<Stamp>,
     /// The store is encrypted, with this key.
     pub(crate) key: Option<KeySlot>,
@@ -269,6 +271,7 @@ impl Superblock {
             manifest_len: 0,
             manifest_crc: 0,
             recovering: false,
+            recoveries: 0,
             stamp: None,
             key: None,
         }
@@ -290,7 +293,7 @@ impl Superblock {
         out.extend_from_slice(&self.generation.to_le_bytes());
         out.extend_from_slice(&self.manifest_len.to_le_bytes());
         out.extend_from_slice(&self.manifest_crc.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.recoveries.to_le_bytes());
         let (inode, born_ns, nonce) = self
             .stamp
             .map(|stamp| (stamp.inode, stamp.born_ns, stamp.nonce))
@@ -335,7 +338,7 @@ impl Superblock {
             let generation = input.u64()?;
             let manifest_len = input.u64()?;
             let manifest_crc = input.u32()?;
-            let _zeros = input.u32()?;
+            let recoveries = input.u32()?;
             let stamp = Stamp {
                 inode: input.u64()?,
                 born_ns: input.u64()?,
@@ -352,6 +355,7 @@ impl Superblock {
                 manifest_len,
                 manifest_crc,
                 recovering: flags & FLAG_RECOVERING != 0,
+                recoveries,
                 stamp,
                 key,
             })

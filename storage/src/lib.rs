@@ -16,6 +16,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod background;
+mod backup;
 mod batch;
 mod check;
 mod checkpoint;
@@ -26,17 +27,21 @@ mod format;
 mod index;
 mod info;
 mod journal;
+mod names;
 mod options;
 mod payload;
 mod rekey;
+mod repair;
 mod seal;
 mod snapshot;
+mod stamp;
 mod store;
 mod superblock;
 mod view;
 
+pub use backup::{Backup, Restored};
 pub use batch::Batch;
-pub use check::{Finding, Report};
+pub use check::{Fault, Finding, Report};
 pub use compact::Freed;
 pub use error::{Error, Op};
 pub use format::{FORMAT_VERSION, KEY_BYTES_MAX, PAYLOAD_BYTES_MIN, VALUE_BYTES_MAX};
@@ -44,6 +49,7 @@ pub use info::{Info, SpaceUsage};
 pub use journal::Journal;
 pub use options::{Durability, Options, Seq, Space};
 pub use pome_wal::{Damage, Device, Recovery};
+pub use repair::{Action, LostKeys, Repair};
 pub use seal::Key;
 pub use snapshot::{Range, Snapshot};
 pub use store::Store;

@@ -107,4 +107,19 @@ impl Options {
         }
         Ok((store, u64::from_le_bytes(log)))
     }
+
+    /// What a file is stamped with.
+    pub(crate) fn new_nonce(&self, inode: u64) -> std::io::Result<[u8; 16]> {
+        let mut nonce = [0; 16];
+        match self.seed {
+            Some(seed) => {
+                nonce[..8].copy_from_slice(&seed.to_le_bytes());
+                nonce[8..].copy_from_slice(&inode.wrapping_add(1).to_le_bytes());
+            }
+            None => rand::rngs::SysRng
+                .try_fill_bytes(&mut nonce)
+                .map_err(std::io::Error::other)?,
+        }
+        Ok(nonce)
+    }
 }

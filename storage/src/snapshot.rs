@@ -97,11 +97,6 @@ impl Snapshot {
         };
         self.view.cursor(low, high)
     }
-
-    /// All entries of all spaces, with whole keys.
-    pub(crate) fn everything(&self) -> Cursor {
-        self.view.cursor(Bound::Unbounded, Bound::Unbounded)
-    }
 }
 
 /// See [`Snapshot::range`].

@@ -3,6 +3,7 @@
 use crate::{
     Batch, Durability, Options, Seq, Snapshot, Space,
     background::{Background, Wake},
+    backup::RESTORING,
     batch::{Change, changes},
     checkpoint::Retired,
     compact::Compacting,
@@ -12,13 +13,15 @@ use crate::{
         SUPERBLOCK_NEW, Superblock, TABLE_PREFIX, file_number,
     },
     index::{Found, Slot, Table},
+    names::StoreFile,
     seal::{Nonces, SEAL_BYTES, Seal},
+    stamp::make_stamp,
     superblock::{Loaded, Switch},
     view::{self, Lower, State},
 };
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use pome_wal::{Device, DeviceKind, Log, LogOptions, PayloadRef, Recovery};
+use pome_wal::{Device, DeviceKind, Log, LogOptions, PayloadRef, Recovery, Replayed};
 use std::{
     collections::{BTreeSet, VecDeque},
     io,
@@ -106,6 +109,8 @@ pub(crate) struct Inner {
     closed: AtomicBool,
     /// There is damage that nobody accepted.
     pub(crate) damaged: AtomicBool,
+    /// This may not be the only copy of the store.
+    pub(crate) recovering: AtomicBool,
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
     recovery: Recovery,
 }
@@ -360,6 +365,7 @@ impl Inner {
                     first.key = Some(slot);
                 }
                 let file = Switch::begin(&*device, &first).map_err(named)?;
+                first.stamp = make_stamp(&*device, &options).map_err(named)?;
                 let log = Log::create(device.clone(), log_options(), log_id)
                     .map_err(|e| named(e.into()))?;
                 let switch = Switch::finish(device.clone(), file, first, seal, log.position())
@@ -371,9 +377,10 @@ impl Inner {
                 if !options.read_only {
                     switch.reaffirm().map_err(named)?;
                 }
+                switch.check_stamp(&*device, &options).map_err(named)?;
                 let start = switch.manifest.start;
                 let seal = switch.seal.clone();
-                let (log, recovery) = Log::open(device.clone(), log_options(), start, |commit| {
+                let replay = |commit: Replayed<'_>| {
                     fresh.body_bytes += commit.body.len() as u64;
                     fresh.payload_bytes += commit
                         .payloads
@@ -390,9 +397,14 @@ impl Inner {
                         "commit (its operations make no sense)",
                         commit.seq,
                     ))
-                })
-                .map_err(named)?;
-                switch.remember_damage(&recovery.damage, options.read_only)?;
+                };
+                // Written down before recovery repairs anything: what it repairs would not be found again.
+                let found = |recovery: &Recovery| {
+                    switch.remember_damage(&recovery.damage, options.read_only)
+                };
+                let (log, recovery) =
+                    Log::open_with(device.clone(), log_options(), start, replay, found)
+                        .map_err(named)?;
                 if !options.read_only {
                     remove_strays(&*device, &log, &switch.manifest, &names);
                 }
@@ -404,8 +416,10 @@ impl Inner {
             failed: None,
         };
         let damaged = AtomicBool::new(!switch.manifest.damage.is_empty());
+        let recovering = AtomicBool::new(switch.superblock().recovering);
         Ok(Arc::new(Self {
             damaged,
+            recovering,
             name,
             device,
             options,
@@ -674,7 +688,7 @@ impl Inner {
 }
 
 /// Makes a folder and those above it. Their names are on disk when this returns: what is synced in a folder that a power cut takes away is lost.
-fn make_folder(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_folder(dir: &Path) -> io::Result<()> {
     if dir.as_os_str().is_empty() || dir.exists() {
         return Ok(());
     }
@@ -757,12 +771,14 @@ fn apply(
 
 /// A folder without a superblock may become a store only when it is empty.
 fn refuse_foreign(names: &[String], options: &Options, store: &str) -> Result<(), Error> {
-    let ours = |name: &str| {
-        ["log-", "payload-", TABLE_PREFIX, MANIFEST_PREFIX]
-            .iter()
-            .any(|prefix| file_number(prefix, name).is_some())
-    };
-    if names.iter().any(|name| ours(name)) {
+    if names.iter().any(|name| name == RESTORING) {
+        return Err(Error::NotAStore {
+            store: store.to_owned(),
+            why: "a restore into it was cut short; run it again".to_owned(),
+        });
+    }
+    let ours = |name: &String| name != SUPERBLOCK_NEW && StoreFile::parse(name).is_some();
+    if names.iter().any(ours) {
         return Err(Error::Corrupt {
             what: "superblock (missing)",
             file: SUPERBLOCK.to_owned(),

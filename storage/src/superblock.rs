@@ -36,10 +36,17 @@ pub(crate) enum Loaded {
     Unfinished,
 }
 
+/// A manifest larger than this is not read: nobody has so many tables and segments.
+const MANIFEST_BYTES_MAX: u64 = 256 << 20;
+
 fn read_whole(device: &dyn Device, name: &str) -> Result<Vec<u8>, Error> {
     let io = |e| Error::io(Op::Read, name, e);
     let file = device.open(name, false).map_err(io)?;
     let len = file.len().map_err(io)?;
+    if len > MANIFEST_BYTES_MAX {
+        let what = "manifest (length)";
+        return Err(corrupt(what, name, 0, MANIFEST_BYTES_MAX, len));
+    }
     let view = file.view(0..len).map_err(io)?;
     Ok(view.to_vec())
 }
@@ -282,6 +289,11 @@ impl Switch {
         Ok(())
     }
 
+    /// As [`change`](Self::change), where nothing may be written: it holds until the store is closed, or changed on disk for another reason.
+    pub(crate) fn change_in_memory(&mut self, change: impl FnOnce(&mut Superblock)) {
+        change(&mut self.current);
+    }
+
     fn switch(&mut self, mut manifest: Manifest, superblock: Superblock) -> Result<(), Error> {
         manifest.generation = self.current.generation + 1;
         let mut bytes = manifest.encode();
@@ -354,7 +366,10 @@ impl Switch {
             .map_err(|e| Error::io(Op::Read, SUPERBLOCK, e))?;
         for (slot, raw) in raw.chunks(SLOT_BYTES).enumerate() {
             let (expected, found) = match Superblock::decode(raw) {
-                Ok(_) | Err(BadSlot::Empty) => continue,
+                Ok(superblock) if superblock.encode()[..] == *raw => continue,
+                // What lies behind the fields, and is not needed.
+                Ok(_) => (0, 0),
+                Err(BadSlot::Empty) => continue,
                 Err(BadSlot::Crc { expected, found }) => (expected, found),
                 Err(_) => (0, 0),
             };

@@ -329,9 +329,25 @@ impl Log {
         start: Start,
         replay: impl FnMut(Replayed<'_>) -> Result<(), E>,
     ) -> Result<(Self, Recovery), E> {
+        Self::open_with(device, options, start, replay, |_| Ok(()))
+    }
+
+    /// As [`open`](Self::open); `found` is told what recovery found after everything was replayed and before anything is written, so
+    /// that damage can be written down before it is covered up.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and what `found` answers.
+    pub fn open_with<E: From<Error>>(
+        device: Arc<dyn Device>,
+        options: LogOptions,
+        start: Start,
+        replay: impl FnMut(Replayed<'_>) -> Result<(), E>,
+        found: impl FnOnce(&Recovery) -> Result<(), E>,
+    ) -> Result<(Self, Recovery), E> {
         let options = options.checked();
         let scan = Scan::new(&*device, start)?;
         scan.replay(replay)?;
+        found(&scan.recovery)?;
         let (writer, recovery) = scan.finish(&*device, &options)?;
         let read_only = options.read_only;
         let log = Self::with(device, options, start.log_id, writer);

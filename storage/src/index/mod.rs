@@ -14,7 +14,7 @@ mod table_writer;
 pub(crate) use memtable::{Found, Memtable};
 pub(crate) use merge::{Cursor, Layer, Merge};
 pub(crate) use ranges::RangeSet;
-pub(crate) use table::Table;
+pub(crate) use table::{KeyRange, Table, TablePart};
 pub(crate) use table_writer::TableWriter;
 
 use crate::format::{Input, put_varint};

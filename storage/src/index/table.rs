@@ -80,6 +80,11 @@ impl Table {
         }
     }
 
+    /// The same table, of which nothing was read yet.
+    pub(crate) fn reopened(&self) -> Self {
+        Self::new(self.device.clone(), self.seal.clone(), self.meta)
+    }
+
     pub(crate) fn name(&self) -> String {
         file_name(TABLE_PREFIX, self.meta.id)
     }
@@ -390,71 +395,129 @@ impl Table {
     pub(crate) fn verify(
         &self,
         progress: &mut dyn FnMut(u64),
-        finding: &mut dyn FnMut(Error),
-    ) -> Result<(), Error> {
-        let opened = self.opened()?;
+        finding: &mut dyn FnMut(TableFault),
+    ) {
+        let opened = match self.opened() {
+            Ok(opened) => opened,
+            Err(error) => {
+                let part = TablePart::Whole;
+                return finding(TableFault { error, part });
+            }
+        };
         for page in 0..opened.footer.bloom_pages {
             let bit = u64::from(opened.footer.blocks) + page;
             let offset = opened.footer.bloom_offset + page * PAGE_BYTES as u64;
-            if let Err(e) = self.content(opened, bit, offset, PAGE_BYTES, "filter page", true) {
-                finding(e);
+            if let Err(error) = self.content(opened, bit, offset, PAGE_BYTES, "filter page", true) {
+                let part = TablePart::Filter;
+                finding(TableFault { error, part });
             }
             progress(PAGE_BYTES as u64);
         }
+        progress(FOOTER_BYTES as u64);
         for which in [Which::Points, Which::Ranges] {
             if let Some(tree) = self.tree(opened, which) {
-                let mut last = None;
-                self.verify_tree(
+                let mut check = TreeCheck {
+                    table: self,
                     opened,
-                    &tree.root,
-                    tree.levels,
-                    &mut last,
+                    which,
+                    last: None,
                     progress,
                     finding,
-                );
+                };
+                check.block(&tree.root, tree.levels, (Bytes::new(), None));
             }
         }
-        Ok(())
+    }
+}
+
+/// Something that is bad in a table.
+#[derive(Debug)]
+pub(crate) struct TableFault {
+    pub(crate) error: Error,
+    pub(crate) part: TablePart,
+}
+
+/// What of a table cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TablePart {
+    /// All of it: file or footer.
+    Whole,
+    /// A page of the filter; nothing is lost with it.
+    Filter,
+    /// The points from the first key to before the second (none: to the end).
+    Points(KeyRange),
+    /// Deleted ranges.
+    Ranges,
+}
+
+/// From the first key to before the second; without a second to the end.
+pub(crate) type KeyRange = (Bytes, Option<Bytes>);
+
+/// A walk over all blocks of a tree.
+struct TreeCheck<'a, 'b> {
+    table: &'a Table,
+    opened: &'a Opened,
+    which: Which,
+    last: Option<Vec<u8>>,
+    progress: &'b mut dyn FnMut(u64),
+    finding: &'b mut dyn FnMut(TableFault),
+}
+
+impl TreeCheck<'_, '_> {
+    fn found(&mut self, error: Error, keys: &KeyRange) {
+        let part = match self.which {
+            Which::Points => TablePart::Points(keys.clone()),
+            Which::Ranges => TablePart::Ranges,
+        };
+        (self.finding)(TableFault { error, part });
     }
 
-    fn verify_tree(
-        &self,
-        opened: &Opened,
-        at: &BlockAt,
-        levels: u8,
-        last: &mut Option<Vec<u8>>,
-        progress: &mut dyn FnMut(u64),
-        finding: &mut dyn FnMut(Error),
-    ) {
-        progress(u64::from(at.len));
+    /// Checks a block, in which only these keys may lie, and all below it.
+    fn block(&mut self, at: &BlockAt, levels: u8, keys: KeyRange) {
+        let table = self.table;
+        (self.progress)(u64::from(at.len));
         let bit = u64::from(at.ordinal);
-        let content =
-            match self.content(opened, bit, at.offset, at.len as usize, "index block", true) {
-                Ok(content) => content,
-                Err(e) => return finding(e),
-            };
-        let block = match self.parse(at, &content) {
+        let len = at.len as usize;
+        let content = table.content(self.opened, bit, at.offset, len, "index block", true);
+        let content = match content {
+            Ok(content) => content,
+            Err(e) => return self.found(e, &keys),
+        };
+        let block = match table.parse(at, &content) {
             Ok(block) => block,
-            Err(e) => return finding(e),
+            Err(e) => return self.found(e, &keys),
+        };
+        let key_of = |index: usize| {
+            let mut key = vec![];
+            block.key_into(index, &mut key).map(|()| key)
         };
         for index in 0..block.count() {
+            let Some(key) = key_of(index) else {
+                return self.found(table.malformed(at), &keys);
+            };
             if levels > 0 {
-                match self.child(&block, index, at) {
-                    Ok(child) => {
-                        self.verify_tree(opened, &child, levels - 1, last, progress, finding);
-                    }
-                    Err(e) => finding(e),
+                let low = match index {
+                    0 => keys.0.clone(),
+                    _ => Bytes::from(key),
+                };
+                let high = match index + 1 < block.count() {
+                    true => key_of(index + 1).map(Bytes::from),
+                    false => keys.1.clone(),
+                };
+                match table.child(&block, index, at) {
+                    Ok(child) => self.block(&child, levels - 1, (low, high)),
+                    Err(e) => self.found(e, &(low, high)),
                 }
                 continue;
             }
-            let mut key = vec![];
-            if block.key_into(index, &mut key).is_none() || block.slot(index).is_none() {
-                return finding(self.malformed(at));
+            if block.slot(index).is_none() {
+                return self.found(table.malformed(at), &keys);
             }
-            if last.as_ref().is_some_and(|last| *last >= key) {
-                finding(self.corrupt("order of keys", at.offset, 0, 0));
+            if self.last.as_ref().is_some_and(|last| *last >= key) {
+                let error = table.corrupt("order of keys", at.offset, 0, 0);
+                self.found(error, &keys);
             }
-            *last = Some(key);
+            self.last = Some(key);
         }
     }
 }
@@ -495,7 +558,18 @@ impl Walk<'_> {
         } else {
             &mut (first..block.count())
         };
+        let mut separator = vec![];
         for index in order {
+            if !self.reverse && index != first {
+                separator.clear();
+                block
+                    .key_into(index, &mut separator)
+                    .ok_or_else(|| table.malformed(at))?;
+                // What lies past the bound is not read: it may be damaged.
+                if !below(self.high, &separator) {
+                    return Ok(true);
+                }
+            }
             let child = table.child(&block, index, at)?;
             if self.visit(&child, levels - 1, out)? {
                 return Ok(true);
