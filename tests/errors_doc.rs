@@ -7,7 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const FOLDERS: &[&str] = &["src", "storage/src", "cores/src", "bee/src", "drive-fs/src", "net/src"];
+const FOLDERS: &[&str] = &[
+    "src",
+    "storage/src",
+    "cores/src",
+    "bee/src",
+    "drive-fs/src",
+    "net/src",
+];
 
 fn rust_files(folder: &Path, out: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

@@ -1,5 +1,6 @@
 //! What a person may type. Plain data: it also travels to the owner of the store, which does the work.
 
+use super::keys::Handed;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -29,6 +30,15 @@ pub(crate) struct Global {
     /// Say nothing on stderr but errors, and draw no progress bars
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
+    /// The key file of an encrypted store [env: POME_KEY_FILE]
+    #[arg(long, global = true, value_name = "F")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// A file with the passphrase of an encrypted store; `-` is the first line of stdin [env: POME_PASSPHRASE_FILE]
+    #[arg(long, global = true, value_name = "F|-", conflicts_with = "key_file")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// The key comes through a pipe from the process that started this one
+    #[arg(long, global = true, hide = true)]
+    pub(crate) key_from_stdin: bool,
     /// Give up waiting after this many seconds
     #[arg(long, global = true, default_value_t = 30.0, value_name = "S", value_parser = seconds)]
     pub(crate) timeout: f64,
@@ -419,8 +429,29 @@ pub(crate) enum BeeCommand {
     },
 }
 
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub(crate) struct NewKey {
+    /// The new key file; made where there is none
+    #[arg(long, value_name = "F", conflicts_with = "new_passphrase_file")]
+    pub(crate) new_key_file: Option<PathBuf>,
+    /// A file with the new passphrase; `-` is a line of stdin [default: asks, on a terminal]
+    #[arg(long, value_name = "F|-")]
+    pub(crate) new_passphrase_file: Option<PathBuf>,
+    /// What is in them.
+    #[arg(skip)]
+    pub(crate) key: Option<Handed>,
+}
+
 #[derive(Debug, Clone, Subcommand, Serialize, Deserialize)]
 pub(crate) enum StoreCommand {
+    /// Make a store
+    Init {
+        /// Encrypt everything that tells something, under a key file (made where there is none) or a passphrase
+        #[arg(long)]
+        encrypt: bool,
+    },
+    /// Give an encrypted store another key; the old one opens nothing any more
+    Rekey(NewKey),
     /// What the store holds, and what it takes on disk
     Info,
     /// Read and verify every byte

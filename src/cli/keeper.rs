@@ -1,10 +1,13 @@
 //! What a client does for its mount: it lives in the background where that was asked for, and takes the mount down when the owner has died.
 
 use super::{
+    args::Global,
     failure::{Failure, status},
+    keys::{self, Keys},
     owner,
 };
 use pome_drive_fs::fuse::{self, MountError, UnmountHow};
+use pome_storage::Key;
 use serde_json::json;
 use std::{
     io::{BufRead, BufReader, Write},
@@ -61,7 +64,18 @@ pub(crate) fn resolve(path: &Path) -> PathBuf {
 }
 
 /// Runs this same command again without `--background`, in a session of its own, and returns when it has said that the folder is usable.
-pub(crate) fn background(dir: &Path, as_json: bool) -> Result<(), Failure> {
+pub(crate) fn background(dir: &Path, global: &Global, as_json: bool) -> Result<(), Failure> {
+    // What it cannot ask for, or read, is read here.
+    let mut keys = Keys::of(global)?;
+    loop {
+        match keep(dir, keys.get()?.as_ref(), as_json) {
+            Err(failure) if keys.ask(&failure, dir)? => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+fn keep(dir: &Path, key: Option<&Key>, as_json: bool) -> Result<(), Failure> {
     let error = |what: &str, e: &std::io::Error| {
         Failure::io(&format!("cannot go to the background: {what}"), e)
     };
@@ -70,18 +84,24 @@ pub(crate) fn background(dir: &Path, as_json: bool) -> Result<(), Failure> {
         .skip(1)
         .filter(|arg| arg != "--background")
         .collect();
+    // In front: a `--` may stand behind.
+    args.insert(0, "--key-from-stdin".into());
     if !as_json {
-        // One shape to wait for; what a person sees is made from it below. In front: a `--` may stand behind.
+        // One shape to wait for; what a person sees is made from it below.
         args.insert(0, "--json".into());
     }
     let mut command = std::process::Command::new(exe);
     command.args(args).env("POME_STORE", dir).process_group(0);
     let stderr = owner::nameless().map_err(|e| error("memory", &e))?;
     command
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(stderr.try_clone().map_err(|e| error("memory", &e))?);
     let mut child = command.spawn().map_err(|e| error("a process", &e))?;
+    if let Some(pipe) = child.stdin.take() {
+        // One that is already gone says why below.
+        let _ = keys::hand_over(key, pipe);
+    }
     let Some(out) = child.stdout.take() else {
         return Err(Failure::new("IO", "the keeper has no stdout"));
     };

@@ -10,6 +10,7 @@ mod failure;
 mod frame;
 mod io;
 mod keeper;
+mod keys;
 mod manual;
 mod mirror;
 mod mount;

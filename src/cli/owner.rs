@@ -6,9 +6,11 @@ use super::{
     failure::Failure,
     frame::{ClientFrame, WorkFrame},
     io::Io,
+    keys::{self, Keys},
     run::{VERSION, log_filter},
     service::Service,
 };
+use pome_storage::Key;
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 use std::{
     fs::File,
@@ -100,8 +102,8 @@ pub(crate) struct Starting {
 }
 
 impl Starting {
-    /// Starts an owner in the background.
-    pub(crate) fn new(dir: &Path, global: &Global) -> Result<Self, Failure> {
+    /// Starts an owner in the background; it gets the key through a pipe.
+    pub(crate) fn new(dir: &Path, global: &Global, key: Option<&Key>) -> Result<Self, Failure> {
         let error = |what: &str, e: &std::io::Error| {
             Failure::io(
                 &format!("cannot start the owner of {}: {what}", dir.display()),
@@ -113,13 +115,18 @@ impl Starting {
         let stderr = last_words.try_clone().map_err(|e| error("memory", &e))?;
         let mut command = std::process::Command::new(exe);
         command.arg("owner").arg("--store").arg(dir);
+        command.arg("--key-from-stdin");
         command.args(std::iter::repeat_n("-v", usize::from(global.verbose)));
         command
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(stderr);
         command.current_dir("/");
         let mut child = command.spawn().map_err(|e| error("its process", &e))?;
+        if let Some(pipe) = child.stdin.take() {
+            // One that is already gone says why on stderr.
+            let _ = keys::hand_over(key, pipe);
+        }
         let ended = Arc::new(AtomicBool::new(false));
         let tell = ended.clone();
         // Reaped here; it outlives this process, if need be.
@@ -180,10 +187,10 @@ fn log_to_folder(dir: &Path, global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn open(dir: &Path, patience: Duration) -> Result<Service, Failure> {
+async fn open(dir: &Path, patience: Duration, key: Option<Key>) -> Result<Service, Failure> {
     let deadline = Instant::now() + patience;
     loop {
-        match Service::open(dir, true) {
+        match Service::open(dir, true, key.clone()) {
             Err(failure) if failure.code == "LOCKED" && Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
@@ -193,7 +200,8 @@ async fn open(dir: &Path, patience: Duration) -> Result<Service, Failure> {
 }
 
 async fn serve(dir: &Path, global: &Global) -> Result<(), Failure> {
-    let service = Arc::new(open(dir, Duration::from_secs_f64(global.timeout)).await?);
+    let key = Keys::of(global)?.get()?;
+    let service = Arc::new(open(dir, Duration::from_secs_f64(global.timeout), key).await?);
     log_to_folder(dir, global)?;
     // The store's lock is ours, so a socket that lies here is nobody's.
     let _ = std::fs::remove_file(dir.join(SOCKET));

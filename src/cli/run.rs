@@ -1,12 +1,14 @@
 //! Who does the work: this process, when nobody owns the store; else the owner. A long-lived command starts the owner where there is none.
 
 use super::{
-    args::{Cli, Command, Global},
+    args::{Cli, Command, Global, StoreCommand},
     command,
     failure::Failure,
     frame::{ClientFrame, Context, Request, WorkFrame},
     io::Io,
-    keeper, manual, owner,
+    keeper,
+    keys::{self, Keys},
+    manual, owner,
     present::{self, Presentation},
     service::Service,
 };
@@ -81,7 +83,7 @@ fn with_store(global: &Global, command: Command, how: Presentation) -> Result<()
         .map_err(|e| Failure::io("cannot start the runtime", &e))?;
     let outcome = match command {
         Command::Owner => owner::own(&runtime, &dir, global),
-        Command::Mount(ref mount) if mount.background => keeper::background(&dir, how.json),
+        Command::Mount(ref mount) if mount.background => keeper::background(&dir, global, how.json),
         command => runtime.block_on(client(global, &dir, command, how)),
     };
     // A thread that waits for stdin would keep the runtime for ever.
@@ -150,9 +152,12 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 async fn client(
     global: &Global,
     dir: &Path,
-    command: Command,
+    mut command: Command,
     how: Presentation,
 ) -> Result<(), Failure> {
+    // In this order where both come from stdin: the key of the store, then the new one.
+    let mut keys = Keys::of(global)?;
+    keys::complete(&mut command)?;
     let cwd = std::env::current_dir().map_err(|e| Failure::io("the working folder", &e))?;
     let context = Context {
         version: VERSION.into(),
@@ -160,10 +165,14 @@ async fn client(
         json: global.json,
         progress: present::wants_progress(global.quiet),
     };
-    let deadline = Instant::now() + Duration::from_secs_f64(global.timeout);
+    let patience = Duration::from_secs_f64(global.timeout);
+    let mut deadline = Instant::now() + patience;
     let mut starting = None;
     loop {
         if let Some(socket) = owner::connect(dir).await? {
+            if matches!(command, Command::Store(StoreCommand::Init { .. })) {
+                return Err(exists(dir));
+            }
             let mountpoint = match &command {
                 Command::Unmount { mountpoint } => Some(context.cwd.join(mountpoint)),
                 _ => None,
@@ -194,25 +203,67 @@ async fn client(
             Command::Status => return present_status_without_owner(dir, how),
             command if command.is_long_lived() => {
                 if starting.is_none() {
-                    starting = Some(owner::Starting::new(dir, global)?);
+                    starting = Some(owner::Starting::new(dir, global, keys.get()?.as_ref())?);
                 }
             }
-            _ => match Service::open(dir, command.makes_a_store()) {
+            Command::Store(StoreCommand::Init { encrypt }) => {
+                let service = init(dir, *encrypt, &mut keys)?;
+                return local(service, Request { command, context }, how).await;
+            }
+            _ => match Service::open(dir, command.makes_a_store(), keys.get()?) {
                 Ok(service) => return local(service, Request { command, context }, how).await,
                 Err(failure) if failure.code == "LOCKED" => {}
+                Err(failure) if keys.ask(&failure, dir)? => {
+                    deadline = Instant::now() + patience;
+                    continue;
+                }
                 Err(failure) => return Err(failure),
             },
         }
         in_time(dir, global, deadline)?;
         let has_ended = starting.as_ref().is_some_and(owner::Starting::has_ended);
         if let Some(failure) = starting.as_ref().and_then(owner::Starting::failure) {
-            return Err(failure);
+            if !keys.ask(&failure, dir)? {
+                return Err(failure);
+            }
+            deadline = Instant::now() + patience;
+            starting = None;
+            continue;
         }
         if has_ended {
             starting = None;
         }
         tokio::time::sleep(RETRY).await;
     }
+}
+
+fn exists(dir: &Path) -> Failure {
+    Failure::new(
+        "STORE_EXISTS",
+        format!("there is a store in {} already", dir.display()),
+    )
+}
+
+/// Makes a store where there is none.
+fn init(dir: &Path, encrypt: bool, keys: &mut Keys) -> Result<Service, Failure> {
+    let mut options = pome_storage::Options::default();
+    options.create = false;
+    options.read_only = true;
+    match pome_storage::Store::open(dir, options).map(|store| store.close()) {
+        Err(e) if e.code() == "NOT_A_STORE" => {}
+        Err(e) if !matches!(e.code(), "KEY_NEEDED" | "LOCKED") => return Err(e.into()),
+        Ok(_) | Err(_) => return Err(exists(dir)),
+    }
+    let key = match encrypt {
+        true => Some(keys.get_new()?),
+        false if keys.is_given() => {
+            return Err(Failure::usage(
+                "a key was given for a store that would not be encrypted; add --encrypt",
+            ));
+        }
+        false => None,
+    };
+    Service::open(dir, true, key)
 }
 
 fn in_time(dir: &Path, global: &Global, deadline: Instant) -> Result<(), Failure> {

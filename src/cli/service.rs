@@ -35,7 +35,11 @@ pub(crate) struct Service {
 
 impl Service {
     /// Opens the store in `dir`. The failure's code is `LOCKED` when another process has it.
-    pub(crate) fn open(dir: &Path, create: bool) -> Result<Self, Failure> {
+    pub(crate) fn open(
+        dir: &Path,
+        create: bool,
+        key: Option<pome_storage::Key>,
+    ) -> Result<Self, Failure> {
         if !create && !dir.exists() {
             return Err(Failure::not_found(format!(
                 "there is no store in {}; `pome mount`, `pome drive create` and other writing commands make one",
@@ -44,6 +48,7 @@ impl Service {
         }
         let mut options = Options::default();
         options.create = create;
+        options.key = key;
         let store = Store::open(dir, options)?;
         let corestore = Corestore::open(store)?;
         let names = Names::open(&corestore)?;

@@ -1,6 +1,12 @@
 //! `pome store …`, and the audit of one core.
 
-use super::{args::StoreCommand, failure::Failure, io::Io, service::Service};
+use super::{
+    args::{NewKey, StoreCommand},
+    failure::Failure,
+    io::Io,
+    keys::Handed,
+    service::Service,
+};
 use pome_cores::{Audit, CoreOptions, Hypercore};
 use serde_json::json;
 use std::sync::mpsc;
@@ -11,9 +17,37 @@ pub(crate) async fn execute(
     io: &mut Io,
 ) -> Result<(), Failure> {
     match command {
+        StoreCommand::Init { .. } => made(service, io).await,
+        StoreCommand::Rekey(new) => rekey(service, new, io).await,
         StoreCommand::Info => info(service, io).await,
         StoreCommand::Check => check(service, io).await,
     }
+}
+
+/// The store was made by being opened.
+async fn made(service: &Service, io: &mut Io) -> Result<(), Failure> {
+    let encrypted = service.store().info()?.encrypted;
+    let value = json!({ "store": service.dir, "encrypted": encrypted });
+    let what = if encrypted {
+        "an encrypted store"
+    } else {
+        "a store"
+    };
+    io.result(value, format!("made {what} in {}", service.dir.display()))
+        .await
+}
+
+async fn rekey(service: &Service, new: NewKey, io: &mut Io) -> Result<(), Failure> {
+    let Some(Handed(key)) = new.key else {
+        return Err(Failure::usage("there is no new key"));
+    };
+    let store = service.store().clone();
+    let done = tokio::task::spawn_blocking(move || store.rekey(&key));
+    done.await
+        .map_err(|error| Failure::new("PANIC", format!("the rekey broke off: {error}")))??;
+    let value = json!({ "store": service.dir });
+    let text = format!("{} has a new key", service.dir.display());
+    io.result(value, text).await
 }
 
 async fn info(service: &Service, io: &mut Io) -> Result<(), Failure> {
@@ -28,6 +62,7 @@ async fn info(service: &Service, io: &mut Io) -> Result<(), Failure> {
         .collect();
     let value = json!({
         "formatVersion": info.format_version,
+        "encrypted": info.encrypted,
         "cores": cores,
         "names": names.iter().map(|(name, row)| json!({ "name": name, "kind": row.kind, "key": row.key })).collect::<Vec<_>>(),
         "bytes": info.file_bytes,
@@ -42,7 +77,8 @@ async fn info(service: &Service, io: &mut Io) -> Result<(), Failure> {
         "damage": damage,
     });
     let mut text = format!(
-        "cores     {cores}\nfiles     {} bytes\npayloads  {} bytes in {} segments, {} alive at the last checkpoint\nindex     {} bytes in {} tables\ncommits   {} ({} known to be on disk)\ndamage    {}",
+        "cores     {cores}\nencrypted {}\nfiles     {} bytes\npayloads  {} bytes in {} segments, {} alive at the last checkpoint\nindex     {} bytes in {} tables\ncommits   {} ({} known to be on disk)\ndamage    {}",
+        if info.encrypted { "yes" } else { "no" },
         info.file_bytes,
         info.payload_bytes,
         info.payload_segments,

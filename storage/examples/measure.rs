@@ -1,10 +1,10 @@
-//! Measures the store on a folder: `cargo run --release -p pome-storage --example measure [folder]`.
+//! Measures the store on a folder: `cargo run --release -p pome-storage --example measure [folder] [encrypted]`.
 //!
 //! The work is that of the table in `docs/performance.md`: 32-byte keys with 100-byte values, and values of 64 KiB. Prints one line per figure.
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
-use pome_storage::{Batch, Durability, Options, Space, Store};
+use pome_storage::{Batch, Durability, Key, Options, Space, Store};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::{
@@ -13,6 +13,16 @@ use std::{
 };
 
 const SPACE: Space = Space(1);
+
+fn encrypted() -> bool {
+    std::env::args().any(|arg| arg == "encrypted")
+}
+
+fn options() -> Options {
+    let mut options = Options::default();
+    options.key = encrypted().then(|| Key::from_key_file(&[7; 32]).unwrap());
+    options
+}
 
 fn key(n: u64) -> [u8; 32] {
     let mut key = [0; 32];
@@ -63,7 +73,7 @@ fn settle(store: &Store) {
 }
 
 fn small(dir: &Path) {
-    let store = Store::open(dir, Options::default()).unwrap();
+    let store = Store::open(dir, options()).unwrap();
     let count = 100_000;
     report(
         "buffered puts of 100 B",
@@ -139,7 +149,7 @@ fn small(dir: &Path) {
     store.close().unwrap();
     drop(store);
     let begin = Instant::now();
-    let store = Store::open(dir, Options::default()).unwrap();
+    let store = Store::open(dir, options()).unwrap();
     println!(
         "{:<46} {:>12.2} ms",
         "reopen, 1M keys",
@@ -157,7 +167,7 @@ fn small(dir: &Path) {
 }
 
 fn large(dir: &Path) {
-    let store = Store::open(dir, Options::default()).unwrap();
+    let store = Store::open(dir, options()).unwrap();
     let mut bytes = vec![0; 64 << 10];
     ChaCha8Rng::seed_from_u64(9).fill_bytes(&mut bytes);
     let value = Bytes::from(bytes);
@@ -210,7 +220,7 @@ fn large(dir: &Path) {
 }
 
 fn main() {
-    let root = std::env::args_os().nth(1);
+    let root = std::env::args().nth(1).filter(|arg| arg != "encrypted");
     let dir = match root {
         Some(root) => tempfile::tempdir_in(root).unwrap(),
         None => tempfile::tempdir().unwrap(),

@@ -132,7 +132,7 @@ pub enum Error {
         store: String,
     },
     /// The store is encrypted, and no key was given. Nothing was touched.
-    #[error("the store {store} is encrypted; give its {wants}")]
+    #[error("the store {store} is encrypted; give its {wants} (--key-file or --passphrase-file)")]
     KeyNeeded {
         /// Which store.
         store: String,

@@ -153,6 +153,32 @@ impl Key {
         Some(content)
     }
 
+    /// The key as one process hands it to another that it trusts; never for a disk.
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let (kind, secret) = match &self.0 {
+            Material::File(key) => (1, &key[..]),
+            Material::Passphrase(passphrase) => (2, &passphrase[..]),
+        };
+        let mut out = Zeroizing::new(Vec::with_capacity(1 + secret.len()));
+        out.push(kind);
+        out.extend_from_slice(secret);
+        out
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) made.
+    ///
+    /// # Errors
+    /// `BadKey` when it is something else.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        match bytes.split_first() {
+            Some((1, secret)) if secret.len() == KEY_BYTES => Self::from_key_file(secret),
+            Some((2, secret)) => Self::from_passphrase(secret),
+            _ => Err(Error::BadKey {
+                why: "it was handed over in a way that is not known".to_owned(),
+            }),
+        }
+    }
+
     fn kind(&self) -> &'static str {
         match &self.0 {
             Material::File(_) => KEY_FILE,
@@ -572,6 +598,13 @@ mod tests {
         }
         assert_eq!(Key::from_passphrase(b"").unwrap_err().code(), "BAD_KEY");
         assert_eq!(format!("{raw:?}"), "Key(key file)");
+        for key in [raw, Key::from_passphrase(b"correct horse").unwrap()] {
+            let again = Key::from_bytes(&key.to_bytes()).unwrap();
+            assert_eq!(again.to_bytes(), key.to_bytes());
+        }
+        for bad in [&b""[..], &[0], &[1, 2], &[2], &[3, 1]] {
+            assert_eq!(Key::from_bytes(bad).unwrap_err().code(), "BAD_KEY");
+        }
     }
 
     #[test]

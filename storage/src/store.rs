@@ -302,7 +302,11 @@ impl Handle {
 }
 
 impl Inner {
-    fn open(device: Arc<dyn Device>, options: Options, name: String) -> Result<Arc<Self>, Error> {
+    fn open(
+        device: Arc<dyn Device>,
+        mut options: Options,
+        name: String,
+    ) -> Result<Arc<Self>, Error> {
         let names = device.list().map_err(|e| Error::io(Op::List, &name, e))?;
         let is_store = names.iter().any(|n| n == SUPERBLOCK);
         if !is_store {
@@ -411,6 +415,8 @@ impl Inner {
                 (log, recovery, *switch)
             }
         };
+        // It has done its work: the data key is in the seal.
+        options.key = None;
         let progress = Progress {
             synced: log.synced_seq(),
             failed: None,
