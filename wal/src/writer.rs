@@ -10,7 +10,7 @@ use crate::{
     poison::Poison,
     segment::{self, Readers, at},
 };
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::{
     collections::{BTreeMap, VecDeque},
     io::{self, IoSlice},
@@ -18,6 +18,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 /// A body larger than this part of a log segment goes into a payload segment, so that the recycled log stays small.
@@ -424,11 +425,30 @@ fn undo(shared: &Shared, id: FileId, failed: std::io::Error, gone: std::io::Resu
 /// Who waits for the disk.
 #[derive(Default)]
 pub(crate) struct Sync {
-    leading: Mutex<bool>,
+    crowd: Mutex<Crowd>,
+    /// A sync has ended.
     done: Condvar,
+    /// All that were expected wait.
+    gathered: Condvar,
+}
+
+/// Those that wait, and what is known of them.
+#[derive(Default)]
+struct Crowd {
+    leading: bool,
+    waiting: usize,
+    /// So many waited at the end of the last sync, those that it served among them: they are likely to come back.
+    expected: usize,
+    /// How long the last sync took.
+    last: Duration,
 }
 
 impl Sync {
+    /// A sync waits for those that will come at once, but no longer than this part of the time it takes itself, ...
+    const PATIENCE: u32 = 4;
+    /// ... and no longer than this.
+    const PATIENCE_MAX: Duration = Duration::from_millis(2);
+
     /// Returns when commit `seq` is on disk.
     pub(crate) fn wait(
         &self,
@@ -436,43 +456,64 @@ impl Sync {
         writer: &Mutex<Writer>,
         seq: u64,
     ) -> Result<(), Error> {
-        let mut leading = self.leading.lock();
-        loop {
+        let mut crowd = self.crowd.lock();
+        crowd.waiting += 1;
+        let result = loop {
             if shared.synced.load(Ordering::Acquire) >= seq {
-                return Ok(());
+                break Ok(());
             }
-            shared.poison.check()?;
-            if !*leading {
-                break;
+            if let Err(e) = shared.poison.check() {
+                break Err(e);
             }
-            self.done.wait(&mut leading);
-        }
-        *leading = true;
-        drop(leading);
-        let result = self.lead(shared, writer);
-        *self.leading.lock() = false;
-        self.done.notify_all();
+            if crowd.leading {
+                if crowd.waiting >= crowd.expected {
+                    self.gathered.notify_one();
+                }
+                self.done.wait(&mut crowd);
+                continue;
+            }
+            // Those that the last sync served come back a moment later than those it did not serve. Without a little patience the two
+            // halves take turns for ever, and each sync serves one of them.
+            break self.round(&mut crowd, shared, writer, true);
+        };
+        crowd.waiting -= 1;
         result
     }
 
     /// Syncs what is dirty now, even when no commit waits for it (a mark).
     pub(crate) fn flush(&self, shared: &Shared, writer: &Mutex<Writer>) -> Result<(), Error> {
-        let mut leading = self.leading.lock();
-        while *leading {
-            self.done.wait(&mut leading);
+        let mut crowd = self.crowd.lock();
+        while crowd.leading {
+            self.done.wait(&mut crowd);
         }
-        *leading = true;
-        drop(leading);
-        let result = shared
-            .poison
-            .check()
-            .and_then(|()| self.lead(shared, writer));
-        *self.leading.lock() = false;
+        self.round(&mut crowd, shared, writer, false)
+    }
+
+    fn round(
+        &self,
+        crowd: &mut MutexGuard<'_, Crowd>,
+        shared: &Shared,
+        writer: &Mutex<Writer>,
+        patient: bool,
+    ) -> Result<(), Error> {
+        crowd.leading = true;
+        if patient {
+            let until = Instant::now() + (crowd.last / Self::PATIENCE).min(Self::PATIENCE_MAX);
+            while crowd.waiting < crowd.expected
+                && !self.gathered.wait_until(crowd, until).timed_out()
+            {}
+        }
+        let began = Instant::now();
+        let result = MutexGuard::unlocked(crowd, || self.lead(shared, writer));
+        crowd.last = began.elapsed();
+        crowd.expected = crowd.waiting;
+        crowd.leading = false;
         self.done.notify_all();
         result
     }
 
     fn lead(&self, shared: &Shared, writer: &Mutex<Writer>) -> Result<(), Error> {
+        shared.poison.check()?;
         let (dirty, target) = {
             let mut writer = writer.lock();
             (std::mem::take(&mut writer.dirty), writer.next_seq - 1)
