@@ -79,6 +79,7 @@ impl<'a> Input<'a> {
         self.rest.is_empty()
     }
 
+    #[inline]
     pub(crate) fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;
@@ -102,7 +103,18 @@ impl<'a> Input<'a> {
     }
 
     /// At most ten bytes; more than 64 bits is nonsense.
+    #[inline]
     pub(crate) fn varint(&mut self) -> Option<u64> {
+        match self.rest.split_first() {
+            Some((byte, rest)) if *byte < 0x80 => {
+                self.rest = rest;
+                Some(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for index in 0..10 {
             let byte = self.u8()?;

@@ -4,8 +4,9 @@
 
 use super::{Entry, RangeSet, Slot};
 use bytes::Bytes;
+use equivalent::{Comparable, Equivalent};
 use imbl::OrdMap;
-use std::ops::Bound;
+use std::{cmp::Ordering, ops::Bound};
 
 /// How many entries [`Memtable::entries`] hands out at once.
 const CHUNK: usize = 64;
@@ -21,10 +22,65 @@ pub(crate) enum Found {
     Unknown,
 }
 
+/// The first bytes of a key, filled up with zeros: they lie in the map itself, and spare most comparisons a look at the key. The keys of a core fit.
+type Head = [u64; 3];
+
+fn head(key: &[u8]) -> Head {
+    let mut bytes = [0; 24];
+    let len = key.len().min(bytes.len());
+    bytes[..len].copy_from_slice(&key[..len]);
+    let (words, _) = bytes.as_chunks::<8>();
+    [words[0], words[1], words[2]].map(u64::from_be_bytes)
+}
+
+/// A key in the map. Ordered as its bytes are: where heads differ they decide, for a zero that was filled in comes before whatever follows in a longer key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    head: Head,
+    bytes: Bytes,
+}
+
+impl Key {
+    fn new(bytes: Bytes) -> Self {
+        Self {
+            head: head(&bytes),
+            bytes,
+        }
+    }
+}
+
+/// A key that is looked for.
+struct Probe<'a> {
+    head: Head,
+    bytes: &'a [u8],
+}
+
+impl<'a> Probe<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            head: head(bytes),
+            bytes,
+        }
+    }
+}
+
+impl Equivalent<Key> for Probe<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.compare(key) == Ordering::Equal
+    }
+}
+
+impl Comparable<Key> for Probe<'_> {
+    fn compare(&self, key: &Key) -> Ordering {
+        let heads = self.head.cmp(&key.head);
+        heads.then_with(|| self.bytes.cmp(&key.bytes[..]))
+    }
+}
+
 /// See the module.
 #[derive(Clone, Default)]
 pub(crate) struct Memtable {
-    points: OrdMap<Bytes, Slot>,
+    points: OrdMap<Key, Slot>,
     ranges: RangeSet,
 }
 
@@ -39,7 +95,7 @@ impl Memtable {
     }
 
     pub(crate) fn set(&mut self, key: Bytes, slot: Slot) {
-        self.points.insert(key, slot);
+        self.points.insert(Key::new(key), slot);
     }
 
     /// False, and nothing done, when so many points lie in the range that the caller should start a fresh memtable.
@@ -48,9 +104,12 @@ impl Memtable {
         if start >= end {
             return true;
         }
-        let doomed: Vec<Bytes> = self
+        let doomed: Vec<Key> = self
             .points
-            .range::<_, [u8]>((Bound::Included(&start[..]), Bound::Excluded(&end[..])))
+            .range((
+                Bound::Included(Probe::new(start)),
+                Bound::Excluded(Probe::new(end)),
+            ))
             .map(|(key, _)| key.clone())
             .take(RANGE_DELETE_POINTS_MAX + 1)
             .collect();
@@ -58,14 +117,14 @@ impl Memtable {
             return false;
         }
         for key in doomed {
-            self.points.remove::<[u8]>(&key);
+            self.points.remove(&key);
         }
         self.ranges.insert(start.clone(), end.clone());
         true
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Found {
-        if let Some(slot) = self.points.get(key) {
+        if let Some(slot) = self.points.get(&Probe::new(key)) {
             return Found::Here(slot.clone());
         }
         if !self.ranges.is_empty() && self.ranges.covering(key).is_some() {
@@ -88,12 +147,41 @@ impl Memtable {
         if super::is_empty_range(low, high) {
             return vec![];
         }
-        let range = self.points.range::<_, [u8]>((low, high));
-        let own = |(key, slot): (&Bytes, &Slot)| (key.clone(), slot.clone());
+        let range = self
+            .points
+            .range((low.map(Probe::new), high.map(Probe::new)));
+        let own = |(key, slot): (&Key, &Slot)| (key.bytes.clone(), slot.clone());
         if reverse {
             range.rev().map(own).take(CHUNK).collect()
         } else {
             range.map(own).take(CHUNK).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_in_the_order_of_their_bytes() {
+        let mut keys: Vec<Vec<u8>> = vec![];
+        for len in [0, 1, 7, 8, 9, 23, 24, 25, 40] {
+            for last in [0, 1, 0xff] {
+                let mut key = vec![7; len];
+                keys.push(key.clone());
+                if let Some(byte) = key.last_mut() {
+                    *byte = last;
+                }
+                keys.push(key);
+            }
+        }
+        for a in &keys {
+            for b in &keys {
+                let key = Key::new(Bytes::copy_from_slice(b));
+                assert_eq!(Probe::new(a).compare(&key), a.cmp(b), "{a:?} {b:?}");
+                assert_eq!(Key::new(Bytes::copy_from_slice(a)).cmp(&key), a.cmp(b));
+            }
         }
     }
 }
