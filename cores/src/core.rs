@@ -6,7 +6,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -54,14 +54,15 @@ pub(crate) struct Core {
     pub(crate) key: Key,
     pub(crate) discovery_key: DiscoveryKey,
     pub(crate) auth: RwLock<Auth>,
-    pub(crate) head: RwLock<Head>,
+    pub(crate) head: RwLock<Arc<Head>>,
     /// Held by whoever changes the core, from reading the head to having changed it.
     pub(crate) write: Arc<AsyncMutex<()>>,
     /// Held by the exclusive session.
     pub(crate) exclusive: Arc<AsyncMutex<()>>,
-    lengths: watch::Sender<Lengths>,
-    /// Grows whenever a waiting reader should look again.
-    arrivals: watch::Sender<u64>,
+    /// Made when somebody watches: a sender takes more memory than all else of an idle core.
+    lengths: OnceLock<watch::Sender<Lengths>>,
+    /// Grows whenever a waiting reader should look again; made when one waits.
+    arrivals: OnceLock<watch::Sender<u64>>,
     snapshots: Mutex<Vec<Weak<Frozen>>>,
     synced: Mutex<Synced>,
     /// What it does with peers.
@@ -98,7 +99,7 @@ impl Synced {
     }
 
     /// A head change; `cut` is the shortest length on the way to it. What lies above the cut is void at once, also where it is on disk.
-    fn push(&mut self, seq: Seq, head: &Head, cut: Option<u64>) {
+    fn push(&mut self, seq: Seq, head: &Arc<Head>, cut: Option<u64>) {
         if let Some(cut) = cut {
             self.length = self.length.min(cut);
             self.shown = None;
@@ -110,7 +111,7 @@ impl Synced {
         self.pending.push_back(Pending {
             seq,
             length: head.tree.length,
-            head: Some(Arc::new(head.clone())),
+            head: Some(head.clone()),
         });
     }
 }
@@ -185,7 +186,7 @@ impl Core {
         let head = head_from(key, manifest, head.as_deref(), |index| {
             node_in(store, space, index)
         })?;
-        let lengths = (head.tree.length, head.tree.fork);
+        let head = Arc::new(head);
         Ok(Self {
             store: store.clone(),
             space,
@@ -197,8 +198,8 @@ impl Core {
             }),
             write: Arc::default(),
             exclusive: Arc::default(),
-            lengths: watch::Sender::new(lengths),
-            arrivals: watch::Sender::new(0),
+            lengths: OnceLock::new(),
+            arrivals: OnceLock::new(),
             snapshots: Mutex::default(),
             // a core that was closed a moment ago may have a head that is not on disk yet
             synced: Mutex::new(Synced {
@@ -207,7 +208,7 @@ impl Core {
                 pending: [Pending {
                     seq: store.committed_seq(),
                     length: head.tree.length,
-                    head: Some(Arc::new(head.clone())),
+                    head: Some(head.clone()),
                 }]
                 .into(),
             }),
@@ -245,7 +246,7 @@ impl Core {
 
     /// Makes a committed change visible: to `head`, to snapshots (`cut` is the shortest length in between), to those who watch and wait.
     pub(crate) fn committed(&self, head: Head, seq: Seq, cut: Option<u64>) {
-        let lengths = (head.tree.length, head.tree.fork);
+        let head = Arc::new(head);
         if let Some(cut) = cut {
             self.snapshots.lock().retain(|snapshot| {
                 let alive = snapshot.upgrade();
@@ -258,13 +259,22 @@ impl Core {
             synced.push(seq, &head, cut);
         }
         *self.head.write() = head;
-        self.lengths.send_if_modified(|now| {
-            let changed = *now != lengths;
-            *now = lengths;
-            changed
-        });
+        if let Some(lengths) = self.lengths.get() {
+            self.tell(lengths);
+        }
         self.wake();
         self.replication.wake();
+    }
+
+    /// Shows the lengths that the head has now to those who watch. The head is held, so that a later one is not overtaken.
+    fn tell(&self, lengths: &watch::Sender<Lengths>) {
+        let head = self.head.read();
+        let new = (head.tree.length, head.tree.fork);
+        lengths.send_if_modified(|now| {
+            let changed = *now != new;
+            *now = new;
+            changed
+        });
     }
 
     /// How many blocks of the present history are on disk for sure.
@@ -284,15 +294,25 @@ impl Core {
 
     /// Makes all who wait look again.
     pub(crate) fn wake(&self) {
-        self.arrivals.send_modify(|n| *n = n.wrapping_add(1));
+        // Who is about to make it looks at the state after that, and needs no waking.
+        if let Some(arrivals) = self.arrivals.get() {
+            arrivals.send_modify(|n| *n = n.wrapping_add(1));
+        }
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Lengths> {
-        self.lengths.subscribe()
+        let lengths = self.lengths.get_or_init(|| {
+            let head = self.head.read();
+            watch::Sender::new((head.tree.length, head.tree.fork))
+        });
+        // A change between the look at the head and the making of the sender told nobody.
+        self.tell(lengths);
+        lengths.subscribe()
     }
 
     pub(crate) fn arrivals(&self) -> watch::Receiver<u64> {
-        self.arrivals.subscribe()
+        let arrivals = self.arrivals.get_or_init(|| watch::Sender::new(0));
+        arrivals.subscribe()
     }
 
     /// The core as it is now. The lock is held throughout, so that a truncation is either in the snapshot or tells it.

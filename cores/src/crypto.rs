@@ -10,7 +10,7 @@ use blake2b_simd::{
 use crypto_box::aead::OsRng;
 use ed25519_dalek::{Digest, Sha512, Signature, Signer, SigningKey, VerifyingKey};
 use pome_encoding::{DiscoveryKey, Key};
-use std::fmt;
+use std::{fmt, sync::Arc};
 use zeroize::{Zeroize, Zeroizing};
 
 /// A hash: BLAKE2b-256.
@@ -222,7 +222,8 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
 pub struct KeyPair {
     /// The public half.
     pub public: [u8; 32],
-    signing: SigningKey,
+    /// Shared by the clones: it is large, with the point that belongs to it.
+    signing: Arc<SigningKey>,
 }
 
 impl KeyPair {
@@ -231,7 +232,7 @@ impl KeyPair {
         let signing = SigningKey::from_bytes(seed);
         Self {
             public: signing.verifying_key().to_bytes(),
-            signing,
+            signing: Arc::new(signing),
         }
     }
 
