@@ -11,6 +11,7 @@ use crate::{
     store::Inner,
     view::Lower,
 };
+use pome_wal::mutation::{Mutation, is_on};
 use std::{
     collections::VecDeque,
     ops::Bound,
@@ -133,7 +134,9 @@ impl Inner {
 
     fn checkpoint_to(&self, position: pome_wal::Start, lower: &Lower) -> Result<(), Error> {
         // The table will point at payloads, so they must be on disk before it is.
-        self.wait_synced(position.seq)?;
+        if !is_on(Mutation::LogNotSynced) {
+            self.wait_synced(position.seq)?;
+        }
         let older = lower.table_layers();
         let bottom = older.is_empty();
         let mut ranges = RangeSet::default();
@@ -174,6 +177,7 @@ impl Inner {
             counted => counted,
         };
 
+        self.break_rules(&position, &live)?;
         let mut switch = self.switch.lock();
         let mut manifest = switch.manifest.clone();
         manifest.start = position;
@@ -272,6 +276,24 @@ impl Inner {
         drop(switch);
         self.collect();
         Ok(true)
+    }
+
+    /// What a checkpoint may do only after the switch, done before it: see [`Mutation`].
+    fn break_rules(&self, position: &pome_wal::Start, live: &LiveCounts) -> Result<(), Error> {
+        if is_on(Mutation::EarlyRelease) {
+            self.log.release(position)?;
+        }
+        if let Some((current, _)) = position.payload
+            && is_on(Mutation::EarlyRemoval)
+        {
+            for (segment, _) in self.log.payload_segments() {
+                let alive = live.segments.get(&segment).is_some_and(|l| l.values > 0);
+                if segment < current && !alive {
+                    let _ = self.device.remove(&format!("payload-{segment}"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Removes the new table when the switch to it did not happen (if it may have happened, the table stays).

@@ -240,7 +240,7 @@ impl Inner {
                 switch.manifest.live.iter().any(|(s, _)| *s == segment)
             };
             if let Some(victim) = work.victim.take() {
-                if manifest_names(victim.segment) {
+                if manifest_names(victim.segment) || !self.goes(victim.segment) {
                     work.stuck.insert(victim.segment);
                 }
                 if victim.moved >= victim.len {
@@ -301,6 +301,18 @@ impl Inner {
         finish()?;
         self.collect();
         Ok(!self.compacting.lock().stuck.contains(&segment))
+    }
+
+    /// True when a segment in which nothing lives is gone, or goes when its readers do. One that an earlier removal has left is tried once more; if it
+    /// stays, a later checkpoint or open removes it.
+    fn goes(&self, segment: u32) -> bool {
+        let there = self
+            .log
+            .payload_segments()
+            .iter()
+            .any(|(n, _)| *n == segment);
+        let waits = self.retiring.lock().contains(&segment);
+        !there || waits || self.log.remove_payload_segment(segment).is_ok()
     }
 
     /// True when so much was committed since the last checkpoint that it must be counted first.

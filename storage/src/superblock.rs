@@ -14,7 +14,10 @@ use crate::{
         Superblock, file_name, file_number,
     },
 };
-use pome_wal::{Device, File, Start};
+use pome_wal::{
+    Device, File, Start,
+    mutation::{Mutation, is_on},
+};
 use std::{io::IoSlice, sync::Arc};
 
 /// The superblock's file and what it says.
@@ -311,7 +314,10 @@ impl Switch {
                     .map_err(|e| Error::io(Op::Write, &name, e))?;
                 file.sync().map_err(|e| Error::io(Op::Sync, &name, e))
             })
-            .and_then(|()| sync_dir(&*self.device));
+            .and_then(|()| match is_on(Mutation::ManifestNotLinked) {
+                true => Ok(()),
+                false => sync_dir(&*self.device),
+            });
         if let Err(e) = written {
             if !matches!(e, Error::Poisoned { .. }) {
                 let _ = self.device.remove(&name);
@@ -340,6 +346,9 @@ impl Switch {
 
     /// Writes the current slot again: that the last process could read it does not prove that it is on disk.
     pub(crate) fn reaffirm(&mut self) -> Result<(), Error> {
+        if is_on(Mutation::NoReaffirm) {
+            return Ok(());
+        }
         sync_dir(&*self.device)?;
         self.write_slot(self.slot, &self.current)
     }

@@ -18,6 +18,8 @@ mod device;
 mod error;
 mod frame;
 mod log;
+#[doc(hidden)]
+pub mod mutation;
 mod poison;
 mod recovery;
 mod segment;

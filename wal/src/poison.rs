@@ -3,7 +3,10 @@
 //! After a failed fdatasync the kernel forgets that the pages were dirty: a second one answers "fine" though nothing reached the
 //! disk. So it is never tried again; only recovery, which writes the tail anew, may go on.
 
-use crate::Error;
+use crate::{
+    Error,
+    mutation::{Mutation, is_on},
+};
 use std::{
     io,
     sync::{Arc, OnceLock},
@@ -19,6 +22,9 @@ impl Poison {
     }
     /// Latches (the first cause stays) and answers what callers get from now on.
     pub(crate) fn set(&self, op: &'static str, file: &str, source: io::Error) -> Error {
+        if is_on(Mutation::NoPoison) {
+            return Error::io(op, file, source);
+        }
         self.0
             .get_or_init(|| {
                 tracing::error!(file, op, %source, "the log is poisoned");

@@ -34,6 +34,7 @@ use crate::{
     frame::{
         self, ALIGN, Entry, FILE_HEADER, FileHeader, FileId, FileKind, Header, Kind, Place, aligned,
     },
+    mutation::{Mutation, is_on},
     segment::{MAX_LOG_SEGMENT, MIN_LOG_SEGMENT, at},
     writer::refs,
 };
@@ -345,7 +346,9 @@ impl Scan {
             let from = (start + e.at) as usize;
             file.bytes
                 .get(from..from + e.len as usize)
-                .is_some_and(|bytes| crc32fast::hash(bytes) == e.crc)
+                .is_some_and(|bytes| {
+                    crc32fast::hash(bytes) == e.crc || is_on(Mutation::TrustPayload)
+                })
         })
     }
 
@@ -369,6 +372,9 @@ impl Scan {
             let later = first;
             first = first.min(*begin);
             *begin = later;
+        }
+        if is_on(Mutation::TrustOldEpoch) {
+            return;
         }
         found.retain(|f| {
             let end = begins.get(&f.header.epoch).copied().unwrap_or(u64::MAX);
@@ -419,7 +425,7 @@ impl Scan {
                 rest.push(next);
                 continue;
             }
-            if seq > expected {
+            if seq > expected && !is_on(Mutation::IgnoreGap) {
                 let same_boot = self.boot != 0 && next.header.boot == self.boot;
                 // The part of the gap at or below the mark is damage in any case; what is past it only when the page
                 // cache that held it was never lost.

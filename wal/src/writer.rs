@@ -5,6 +5,7 @@
 //! Whoever comes meanwhile waits for the next round, which one of them leads.
 
 use crate::{
+    mutation::{Mutation, is_on},
     Bytes, Device, Error, File, LogOptions, PayloadRef, Start,
     frame::{self, FILE_HEADER, FileId, Kind, Place, Plan, Stamp},
     poison::Poison,
@@ -111,7 +112,7 @@ impl Dirty {
             let name = self.files.get(i).map(|(id, _)| id.to_string());
             poison.set("sync", name.as_deref().unwrap_or("log"), e)
         })?;
-        if self.dir {
+        if self.dir && !is_on(Mutation::SkipDirSync) {
             device
                 .sync_dir()
                 .map_err(|e| poison.set("sync", "folder", e))?;
@@ -261,6 +262,9 @@ impl Writer {
         let file = &self.log.file;
         if let Err(e) = file.write_at(&[IoSlice::new(&self.buf)], offset) {
             let gone = || {
+                if is_on(Mutation::NoUndo) {
+                    return Ok(());
+                }
                 file.write_at(&[IoSlice::new(&[0; frame::HEADER])], offset)?;
                 file.sync()
             };
@@ -417,6 +421,7 @@ pub(crate) fn refs(entries: &[frame::Entry], file: FileId, offset: u64) -> Vec<P
 /// After a failed write: what it left behind must be gone, and known to be gone, before the seq is used again.
 fn undo(shared: &Shared, id: FileId, failed: std::io::Error, gone: std::io::Result<()>) -> Error {
     match gone {
+        _ if is_on(Mutation::NoUndo) => Error::io("write", &id.to_string(), failed),
         Ok(()) => Error::io("write", &id.to_string(), failed),
         Err(e) => shared.poison.set("undo a failed write", &id.to_string(), e),
     }

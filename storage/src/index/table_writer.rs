@@ -18,7 +18,10 @@ use crate::{
     seal::{Seal, TABLE_NONCE_BYTES, TAG_BYTES},
 };
 use bytes::Bytes;
-use pome_wal::{Device, File};
+use pome_wal::{
+    Device, File,
+    mutation::{Mutation, is_on},
+};
 use std::{io::IoSlice, sync::Arc};
 
 /// Bytes of the footer.
@@ -377,10 +380,12 @@ impl TableWriter {
         let footer = footer.encode(self.out.table, offset, self.out.seal.as_deref());
         self.out.buffer.extend_from_slice(&footer);
         self.out.flush(0)?;
-        self.out
-            .file
-            .sync()
-            .map_err(|e| Error::io(Op::Sync, &self.out.name, e))?;
+        if !is_on(Mutation::TableNotSynced) {
+            self.out
+                .file
+                .sync()
+                .map_err(|e| Error::io(Op::Sync, &self.out.name, e))?;
+        }
         Ok(TableMeta {
             id: self.out.table,
             len: self.out.written,

@@ -95,38 +95,69 @@ fn compare(store: &Store, oracle: &Oracle, want: &State) -> BTreeSet<(u64, Key)>
 }
 
 /// Answers what became of the lie, for the tally, and how many operations were made.
-fn lie(seed: u64) -> (&'static str, u64) {
+pub(crate) fn lie(seed: u64) -> (&'static str, u64) {
     let mut chance = Chance::new(seed ^ 0xf11b);
     let options = chance.options(seed);
     let mut world = World::new(SimDevice::new(seed), options.clone());
     assert!(world.open());
     let (steps, lies_at) = (10 + chance.below(50), chance.below(40));
-    let flips = chance.one_in(2);
+    let flips = match chance.one_in(2) {
+        true => 1 + chance.below(2) * chance.below(3),
+        false => 0,
+    };
     for step in 0..steps {
-        if step == lies_at && !flips {
+        if step == lies_at && flips == 0 {
             let lie = chance.lie();
             world.set_faults(lie);
         }
+        if flips > 0 && chance.one_in(20) {
+            let cut = chance.one_in(2);
+            world.crash(cut);
+            assert!(world.open());
+        }
         world.step(&mut chance);
         assert!(world.alive());
+    }
+    if flips > 0 && chance.one_in(3) {
+        // What is flipped is what a recovery has just seen.
+        let cut = chance.one_in(2);
+        world.crash(cut);
+        assert!(world.open());
     }
     let closed = chance.one_in(2) && world.close();
     let cut = chance.one_in(2);
     world.crash(cut);
     let device = world.device.clone();
-    if flips {
-        for _ in 0..1 + chance.below(3) {
-            let flipped = device.flip_any_bit();
-            say!("     flipped: {flipped:?}");
-        }
-    } else {
-        device.evict();
+    for _ in 0..flips {
+        let flipped = match chance.one_in(2) {
+            true => device.flip_any_bit(),
+            false => flip_a_file(&device, &mut chance),
+        };
+        say!("     flipped: {flipped:?}");
     }
-    (judge(&world, &device, closed || !cut), world.made)
+    device.evict();
+    // Of one flip the store knows more: what was there when it was opened, or closed, was on disk.
+    let known = match (flips, closed) {
+        (1, true) => world.oracle.last(),
+        (1, false) => world.oracle.known,
+        _ => 0,
+    };
+    let whole = closed || !cut;
+    (judge(&world, &device, known, whole), world.made)
+}
+
+/// Each file is as likely, and of a log the part that was written to.
+fn flip_a_file(device: &SimDevice, chance: &mut Chance) -> Option<(String, u64)> {
+    let mut names = device.list().unwrap();
+    let name = names.swap_remove(chance.below(names.len() as u64) as usize);
+    let bytes = device.bytes(&name)?;
+    let used = bytes.iter().rposition(|b| *b != 0)? as u64 + 1;
+    let bit = chance.below(used * 8);
+    device.flip_bit(&name, bit).then_some((name, bit))
 }
 
 /// `whole`: all that was answered was on disk, or in the page cache.
-fn judge(world: &World, device: &SimDevice, whole: bool) -> &'static str {
+fn judge(world: &World, device: &SimDevice, known: u64, whole: bool) -> &'static str {
     let oracle = &world.oracle;
     let frames = Frames::of(device);
     let open = || Store::open_on(Arc::new(device.clone()), world.options.clone());
@@ -154,6 +185,9 @@ fn judge(world: &World, device: &SimDevice, whole: bool) -> &'static str {
         "commit {newest} is cut, and nobody says so"
     );
     let lost: Vec<_> = store.damage().iter().map(|d| d.seqs.clone()).collect();
+    let named = |seq| lost.iter().any(|l| l.contains(&seq));
+    let silent = (upto + 1..=known).find(|seq| !named(*seq));
+    assert!(silent.is_none(), "commit {silent:?} was known to be there");
     let want = oracle.without(upto, &lost);
     let refused = compare(&store, oracle, &want);
     let report = store.check(&mut |_, _| {}).unwrap();

@@ -66,6 +66,8 @@ pub(crate) struct Oracle {
     pub(crate) synced: u64,
     /// The newest commit that must survive what has happened since: as long as there was no power cut, all that were answered.
     pub(crate) at_least: u64,
+    /// The newest commit that the store itself knows to have been on disk: that of its last opening.
+    pub(crate) known: u64,
     /// The last commit was not answered: it may be there or not.
     pub(crate) in_doubt: bool,
 }
@@ -83,6 +85,7 @@ impl Oracle {
             states: vec![state],
             synced: base,
             at_least: base,
+            known: base,
             in_doubt: false,
         }
     }
@@ -137,6 +140,7 @@ impl Oracle {
         self.states.truncate((seq - self.base) as usize + 1);
         self.synced = seq;
         self.at_least = seq;
+        self.known = seq;
         self.in_doubt = false;
         if let Some(read) = read {
             assert_same(read, self.now());

@@ -5,6 +5,7 @@ use super::{Found, Scan, Scanned};
 use crate::{
     Bytes, Device, Error, LogOptions, Recovery,
     frame::{self, FILE_HEADER, FileHeader, FileId, FileKind},
+    mutation::{Mutation, is_on},
     poison::Poison,
     segment::{self, MAX_LOG_SEGMENT, at},
     writer::{Dirty, LogSegment, PayloadSegment, Sealed, Writer},
@@ -45,7 +46,7 @@ impl Scan {
         for found in self
             .kept
             .iter()
-            .filter(|f| f.header.seq > self.recovery.mark)
+            .filter(|f| f.header.seq > self.recovery.mark && !is_on(Mutation::NoRewrite))
         {
             let Scanned { id, file, .. } = &self.files[found.file];
             let (mut from, end) = (found.offset, found.end());
