@@ -41,6 +41,8 @@ const SEAL_BYTES: u64 = 64 << 10;
 const OVERHEAD: u64 = 64;
 /// So many values in one commit tell what one costs.
 const OVERHEAD_VALUES: u64 = 16;
+/// A round must gain this part of what it emptied.
+const GAIN_PART: u64 = 32;
 /// Length of a file header: there is nothing to gain from it.
 const HEADER: u64 = 32;
 
@@ -243,7 +245,9 @@ impl Inner {
                 if manifest_names(victim.segment) || !self.goes(victim.segment) {
                     work.stuck.insert(victim.segment);
                 }
-                if victim.moved >= victim.len {
+                // What was moved counts as worth it only when it took clearly less room: else one round gains what the next one costs, and there is
+                // no end.
+                if victim.moved + victim.len / GAIN_PART >= victim.len {
                     work.gave_up_at = Some(self.log.committed_seq());
                 }
             }
@@ -507,7 +511,7 @@ impl Inner {
         }
         let values = payloads.len() as u64;
         // Frame header, entries with padding, operations.
-        let besides = 56 + 15 * values + body.len() as u64;
+        let besides = 56 + 15 * values + body.len() as u64 + sealed;
         if values > 0 {
             self.commit_stored(&mut fresh, &body.into(), &payloads)?;
             self.tell(&fresh);

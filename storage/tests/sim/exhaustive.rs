@@ -10,7 +10,7 @@ use crate::{
     chance::options,
     oracle::{Key, Op},
     setting, threads,
-    world::{Life, World},
+    world::{ALL_STEPS, Life, World},
 };
 use bytes::Bytes;
 use pome_storage::Durability;
@@ -29,6 +29,7 @@ enum Kind {
     Delete,
     DeleteRange,
     Checkpoint,
+    Compact,
     Snapshot,
     Sync,
     /// Closes the store and opens it.
@@ -37,13 +38,14 @@ enum Kind {
     Restart,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 11] = [
     Kind::Put,
     Kind::PutPayload,
     Kind::Overwrite,
     Kind::Delete,
     Kind::DeleteRange,
     Kind::Checkpoint,
+    Kind::Compact,
     Kind::Snapshot,
     Kind::Sync,
     Kind::Reopen,
@@ -119,6 +121,7 @@ fn run(world: &mut World, kind: Kind, variant: Variant, step: u8) {
         Kind::Delete => commit(vec![Op::Delete(1, key("large")), Op::Delete(2, key("b"))]),
         Kind::DeleteRange => commit(vec![Op::DeleteRange(1, key("b"), key("z"))]),
         Kind::Checkpoint => world.checkpoint(),
+        Kind::Compact => world.compact(ALL_STEPS),
         Kind::Snapshot => world.take_snapshot(),
         Kind::Sync => world.sync(),
         Kind::Reopen => {

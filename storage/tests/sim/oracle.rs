@@ -68,6 +68,8 @@ pub(crate) struct Oracle {
     pub(crate) at_least: u64,
     /// The newest commit that the store itself knows to have been on disk: that of its last opening.
     pub(crate) known: u64,
+    /// There may be further commits that change nothing: a compaction was cut short.
+    pub(crate) moving: bool,
     /// The last commit was not answered: it may be there or not.
     pub(crate) in_doubt: bool,
 }
@@ -86,6 +88,7 @@ impl Oracle {
             synced: base,
             at_least: base,
             known: base,
+            moving: false,
             in_doubt: false,
         }
     }
@@ -129,6 +132,10 @@ impl Oracle {
     /// The store was opened after a crash: it must be one of the states that are allowed, whole; which is the one from now on.
     pub(crate) fn recovered(&mut self, store: &Store, read: Option<&State>) {
         let seq = store.committed_seq().0;
+        while self.moving && self.last() < seq {
+            self.push(vec![]);
+        }
+        self.moving = false;
         assert!(
             (self.at_least..=self.last()).contains(&seq),
             "commit {seq} is the newest after recovery; {} must be there, {} were made",

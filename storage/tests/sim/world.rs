@@ -13,6 +13,9 @@ use pome_storage::{Batch, Durability, Error, Journal, Options, Snapshot, Space, 
 use pome_wal::{Device, Faults, SimDevice};
 use std::{collections::BTreeSet, sync::Arc};
 
+/// No compaction of such small stores takes so many steps.
+pub(crate) const ALL_STEPS: u64 = 200;
+
 /// How a life goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
@@ -100,7 +103,15 @@ impl World {
             self.oracle.synced
         );
         self.made += 1;
+        self.promised();
         self.fired = self.device.faults_fired();
+    }
+
+    /// What the store calls synced is synced.
+    fn promised(&mut self) {
+        if let Some(store) = &self.store {
+            self.oracle.synced = self.oracle.synced.max(store.synced_seq().0);
+        }
     }
 
     fn stopped(&self) -> bool {
@@ -310,6 +321,28 @@ impl World {
         }
     }
 
+    /// Steps of a compaction, or all of it. It commits living values again, which changes nothing.
+    pub(crate) fn compact(&mut self, steps: u64) {
+        self.begin("compact");
+        let store = self.store().clone();
+        for _ in 0..steps {
+            let done = store.compact_step();
+            while self.oracle.last() < store.committed_seq().0 {
+                self.oracle.push(vec![]);
+            }
+            match done {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(e) => {
+                    self.failed("compact", &e);
+                    self.oracle.moving = !self.alive();
+                    return;
+                }
+            }
+        }
+        assert!(steps < ALL_STEPS, "a compaction has no end");
+    }
+
     pub(crate) fn take_snapshot(&mut self) {
         self.begin("snapshot");
         let snapshot = self.store().snapshot();
@@ -479,6 +512,7 @@ impl World {
 
     /// The process ends here and now; with a power cut, the machine too.
     pub(crate) fn crash(&mut self, cut: bool) {
+        self.promised();
         say!("     {}", if cut { "power cut" } else { "kill" });
         let next = match cut {
             true => self.device.power_cut(),
@@ -541,7 +575,7 @@ impl World {
             true => Durability::Synced,
             false => Durability::Buffered,
         };
-        match chance.below(40) {
+        match chance.below(44) {
             0..=1 => self.sync(),
             2..=6 => self.checkpoint(),
             7..=8 => self.take_snapshot(),
@@ -571,6 +605,11 @@ impl World {
                     self.open_again();
                 }
             }
+            21..=23 => {
+                let steps = 1 + chance.below(6);
+                self.compact(steps);
+            }
+            24 => self.compact(ALL_STEPS),
             _ => {
                 let ops = chance.ops();
                 self.commit(ops, durability);
