@@ -5,9 +5,9 @@
 //! Whoever comes meanwhile waits for the next round, which one of them leads.
 
 use crate::{
-    mutation::{Mutation, is_on},
     Bytes, Device, Error, File, LogOptions, PayloadRef, Start,
     frame::{self, FILE_HEADER, FileId, Kind, Place, Plan, Stamp},
+    mutation::{Mutation, is_on},
     poison::Poison,
     segment::{self, Readers, at},
 };

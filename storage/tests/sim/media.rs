@@ -165,9 +165,6 @@ fn judge(world: &World, device: &SimDevice, known: u64, whole: bool) -> &'static
         Ok(store) => store,
         Err(e @ (Error::Corrupt { .. } | Error::UnknownVersion { .. })) => {
             say!("     refused: {e}");
-            if std::env::var("POME_REFUSED").is_ok() {
-                println!("refused: {e}");
-            }
             return "refused at open";
         }
         Err(e) => panic!("a lie of the disk is named, not {e:?}"),
