@@ -68,6 +68,12 @@ pub enum Error {
     /// Bytes that no message is made of.
     #[error("a message of the peer cannot be read")]
     Decode(#[from] DecodeError),
+    /// The peer does not keep to the protocol of a core.
+    #[error("the peer broke the rules of replication: {reason}")]
+    Misbehaved {
+        /// What it did.
+        reason: &'static str,
+    },
     /// A core could not do what a peer asked for, or what it sent.
     #[error(transparent)]
     Core(std::sync::Arc<pome_cores::Error>),
@@ -97,6 +103,7 @@ impl Error {
             Self::InvalidReject { .. } => "INVALID_REJECT",
             Self::Limit { .. } => "PEER_LIMIT",
             Self::Decode(_) => "UNREADABLE_MESSAGE",
+            Self::Misbehaved { .. } => "PEER_MISBEHAVED",
             Self::Core(error) => error.code(),
             Self::Io { .. } => "CONNECTION_IO",
         }

@@ -1,11 +1,13 @@
 //! Encrypted connections between peers: the Noise handshake, the secret stream and protomux of the npm modules, byte for byte.
 //!
-//! Each protocol is sans-IO: bytes and a clock in; bytes and events out.
+//! Each protocol is sans-IO: bytes and a clock in; bytes and events out. [`driver`] and the sockets of
+//! [`udx`] alone know tokio.
 //!
 //! Where it starts: [`secret_stream::SecretStream`], which [`noise::Handshake`] opens; [`protomux::Protomux`], which cuts one stream into
-//! channels; [`udx::Udx`], reliable streams over UDP.
+//! channels; [`driver::Connection`], both of them over a socket; [`udx::Udx`], reliable streams over UDP.
 #![forbid(unsafe_code)]
 
+pub mod driver;
 mod error;
 pub mod noise;
 pub mod protomux;

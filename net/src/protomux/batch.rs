@@ -30,6 +30,10 @@ impl Batch {
             || (self.channel.is_some() && self.frame.len() + bytes + 32 > frame_max)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.frame.len()
+    }
+
     /// Adds a message: what stands in `head` and then `body`.
     pub(super) fn push(&mut self, channel: u64, head: &[u8], body: &[Bytes]) {
         if self.channel != Some(channel) {

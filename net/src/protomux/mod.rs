@@ -359,6 +359,16 @@ impl Protomux {
         }
     }
 
+    /// How many bytes were collected since the muxer was corked.
+    pub fn corked_bytes(&self) -> usize {
+        self.batch.as_ref().map_or(0, Batch::len)
+    }
+
+    /// What was collected goes out, and collecting goes on.
+    pub fn flush(&mut self) {
+        self.flush_batch();
+    }
+
     /// The stream below has ended or failed: every channel closes, nothing can be opened.
     pub fn shutdown(&mut self) {
         self.fail(Error::Closed);

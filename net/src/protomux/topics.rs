@@ -1,6 +1,6 @@
 //! What is being opened under which protocol and id, by whom.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
 /// A protocol and an id under it. No id and an empty one are the same, as on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -51,20 +51,26 @@ impl Topics {
         self.infos.get(self.names.get(topic)?)
     }
 
-    /// The one of this topic, made if there is none. An alias is only heard of when it is made.
+    /// The one of this topic, made if there is none. What goes on under an alias already, as when the peer was first with another name, is the
+    /// same (npm loses it then).
     pub(super) fn enter(&mut self, topic: &Topic, aliases: &[&str]) -> InfoId {
         if let Some(id) = self.names.get(topic) {
             return *id;
         }
-        let id = self.next;
-        self.next += 1;
-        let mut info = Info::default();
         let aliases = aliases.iter().map(|alias| Topic::new(alias, &topic.id));
-        for name in std::iter::once(topic.clone()).chain(aliases) {
-            self.names.insert(name.clone(), id);
-            info.names.push(name);
+        let names: Vec<Topic> = std::iter::once(topic.clone()).chain(aliases).collect();
+        let known = names.iter().find_map(|name| self.names.get(name).copied());
+        let id = known.unwrap_or_else(|| {
+            self.next += 1;
+            self.next
+        });
+        let info = self.infos.entry(id).or_default();
+        for name in names {
+            if let Entry::Vacant(vacant) = self.names.entry(name.clone()) {
+                vacant.insert(id);
+                info.names.push(name);
+            }
         }
-        self.infos.insert(id, info);
         id
     }
 
@@ -82,10 +88,7 @@ impl Topics {
         });
         if idle && let Some(info) = self.infos.remove(&id) {
             for name in info.names {
-                // Another topic may have taken the alias since.
-                if self.names.get(&name) == Some(&id) {
-                    self.names.remove(&name);
-                }
+                self.names.remove(&name);
             }
         }
     }
