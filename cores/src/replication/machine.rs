@@ -235,12 +235,10 @@ impl Machine {
                 for note in notes {
                     changed = true;
                     if let Some(cut) = note.cut {
-                        self.taken.set_range(cut, END, false);
-                        self.unsynced.set_range(cut, END, false);
+                        self.forget(cut..END);
                     }
                     for range in note.went {
-                        self.taken.set_range(range.start, range.end, false);
-                        self.unsynced.set_range(range.start, range.end, false);
+                        self.forget(range.clone());
                         let (start, length) = (range.start, range.end - range.start);
                         for peer in self.peers.values_mut().filter(|peer| peer.opened) {
                             peer.told_contiguous = peer.told_contiguous.min(start);
@@ -286,6 +284,35 @@ impl Machine {
         if changed {
             self.check_downloads(core);
             self.replan();
+        }
+    }
+
+    /// Blocks that are not here any more are not told of either.
+    fn forget(&mut self, gone: Range<u64>) {
+        self.taken.set_range(gone.start, gone.end, false);
+        self.unsynced.set_range(gone.start, gone.end, false);
+        for (_, came) in &mut self.syncing {
+            *came = std::mem::take(came)
+                .into_iter()
+                .flat_map(|range| without(range, &gone))
+                .collect();
+        }
+        for peer in self.peers.values_mut() {
+            let haves = std::mem::take(&mut peer.due.haves);
+            for have in haves {
+                if have.drop {
+                    peer.due.haves.push_back(have);
+                    continue;
+                }
+                let range = have.start..have.start.saturating_add(have.length);
+                peer.due
+                    .haves
+                    .extend(without(range, &gone).map(|left| Have {
+                        drop: false,
+                        start: left.start,
+                        length: left.end - left.start,
+                    }));
+            }
         }
     }
 
@@ -529,18 +556,22 @@ impl Machine {
             return;
         };
         peer.heard = now;
-        if let Some(block) = asked.proof.block {
-            peer.has_not(block.index);
-        }
-        peer.not_available += 1;
-        if asked.proof.upgrade.is_some() {
-            peer.exact = true;
-            peer.doubt();
-        }
-        if peer.not_available % 32 == 0 {
-            peer.aside_until = Some(now + Duration::from_secs(u64::from(peer.not_available / 32)));
-        } else if asked.proof.block.is_none() {
-            peer.aside_until = Some(now + Duration::from_millis(200));
+        // about a fork that it has left since it says nothing
+        if asked.fork == peer.remote.fork {
+            if let Some(block) = asked.proof.block {
+                peer.has_not(block.index);
+            }
+            peer.not_available += 1;
+            if asked.proof.upgrade.is_some() {
+                peer.exact = true;
+                peer.doubt();
+            }
+            if peer.not_available.is_multiple_of(32) {
+                let seconds = u64::from(peer.not_available / 32);
+                peer.aside_until = Some(now + Duration::from_secs(seconds));
+            } else if asked.proof.block.is_none() {
+                peer.aside_until = Some(now + Duration::from_millis(200));
+            }
         }
         self.lost_request(core, id, &asked);
         self.check_behind(core);
@@ -830,4 +861,13 @@ fn send_words(peer: &mut Peer, start: u64, words: &mut Vec<u32>) {
         let bits = super::messages::Bits { start, words };
         peer.due.messages.push_back(Message::Bitfield(bits));
     }
+}
+
+/// What is left of a range.
+fn without(range: Range<u64>, gone: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let before = range.start..range.end.min(gone.start);
+    let after = range.start.max(gone.end)..range.end;
+    [before, after]
+        .into_iter()
+        .filter(|left| left.start < left.end)
 }
