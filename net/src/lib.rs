@@ -4,9 +4,11 @@
 //! [`udx`] alone know tokio.
 //!
 //! Where it starts: [`secret_stream::SecretStream`], which [`noise::Handshake`] opens; [`protomux::Protomux`], which cuts one stream into
-//! channels; [`driver::Connection`], both of them over a socket; [`udx::Udx`], reliable streams over UDP.
+//! channels; [`driver::Connection`], both of them over a socket; [`udx::Udx`], reliable streams over UDP;
+//! [`dht_rpc::Node`], a node of the distributed hash table.
 #![forbid(unsafe_code)]
 
+pub mod dht_rpc;
 pub mod driver;
 mod error;
 pub mod noise;

@@ -1,0 +1,24 @@
+//! dht-rpc: the network of nodes under the HyperDHT (npm dht-rpc 6.27). Each has a place in a keyspace, knows nodes near and far, and finds those closest
+//! to any target by asking ever closer ones.
+//!
+//! [`Node`] is a state machine: it is fed with datagrams and a clock, and asked for datagrams and events, so that one test can run thousands of them.
+
+mod id;
+mod message;
+mod nat;
+mod node;
+mod query;
+mod requests;
+mod table;
+mod token;
+mod types;
+
+pub use id::{Id, node_id};
+pub use message::{Message, Request, Response, decode_address, encode_address, internal};
+pub use nat::NatSampler;
+pub use node::Node;
+pub use query::Reply;
+pub use requests::{RequestError, RequestStats};
+pub use types::{
+    Answer, Ask, Incoming, NodeOptions, Output, QueryId, QueryOptions, RequestId, Socket, error,
+};

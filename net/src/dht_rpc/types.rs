@@ -1,0 +1,146 @@
+//! What goes into a node and comes out of it.
+
+use super::{id::Id, message::Request, query::Reply, requests::RequestError};
+use bytes::Bytes;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// The error codes of answers.
+#[allow(missing_docs, reason = "the names are those of dht-rpc")]
+pub mod error {
+    pub const UNKNOWN_COMMAND: u64 = 1;
+    pub const INVALID_TOKEN: u64 = 2;
+}
+
+/// A node has two sockets: one for what it asks, and one that others reach it by when it has no firewall in front.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Socket {
+    /// For questions, while there is a firewall.
+    Client,
+    /// The one that others are told of.
+    Server,
+}
+
+/// How a node behaves.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NodeOptions {
+    /// Where to begin.
+    pub bootstrap: Vec<SocketAddrV4>,
+    /// More nodes that were known before.
+    pub nodes: Vec<SocketAddrV4>,
+    /// Some(true): never a lasting node; Some(false): one as soon as it is known to be reachable; None (default): after 20 quiet minutes.
+    pub ephemeral: Option<bool>,
+    /// There may be a firewall in front (default true): looked at before others are told of this node.
+    pub firewalled: bool,
+    /// The address under which this node is known, where it knows (a bootstrap node).
+    pub address: Option<SocketAddrV4>,
+    /// Questions of a query at a time (default 10).
+    pub concurrency: usize,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            bootstrap: Vec::new(),
+            nodes: Vec::new(),
+            ephemeral: None,
+            firewalled: true,
+            address: None,
+            concurrency: 10,
+        }
+    }
+}
+
+/// A question that the user of the node has to answer with [`Node::reply`], or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Incoming {
+    /// Who asks.
+    pub from: SocketAddrV4,
+    /// Its id, if it is a lasting node.
+    pub id: Option<Id>,
+    /// The socket it came in by.
+    pub socket: Socket,
+    /// The question. A token in it is good.
+    pub request: Request,
+}
+
+/// An answer to be given.
+#[derive(Debug, Clone, Default)]
+pub struct Answer {
+    /// 0: none.
+    pub error: u64,
+    /// The answer itself.
+    pub value: Option<Bytes>,
+    /// With a token, so that the asker may change something.
+    pub token: bool,
+    /// With nodes closer to the target.
+    pub closer_nodes: bool,
+}
+
+/// What to ask a node.
+#[derive(Debug, Clone, Default)]
+pub struct Ask {
+    /// A command of dht-rpc itself.
+    pub internal: bool,
+    /// What is asked.
+    pub command: u64,
+    /// What it is about.
+    pub target: Option<Id>,
+    /// More about it.
+    pub value: Option<Bytes>,
+    /// Given out by the node before.
+    pub token: Option<[u8; 32]>,
+}
+
+/// What a query asks for, on its way to the target.
+#[derive(Debug, Clone, Default)]
+pub struct QueryOptions {
+    /// The question; its target is where the query goes.
+    pub ask: Ask,
+    /// Asked of each of the closest in the end, with the token that it gave out.
+    pub commit: Option<Ask>,
+    /// Where to begin (default: the routing table).
+    pub nodes: Vec<SocketAddrV4>,
+}
+
+/// Names a query of this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct QueryId(pub u64);
+
+/// Names a request of this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestId(pub u64);
+
+/// What a node wants done, or tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Output {
+    /// Send this.
+    Send {
+        /// By which socket.
+        socket: Socket,
+        /// To whom.
+        to: SocketAddrV4,
+        /// With another limit of hops than usual.
+        ttl: Option<u32>,
+        /// The datagram.
+        bytes: Vec<u8>,
+    },
+    /// The table is filled.
+    Ready,
+    /// Somebody asks something that is not dht-rpc's own.
+    Request(Incoming),
+    /// A request has its answer, or none.
+    Response(RequestId, Result<Reply, RequestError>),
+    /// A node answered a query.
+    QueryReply(QueryId, Reply),
+    /// A query has come to its end: the closest nodes that answered, and how many of them took the commit.
+    QueryDone(QueryId, Vec<Reply>, usize),
+    /// This is a lasting node from now on, or is one no more.
+    Persistent(bool),
+    /// The address outside is another one: host, and port (0: not one port).
+    NatUpdate(Option<Ipv4Addr>, u16),
+    /// The machine slept.
+    Wakeup,
+}
