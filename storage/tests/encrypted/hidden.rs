@@ -13,7 +13,8 @@ const SECRETS: [&str; 6] = [
     "pear-in-the-filter",
 ];
 
-fn fill(folder: &Path, key: Option<Key>) {
+/// A store, and a backup of it.
+fn fill(folder: &Path, backup: &Path, key: Option<Key>) {
     let mut options = Options::default();
     options.key = key;
     options.log_segment_bytes = 64 << 10;
@@ -29,6 +30,8 @@ fn fill(folder: &Path, key: Option<Key>) {
             batch.put(Space(1), own.as_bytes(), small.as_bytes().to_vec());
             if n % 20 == 0 {
                 batch.put(Space(2), own.as_bytes(), value(large, 5000));
+                // So much is overwritten that a segment is emptied.
+                batch.put(Space(2), format!("{name}-{}", n % 40), value(large, 9000));
                 batch.delete_range(
                     Space(3),
                     format!("{range}-{n}"),
@@ -44,9 +47,13 @@ fn fill(folder: &Path, key: Option<Key>) {
             store.commit(batch, durability).unwrap();
         }
         store.checkpoint().unwrap();
+        store.backup(backup, &mut |_, _| {}).unwrap();
     }
+    store.compact().unwrap();
+    store.backup(backup, &mut |_, _| {}).unwrap();
     let mut batch = Batch::new();
     batch.put(Space(1), SECRETS[5].as_bytes(), small.as_bytes().to_vec());
+    batch.delete_range(Space(3), range.as_bytes(), format!("{range}-9"));
     store.commit(batch, Durability::Synced).unwrap();
     store.close().unwrap();
 }
@@ -77,7 +84,8 @@ fn memchr(part: &[u8], bytes: &[u8]) -> bool {
 fn nothing_plain_lies_on_disk() {
     let folder = tempfile::tempdir().unwrap();
     let plain = folder.path().join("plain");
-    fill(&plain, None);
+    let plain_backup = folder.path().join("plain-backup");
+    fill(&plain, &plain_backup, None);
     let clear = found(&plain);
     for secret in SECRETS {
         assert!(
@@ -91,9 +99,12 @@ fn nothing_plain_lies_on_disk() {
             "nothing in {kind}"
         );
     }
+    assert_ne!(found(&plain_backup), vec![]);
+    let sealed_backup = folder.path().join("sealed-backup");
     let sealed = folder.path().join("sealed");
-    fill(&sealed, Some(key()));
+    fill(&sealed, &sealed_backup, Some(key()));
     assert_eq!(found(&sealed), vec![]);
+    assert_eq!(found(&sealed_backup), vec![]);
     assert!(!memchr(
         &crate::KEY[..8],
         &std::fs::read(sealed.join("superblock")).unwrap()

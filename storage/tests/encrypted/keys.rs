@@ -57,6 +57,33 @@ fn a_passphrase_opens_what_it_made() {
     assert_eq!(with(b"correct horsf").unwrap_err().code(), "WRONG_KEY");
 }
 
+#[test]
+fn a_backup_is_opened_by_the_key_of_its_day() {
+    let (device, backup) = (SimDevice::new(1), SimDevice::new(2));
+    live(&device, Some(key()), 30);
+    let store = open(&device, Some(key())).unwrap();
+    let restored = |seed| {
+        let device = SimDevice::new(seed);
+        Store::restore_on(&backup, &device, &mut |_, _| {}).unwrap();
+        device
+    };
+    store.backup_on(&backup, &mut |_, _| {}).unwrap();
+    let before = restored(3);
+    store.rekey(&other_key()).unwrap();
+    store.backup_on(&backup, &mut |_, _| {}).unwrap();
+    let after = restored(4);
+    assert_eq!(refused(&before, Some(other_key())), "WRONG_KEY");
+    assert_eq!(refused(&after, Some(key())), "WRONG_KEY");
+    assert_eq!(refused(&after, None), "KEY_NEEDED");
+    let state = read(&store);
+    for (device, key) in [(before, key()), (after, other_key())] {
+        let store = open(&device, Some(key)).unwrap();
+        assert!(store.is_recovering());
+        assert_eq!(read(&store), state);
+        assert!(store.check(&mut |_, _| {}).unwrap().is_clean());
+    }
+}
+
 /// A making that was cut short is begun again, with the key that is given then; never without one.
 #[test]
 fn an_unfinished_encrypted_store_is_not_made_plain() {
