@@ -57,8 +57,8 @@ pub(crate) struct Core {
     pub(crate) head: RwLock<Arc<Head>>,
     /// Held by whoever changes the core, from reading the head to having changed it.
     pub(crate) write: Arc<AsyncMutex<()>>,
-    /// Held by the exclusive session.
-    pub(crate) exclusive: Arc<AsyncMutex<()>>,
+    /// Held by the exclusive session; made for the first.
+    exclusive: OnceLock<Arc<AsyncMutex<()>>>,
     /// Made when somebody watches: a sender takes more memory than all else of an idle core.
     lengths: OnceLock<watch::Sender<Lengths>>,
     /// Grows whenever a waiting reader should look again; made when one waits.
@@ -187,6 +187,19 @@ impl Core {
             node_in(store, space, index)
         })?;
         let head = Arc::new(head);
+        let mut synced = Synced {
+            length: 0,
+            shown: None,
+            pending: VecDeque::new(),
+        };
+        let seq = store.committed_seq();
+        if store.synced_seq() >= seq {
+            synced.length = head.tree.length;
+            synced.shown = Some(head.clone());
+        } else {
+            // a core that was closed a moment ago may have a head that is not on disk yet
+            synced.push(seq, &head, None);
+        }
         Ok(Self {
             store: store.clone(),
             space,
@@ -197,21 +210,11 @@ impl Core {
                 key_pair: record.seed.as_ref().map(|seed| KeyPair::from_seed(seed)),
             }),
             write: Arc::default(),
-            exclusive: Arc::default(),
+            exclusive: OnceLock::new(),
             lengths: OnceLock::new(),
             arrivals: OnceLock::new(),
             snapshots: Mutex::default(),
-            // a core that was closed a moment ago may have a head that is not on disk yet
-            synced: Mutex::new(Synced {
-                length: 0,
-                shown: None,
-                pending: [Pending {
-                    seq: store.committed_seq(),
-                    length: head.tree.length,
-                    head: Some(head.clone()),
-                }]
-                .into(),
-            }),
+            synced: Mutex::new(synced),
             replication: Shared::default(),
             head: RwLock::new(head),
             purged: AtomicBool::new(false),
@@ -298,6 +301,10 @@ impl Core {
         if let Some(arrivals) = self.arrivals.get() {
             arrivals.send_modify(|n| *n = n.wrapping_add(1));
         }
+    }
+
+    pub(crate) fn exclusive(&self) -> Arc<AsyncMutex<()>> {
+        self.exclusive.get_or_init(Arc::default).clone()
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Lengths> {

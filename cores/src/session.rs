@@ -72,7 +72,8 @@ pub(crate) struct Session {
     pub(crate) wait: bool,
     pub(crate) timeout: Option<Duration>,
     encryption: RwLock<Option<Arc<Encryption>>>,
-    exclusive: Arc<Exclusive>,
+    /// Made when it becomes exclusive.
+    exclusive: OnceLock<Arc<Exclusive>>,
     closed: AtomicBool,
     /// It counts as one that downloads, until it is closed.
     counted: AtomicBool,
@@ -130,7 +131,7 @@ impl Session {
             wait: options.wait.unwrap_or(true),
             timeout: options.timeout,
             encryption: RwLock::new(encryption.map(|given| Arc::new(Encryption::new(given)))),
-            exclusive: Arc::default(),
+            exclusive: OnceLock::new(),
             closed: AtomicBool::new(false),
         }
     }
@@ -151,7 +152,7 @@ impl Session {
             wait: options.wait.unwrap_or(self.wait),
             timeout: options.timeout.or(self.timeout),
             encryption: RwLock::new(self.encryption.read().clone()),
-            exclusive: Arc::default(),
+            exclusive: OnceLock::new(),
             closed: AtomicBool::new(false),
         }
     }
@@ -161,7 +162,7 @@ impl Session {
     /// # Errors
     /// [`Closed`](Error::Closed), also while it waits.
     pub(crate) async fn lock_exclusive(&self) -> Result<(), Error> {
-        let mut lock = pin!(self.core.exclusive.clone().lock_owned());
+        let mut lock = pin!(self.core.exclusive().lock_owned());
         let mut arrivals = self.core.arrivals();
         let guard = loop {
             arrivals.borrow_and_update();
@@ -175,10 +176,11 @@ impl Session {
                 break guard;
             }
         };
-        *self.exclusive.lock() = Some(guard);
-        self.scope.hold(&self.exclusive);
+        let held = self.exclusive.get_or_init(Arc::default);
+        *held.lock() = Some(guard);
+        self.scope.hold(held);
         if let Err(closed) = self.check_open() {
-            self.exclusive.lock().take();
+            held.lock().take();
             return Err(closed);
         }
         Ok(())
@@ -186,7 +188,9 @@ impl Session {
 
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.exclusive.lock().take();
+        if let Some(held) = self.exclusive.get() {
+            held.lock().take();
+        }
         self.core.wake();
         self.uncount();
     }
