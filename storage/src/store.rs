@@ -327,6 +327,9 @@ impl Inner {
             let mut to = LogOptions::default();
             to.log_segment_bytes = options.log_segment_bytes;
             to.payload_segment_bytes = options.payload_segment_bytes;
+            // As many as there are from one checkpoint to the next: a busy log writes no zeros. At rest they are given back.
+            let cycle = options.checkpoint_log_bytes / options.log_segment_bytes.max(1);
+            to.free_segments = usize::try_from(cycle.clamp(1, 16)).unwrap_or(1);
             to.read_only = options.read_only;
             to
         };

@@ -42,7 +42,33 @@ pub(crate) struct Measured {
     cpu: String,
     cores: usize,
     kernel: String,
+    /// Of the engines: name and version.
+    versions: Vec<(String, String)>,
     runs: Vec<Run>,
+}
+
+/// What the tables begin with.
+const INTRO: &str = "# The block store beside other engines
+
+The same work on pome's block store, fjall (with key-value separation), redb, LMDB (heed) and SQLite (write-ahead log, `synchronous=full`), in turns on one
+disk, each run a process of its own. Every write is on disk when it is answered. Keys are in no order; values are incompressible. `get` and `scan` look at
+each value's length and last byte: LMDB and redb hand out memory of the file as it is, pome has checked the crc of all that it hands out.
+
+`cargo run --release -p pome-bench-engines -- --json docs/proofs/engines.json` measures; `… -- --render docs/proofs/engines.json > docs/proofs/engines.md` writes
+this page.
+";
+
+/// The versions of the engines, as they are locked.
+fn versions() -> Vec<(String, String)> {
+    let lock = include_str!("../../../Cargo.lock");
+    let quoted = |block: &str, field: &str| {
+        let line = block.lines().find_map(|line| line.strip_prefix(field))?;
+        Some(line.trim_matches([' ', '=', '"']).to_owned())
+    };
+    lock.split("[[package]]")
+        .filter_map(|block| Some((quoted(block, "name")?, quoted(block, "version")?)))
+        .filter(|(name, _)| ["fjall", "redb", "heed", "rusqlite"].contains(&&name[..]))
+        .collect()
 }
 
 /// The name of a number, what it is, and whether more is better.
@@ -164,6 +190,7 @@ impl Measured {
             cpu,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            versions: versions(),
             runs,
         }
     }
@@ -200,11 +227,16 @@ impl Measured {
 
     /// The tables, in Markdown.
     pub(crate) fn markdown(&self) -> String {
-        let mut out = String::new();
+        let versions: Vec<_> = self
+            .versions
+            .iter()
+            .map(|(name, version)| format!("{name} {version}"))
+            .collect();
+        let mut out = format!("{INTRO}\n");
         // Writing to a String cannot fail.
         let _ = writeln!(
             out,
-            "{} cores of {}, Linux {}; medians of {} rounds, in turns{}; a ratio is the median of the rounds' ratios, with its range.\n",
+            "{} cores of {}, Linux {}; medians of {} rounds, in turns{}; a ratio is the median of the rounds' ratios, with its range. {}.\n",
             self.cores,
             self.cpu,
             self.kernel,
@@ -214,6 +246,7 @@ impl Measured {
             } else {
                 ""
             },
+            versions.join(", "),
         );
         for (part, title) in [
             ("small", "32 B keys, 100 B values"),
