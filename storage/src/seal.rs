@@ -46,8 +46,8 @@ const NEW_PASSPHRASE: KeyKind = KeyKind::Passphrase {
 const MEMORY_KIB_MAX: u32 = 4 << 20;
 const PASSES_MAX: u32 = 1000;
 
-/// Values are sealed on another core too when they have so many bytes together.
-const PARALLEL_BYTES: usize = 256 << 10;
+/// Values are sealed on another core too when they have so many bytes together: below, starting a thread costs more than it saves.
+const PARALLEL_BYTES: usize = 1 << 20;
 
 type DataKey = Zeroizing<[u8; KEY_BYTES]>;
 
