@@ -11,6 +11,7 @@
 pub mod dht_rpc;
 pub mod driver;
 mod error;
+pub mod hyperdht;
 pub mod noise;
 pub mod protomux;
 pub mod secret_stream;

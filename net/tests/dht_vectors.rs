@@ -2,20 +2,23 @@
 //! The datagrams of dht-rpc beside those of the npm module.
 
 use bytes::Bytes;
-use pome_net::dht_rpc::{Message, Request, Response, node_id};
+use pome_net::{
+    dht_rpc::{Message, Request, Response, internal, node_id},
+    hyperdht::messages::{
+        Announce, Handshake, Holepunch, HolepunchInfo, HolepunchPayload, LookupReply, MutablePut,
+        MutableRecord, MutableSignable, NoisePayload, Peer, PluginRequest, RelayInfo, RelayThrough,
+        UdxInfo, Wire, command, error,
+    },
+};
 use pome_test_support::{hex, load};
 use serde_json::Value;
 use std::net::SocketAddrV4;
 
-/// Lists that are proven where the messages of the HyperDHT are, and in `src/dht_rpc/token.rs`.
+/// `tokens`: proven in `src/dht_rpc/token.rs`. The others are of protocols that nothing here speaks yet.
 const ELSEWHERE: &[&str] = &[
-    "commands",
-    "firewall",
-    "errors",
-    "namespaces",
     "tokens",
-    "messages",
-    "messages_raw",
+    "firewall",
+    "namespaces",
     "signatures",
     "immutable",
     "handshakes",
@@ -30,10 +33,14 @@ fn vectors() -> Value {
     let known = [
         "request_id_byte",
         "response_id_byte",
+        "commands",
+        "errors",
         "ids",
         "requests",
         "replies",
         "incoming",
+        "messages",
+        "messages_raw",
     ];
     load("dht", &known, ELSEWHERE)
 }
@@ -150,5 +157,247 @@ fn vectors_incoming() {
         let mut expected = request(&case["request"]);
         expected.id = array(&case["request"]["from"]["id"]);
         assert_eq!(read, Some(expected), "{case}");
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap()
+}
+
+fn maybe<T>(value: &Value, make: impl FnOnce(&Value) -> T) -> Option<T> {
+    (!value.is_null()).then(|| make(value))
+}
+
+fn addresses(value: &Value) -> Vec<SocketAddrV4> {
+    value.as_array().unwrap().iter().map(address).collect()
+}
+
+fn peer(value: &Value) -> Peer {
+    Peer {
+        public_key: array(&value["publicKey"]).unwrap(),
+        relay_addresses: addresses(&value["relayAddresses"]),
+    }
+}
+
+fn noise_payload(v: &Value) -> NoisePayload {
+    NoisePayload {
+        version: number(&v["version"]),
+        error: number(&v["error"]),
+        firewall: number(&v["firewall"]),
+        holepunch: maybe(&v["holepunch"], |v| HolepunchInfo {
+            id: number(&v["id"]),
+            relays: v["relays"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|v| RelayInfo {
+                    relay_address: address(&v["relayAddress"]),
+                    peer_address: address(&v["peerAddress"]),
+                })
+                .collect(),
+        }),
+        addresses4: addresses(&v["addresses4"]),
+        addresses6: v["addresses6"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| {
+                let ip = text(&v["host"]).parse().unwrap();
+                std::net::SocketAddrV6::new(ip, u16::try_from(number(&v["port"])).unwrap(), 0, 0)
+            })
+            .collect(),
+        udx: maybe(&v["udx"], |v| UdxInfo {
+            version: number(&v["version"]),
+            reusable_socket: v["reusableSocket"].as_bool().unwrap(),
+            id: number(&v["id"]),
+            seq: number(&v["seq"]),
+        }),
+        secret_stream: maybe(&v["secretStream"], |v| number(&v["version"])),
+        relay_through: maybe(&v["relayThrough"], |v| RelayThrough {
+            version: number(&v["version"]),
+            public_key: array(&v["publicKey"]).unwrap(),
+            token: array(&v["token"]).unwrap(),
+        }),
+        relay_addresses: maybe(&v["relayAddresses"], addresses),
+    }
+}
+
+fn holepunch_payload(v: &Value) -> HolepunchPayload {
+    HolepunchPayload {
+        error: number(&v["error"]),
+        firewall: number(&v["firewall"]),
+        round: number(&v["round"]),
+        connected: v["connected"].as_bool().unwrap(),
+        punching: v["punching"].as_bool().unwrap(),
+        addresses: maybe(&v["addresses"], addresses),
+        remote_address: maybe(&v["remoteAddress"], address),
+        token: array(&v["token"]),
+        remote_token: array(&v["remoteToken"]),
+    }
+}
+
+fn handshake(v: &Value) -> Handshake {
+    Handshake {
+        mode: number(&v["mode"]),
+        noise: bytes(&v["noise"]).unwrap(),
+        peer_address: maybe(&v["peerAddress"], address),
+        relay_address: maybe(&v["relayAddress"], address),
+    }
+}
+
+fn announce(v: &Value) -> Announce {
+    Announce {
+        peer: maybe(&v["peer"], peer),
+        refresh: array(&v["refresh"]),
+        signature: maybe(&v["signature"], |v| hex(v).try_into().unwrap()),
+        bump: number(&v["bump"]),
+    }
+}
+
+fn signable(v: &Value) -> MutableSignable {
+    MutableSignable {
+        seq: number(&v["seq"]),
+        value: bytes(&v["value"]).unwrap(),
+    }
+}
+
+fn record(v: &Value) -> MutableRecord {
+    MutableRecord {
+        signable: signable(v),
+        signature: hex(&v["signature"]).try_into().unwrap(),
+    }
+}
+
+fn lookup(v: &Value) -> LookupReply {
+    LookupReply {
+        peers: v["peers"].as_array().unwrap().iter().map(peer).collect(),
+        bump: number(&v["bump"]),
+    }
+}
+
+/// Reads the bytes, and writes what was read when it was written by npm.
+fn check<T: Wire + PartialEq + std::fmt::Debug>(case: &Value, expected: T, written: bool) {
+    let wire = hex(&case["bytes"]);
+    assert_eq!(T::decode(&wire), Ok(expected), "{case}");
+    if written {
+        assert_eq!(T::decode(&wire).unwrap().encode(), wire, "{case}");
+    }
+    for end in 0..wire.len() {
+        // Anything shorter is an error or another message, never a panic.
+        let _ = T::decode(&wire[..end]);
+    }
+}
+
+fn check_message(case: &Value, v: &Value, written: bool) {
+    match case["message"].as_str().unwrap() {
+        "handshake" => check(case, handshake(v), written),
+        "holepunch" => {
+            let expected = Holepunch {
+                mode: number(&v["mode"]),
+                id: number(&v["id"]),
+                payload: bytes(&v["payload"]).unwrap(),
+                peer_address: maybe(&v["peerAddress"], address),
+            };
+            check(case, expected, written);
+        }
+        "noisePayload" => check(case, noise_payload(v), written),
+        "holepunchPayload" => check(case, holepunch_payload(v), written),
+        "peer" => check(case, peer(v), written),
+        "peers" => {
+            let expected: Vec<Peer> = v.as_array().unwrap().iter().map(peer).collect();
+            check(case, expected, written);
+        }
+        "lookupRawReply" => check(case, lookup(v), written),
+        "announce" => check(case, announce(v), written),
+        "mutableSignable" => check(case, signable(v), written),
+        "mutablePutRequest" => {
+            let expected = MutablePut {
+                public_key: array(&v["publicKey"]).unwrap(),
+                record: record(v),
+            };
+            check(case, expected, written);
+        }
+        "mutableGetResponse" => check(case, record(v), written),
+        "pluginRequest" => {
+            let expected = PluginRequest {
+                plugin: text(&v["plugin"]),
+                version: number(&v["version"]),
+                command: number(&v["command"]),
+                value: bytes(&v["value"]),
+            };
+            check(case, expected, written);
+        }
+        other => panic!("no test knows the message {other:?}"),
+    }
+}
+
+#[test]
+fn vectors_messages() {
+    let vectors = vectors();
+    for case in list(&vectors, "messages") {
+        check_message(case, &case["decoded"], true);
+    }
+    for case in list(&vectors, "messages_raw") {
+        if case["error"].is_null() {
+            check_message(case, &case["value"], false);
+            continue;
+        }
+        let wire = hex(&case["bytes"]);
+        let refused = match case["message"].as_str().unwrap() {
+            "noisePayload" => NoisePayload::decode(&wire).is_err(),
+            "handshake" => Handshake::decode(&wire).is_err(),
+            "peer" => Peer::decode(&wire).is_err(),
+            other => panic!("no test knows the message {other:?}"),
+        };
+        assert!(refused, "{case}");
+    }
+}
+
+#[test]
+fn vectors_numbers() {
+    let vectors = vectors();
+    let commands = &vectors["commands"];
+    let hyperdht = [
+        ("PEER_HANDSHAKE", command::PEER_HANDSHAKE),
+        ("PEER_HOLEPUNCH", command::PEER_HOLEPUNCH),
+        ("FIND_PEER", command::FIND_PEER),
+        ("LOOKUP", command::LOOKUP),
+        ("ANNOUNCE", command::ANNOUNCE),
+        ("UNANNOUNCE", command::UNANNOUNCE),
+        ("MUTABLE_PUT", command::MUTABLE_PUT),
+        ("MUTABLE_GET", command::MUTABLE_GET),
+        ("IMMUTABLE_PUT", command::IMMUTABLE_PUT),
+        ("IMMUTABLE_GET", command::IMMUTABLE_GET),
+        ("PLUGIN", command::PLUGIN),
+    ];
+    let own = [
+        ("PING", internal::PING),
+        ("PING_NAT", internal::PING_NAT),
+        ("FIND_NODE", internal::FIND_NODE),
+        ("DOWN_HINT", internal::DOWN_HINT),
+        ("DELAYED_PING", internal::DELAYED_PING),
+    ];
+    let errors = [
+        ("NONE", error::NONE),
+        ("ABORTED", error::ABORTED),
+        ("VERSION_MISMATCH", error::VERSION_MISMATCH),
+        ("TRY_LATER", error::TRY_LATER),
+        ("SEQ_REUSED", error::SEQ_REUSED),
+        ("SEQ_TOO_LOW", error::SEQ_TOO_LOW),
+    ];
+    for (listed, known) in [
+        (&commands["hyperdht"], &hyperdht[..]),
+        (&commands["internal"], &own[..]),
+        (&vectors["errors"], &errors[..]),
+    ] {
+        let listed = listed.as_object().unwrap();
+        assert_eq!(listed.len(), known.len());
+        for (name, code) in known {
+            assert_eq!(number(&listed[*name]), *code, "{name}");
+        }
     }
 }
