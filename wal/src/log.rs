@@ -28,6 +28,9 @@ use std::{
 pub struct LogOptions {
     /// Size of a log segment in bytes, written full of zeros when it is made (default 2 MiB, at least 4 KiB).
     pub log_segment_bytes: u64,
+    /// Size of the first log segment of a new log in bytes, so that a small store is small (default 256 KiB, at most
+    /// `log_segment_bytes`). It is deleted when others have come.
+    pub first_segment_bytes: u64,
     /// Size in bytes at which a payload segment is sealed and the next begun (default 64 MiB). A larger frame gets a segment of its own.
     pub payload_segment_bytes: u64,
     /// How many unused log segments are kept for reuse while commits are made (default 1); the others are deleted, and at rest
@@ -41,6 +44,7 @@ impl Default for LogOptions {
     fn default() -> Self {
         Self {
             log_segment_bytes: 2 << 20,
+            first_segment_bytes: 256 << 10,
             payload_segment_bytes: 64 << 20,
             free_segments: 1,
             read_only: false,
@@ -55,6 +59,10 @@ impl LogOptions {
         self.log_segment_bytes = self
             .log_segment_bytes
             .clamp(MIN_LOG_SEGMENT, MAX_LOG_SEGMENT)
+            .next_multiple_of(SECTOR);
+        self.first_segment_bytes = self
+            .first_segment_bytes
+            .clamp(MIN_LOG_SEGMENT, self.log_segment_bytes)
             .next_multiple_of(SECTOR);
         self
     }
@@ -279,7 +287,7 @@ impl Log {
         }
         let number = 1;
         let id = FileId::log(number);
-        let file = segment::create_log(&*device, number, log_id, options.log_segment_bytes)?;
+        let file = segment::create_log(&*device, number, log_id, options.first_segment_bytes)?;
         at("sync", id, file.sync())?;
         device
             .sync_dir()
@@ -293,7 +301,7 @@ impl Log {
                 number,
                 file,
                 offset: FILE_HEADER as u64,
-                capacity: options.log_segment_bytes,
+                capacity: options.first_segment_bytes,
                 last_seq: 0,
                 last_mark: None,
             },

@@ -202,14 +202,9 @@ impl Writer {
         if self.log.offset + len <= self.log.capacity {
             return Ok(());
         }
-        let (number, file, capacity) = match self.free.last().copied() {
-            Some(number) => {
-                let id = FileId::log(number);
-                let file = at("open", id, shared.device.open(&id.to_string(), false))?;
-                let capacity = at("measure", id, file.len())?;
-                self.free.pop();
-                (number, file, capacity)
-            }
+        let reused = self.take_free(shared, FILE_HEADER as u64 + len)?;
+        let (number, file, capacity) = match reused {
+            Some(reused) => reused,
             None => {
                 let number = self.next_log;
                 let capacity = shared.options.log_segment_bytes;
@@ -241,6 +236,24 @@ impl Writer {
             self.free.push(full.number);
         }
         Ok(())
+    }
+
+    /// A segment to be written over, of at least so many bytes: the first one, or one that an earlier option made, may be too small.
+    fn take_free(
+        &mut self,
+        shared: &Shared,
+        least: u64,
+    ) -> Result<Option<(u32, Arc<dyn File>, u64)>, Error> {
+        for (place, number) in self.free.iter().copied().enumerate().rev() {
+            let id = FileId::log(number);
+            let file = at("open", id, shared.device.open(&id.to_string(), false))?;
+            let capacity = at("measure", id, file.len())?;
+            if capacity >= least {
+                self.free.remove(place);
+                return Ok(Some((number, file, capacity)));
+            }
+        }
+        Ok(None)
     }
 
     fn write_log_frame(

@@ -73,6 +73,7 @@ impl History {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut options = LogOptions::default();
         options.log_segment_bytes = 4096 << rng.random_range(0..3);
+        options.first_segment_bytes = options.log_segment_bytes >> rng.random_range(0..2);
         options.payload_segment_bytes = 4096 << rng.random_range(0..5);
         options.free_segments = rng.random_range(0..3);
         let start = Start {
