@@ -41,6 +41,20 @@ pub(crate) struct LogSegment {
     pub last_mark: Option<u64>,
 }
 
+impl LogSegment {
+    /// To be written from its beginning.
+    pub(crate) fn begin(number: u32, file: Arc<dyn File>, capacity: u64) -> Self {
+        Self {
+            number,
+            file,
+            offset: FILE_HEADER as u64,
+            capacity,
+            last_seq: 0,
+            last_mark: None,
+        }
+    }
+}
+
 /// The payload segment that is written to.
 pub(crate) struct PayloadSegment {
     pub number: u32,
@@ -202,29 +216,18 @@ impl Writer {
         if self.log.offset + len <= self.log.capacity {
             return Ok(());
         }
-        let reused = self.take_free(shared, FILE_HEADER as u64 + len)?;
-        let (number, file, capacity) = match reused {
-            Some(reused) => reused,
+        let next = match self.take_free(shared, FILE_HEADER as u64 + len)? {
+            Some(free) => free,
             None => {
                 let number = self.next_log;
                 let capacity = shared.options.log_segment_bytes;
                 let file = segment::create_log(&*shared.device, number, shared.log_id, capacity)?;
                 self.next_log += 1;
                 self.dirty.add_dir();
-                (number, file, capacity)
+                LogSegment::begin(number, file, capacity)
             }
         };
-        let full = std::mem::replace(
-            &mut self.log,
-            LogSegment {
-                number,
-                file,
-                capacity,
-                offset: FILE_HEADER as u64,
-                last_seq: 0,
-                last_mark: None,
-            },
-        );
+        let full = std::mem::replace(&mut self.log, next);
         if full.last_seq > self.released.seq {
             self.sealed.push(Sealed {
                 number: full.number,
@@ -239,18 +242,14 @@ impl Writer {
     }
 
     /// A segment to be written over, of at least so many bytes: the first one, or one that an earlier option made, may be too small.
-    fn take_free(
-        &mut self,
-        shared: &Shared,
-        least: u64,
-    ) -> Result<Option<(u32, Arc<dyn File>, u64)>, Error> {
+    fn take_free(&mut self, shared: &Shared, least: u64) -> Result<Option<LogSegment>, Error> {
         for (place, number) in self.free.iter().copied().enumerate().rev() {
             let id = FileId::log(number);
             let file = at("open", id, shared.device.open(&id.to_string(), false))?;
             let capacity = at("measure", id, file.len())?;
             if capacity >= least {
                 self.free.remove(place);
-                return Ok(Some((number, file, capacity)));
+                return Ok(Some(LogSegment::begin(number, file, capacity)));
             }
         }
         Ok(None)

@@ -1,7 +1,7 @@
 //! The same folder, with io_uring where that pays: several files are synced at once. Everything else is the plain device's.
 //!
 //! One writer gains nothing by a ring, and reads in number gain more by asking the kernel to read ahead than by a ring over the page
-//! cache (`docs/performance.md` has the figures); but two files that are synced at once are on disk in half the time or less.
+//! cache (`docs/performance.md` has the figures); but files that are synced at once are on disk sooner than one after the other.
 //!
 //! This room has `unsafe` for one thing: the kernel reads file descriptors by number. The files are borrowed until
 //! [`Rings::sync`] returns, and an operation that is under way keeps its own hold of the open file. No operation points to memory.

@@ -177,14 +177,7 @@ impl Scan {
                 next_log += 1;
                 let file = segment::create_log(device, number, self.start.log_id, size)?;
                 dirty.add(FileId::log(number), &file);
-                LogSegment {
-                    number,
-                    file,
-                    offset: FILE_HEADER as u64,
-                    capacity: size,
-                    last_seq: 0,
-                    last_mark: None,
-                }
+                LogSegment::begin(number, file, size)
             }
         };
         let payloads = || {
@@ -249,13 +242,7 @@ impl Scan {
     fn begin_log(device: &dyn Device, number: u32) -> Result<LogSegment, Error> {
         let id = FileId::log(number);
         let file = at("open", id, device.open(&id.to_string(), false))?;
-        Ok(LogSegment {
-            number,
-            capacity: at("measure", id, file.len())?.min(MAX_LOG_SEGMENT),
-            file,
-            offset: FILE_HEADER as u64,
-            last_seq: 0,
-            last_mark: None,
-        })
+        let capacity = at("measure", id, file.len())?.min(MAX_LOG_SEGMENT);
+        Ok(LogSegment::begin(number, file, capacity))
     }
 }
