@@ -9,6 +9,7 @@ mod engine;
 mod limits;
 mod report;
 mod run;
+mod turns;
 
 use clap::{Parser, ValueEnum};
 use data::{BIG, SMALL, Size};
@@ -23,6 +24,8 @@ enum Part {
     Small,
     /// 32 B keys, 64 KiB values
     Big,
+    /// Durable commits, all engines in turns of a few milliseconds
+    Turns,
     /// The memory and the opening of many cores, and of a long one
     Cores,
 }
@@ -90,6 +93,13 @@ fn main() -> Result<()> {
             }
         }
     }
+    if wanted(Part::Turns) {
+        for size in ["small", "big"] {
+            let folder = scratch.path().join("turns");
+            runs.push(one(0, "turns", size, &folder, args.quick)?);
+            std::fs::remove_dir_all(&folder)?;
+        }
+    }
     if wanted(Part::Cores) {
         for kind in ["many", "long"] {
             let folder = scratch.path().join(kind);
@@ -143,6 +153,8 @@ fn alone(part: &str, peer: &str, folder: &Path, quick: bool) -> Result<Vec<Sampl
         ("big", "limit") => limits::big(size(BIG), folder),
         ("small", "core") => runtime.block_on(cores::append(size(SMALL), folder)),
         ("big", "core") => runtime.block_on(cores::append(size(BIG), folder)),
+        ("turns", "small") => turns::all(size(SMALL), folder),
+        ("turns", "big") => turns::all(size(BIG), folder),
         ("small", engine) => run::engine(engine, size(SMALL), folder),
         ("big", engine) => run::engine(engine, size(BIG), folder),
         ("cores", "make-many") => runtime.block_on(cores::make_many(many, folder)),
