@@ -200,6 +200,7 @@ impl Change {
             None => length,
         };
         batch.delete_range(core.space, layout::block_key(start), layout::block_key(end));
+        batch.delete_range(core.space, layout::lost_key(start), layout::lost_key(end));
         for top in subtrees(empty_start, empty_end) {
             let (left, right) = (left_span(top), right_span(top));
             if left < top {
@@ -214,6 +215,16 @@ impl Change {
         self.contiguous = self.contiguous.min(start);
         self.note.went.push(start..end);
         Ok(cleared)
+    }
+
+    /// Blocks that are lost: they are missing from now on, and remembered as lost.
+    pub(crate) fn lose(&mut self, batch: &mut Batch, blocks: impl IntoIterator<Item = u64>) {
+        for index in blocks {
+            batch.delete(self.core.space, layout::block_key(index));
+            batch.put(self.core.space, layout::lost_key(index), Bytes::new());
+            self.contiguous = self.contiguous.min(index);
+            self.note.went.push(index..index + 1);
+        }
     }
 
     /// Remembers a manifest that the core did not know.
@@ -243,6 +254,11 @@ impl Change {
         if store.is_damaged() {
             let lost = store.damage();
             return Err(Error::Damaged { key, lost });
+        }
+        if let Some(time) = self.core.recovering()
+            && !self.core.is_recovered(time)?
+        {
+            return Err(Error::Recovering { key });
         }
         self.core.replication.check_signing(key)?;
         let pair = pair.ok_or(Error::NotWritable { key })?;

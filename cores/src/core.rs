@@ -247,6 +247,20 @@ impl Core {
         Ok(self.store.contains(self.space, &layout::block_key(index))?)
     }
 
+    /// Which time the store recovers, when it does.
+    pub(crate) fn recovering(&self) -> Option<u32> {
+        match self.store.is_recovering() {
+            true => self.store.recovering(),
+            false => None,
+        }
+    }
+
+    /// True when peers were asked about this core, the store's present time of recovering.
+    pub(crate) fn is_recovered(&self, time: u32) -> Result<bool, Error> {
+        let told = self.store.get(self.space, &layout::RECOVERED_KEY)?;
+        Ok(told.as_deref() == Some(&time.to_le_bytes()[..]))
+    }
+
     /// Makes a committed change visible: to `head`, to snapshots (`cut` is the shortest length in between), to those who watch and wait.
     pub(crate) fn committed(&self, head: Head, seq: Seq, cut: Option<u64>) {
         let head = Arc::new(head);

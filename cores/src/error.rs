@@ -88,7 +88,7 @@ pub enum Error {
     /// The store has lost commits that were on disk, so a signature could contradict one that was given before.
     #[error(
         "the store is damaged ({}), so core {key} is not signed: a second signature for one length would fork it. Copy what \"pome store check\" names \
-         back from a backup or a peer, or accept the loss (Store::accept_damage)",
+         back from a backup or a peer, or accept the loss (\"pome store check --repair\")",
         lost.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     )]
     Damaged {
@@ -112,6 +112,15 @@ pub enum Error {
         "core {key} has two signed histories of one length, so it is not replicated and not signed any more"
     )]
     Forked {
+        /// Whose.
+        key: Key,
+    },
+    /// The store is a copy, or lost commits: another copy of it may have signed more than is known here.
+    #[error(
+        "the store was copied, moved to another disk, restored or repaired, so core {key} is not signed: if another copy of the store is in use, or \
+         signed more before, a second signature would fork it. When this is the only copy that will ever be used, say so with \"pome store adopt\""
+    )]
+    Recovering {
         /// Whose.
         key: Key,
     },
@@ -176,6 +185,7 @@ impl Error {
             Self::SnapshotNotAvailable { .. } => "SNAPSHOT_NOT_AVAILABLE",
             Self::Timeout { .. } => "REQUEST_TIMEOUT",
             Self::Damaged { .. } => "STORE_DAMAGED",
+            Self::Recovering { .. } => "STORE_RECOVERING",
             Self::Behind { .. } => "CORE_BEHIND",
             Self::Forked { .. } => "CORE_FORKED",
             Self::Moved { .. } => "CONFLICT",

@@ -19,6 +19,8 @@
 //! | `20` ‖ block index | a block, as it replicates (encrypted if the core is) |
 //! | `30` ‖ name | user data |
 //! | `40` … | kept free for named sessions |
+//! | `50` ‖ block index | empty: this block was here and was lost. It counts only as long as the block is missing |
+//! | `60` | while the store recovers: which time it is (`u32` LE), once peers were asked about this core |
 //!
 //! There is **no stored bitfield**: the keys of the blocks are the truth about which blocks are here, and the head's contiguous length answers
 //! the common question without a lookup.
@@ -51,6 +53,8 @@ const HEAD: u8 = 0x00;
 const NODES: u8 = 0x10;
 const BLOCKS: u8 = 0x20;
 const USER_DATA: u8 = 0x30;
+const LOST: u8 = 0x50;
+const RECOVERED: u8 = 0x60;
 
 /// Key of the store record.
 pub(crate) const STORE_KEY: [u8; 1] = [0];
@@ -58,6 +62,9 @@ pub(crate) const STORE_KEY: [u8; 1] = [0];
 pub(crate) const NEXT_SPACE_KEY: [u8; 1] = [1];
 /// Key of the head.
 pub(crate) const HEAD_KEY: [u8; 1] = [HEAD];
+
+/// Key of what was found out while the store recovers.
+pub(crate) const RECOVERED_KEY: [u8; 1] = [RECOVERED];
 
 /// Start and end (excluded) of a whole space.
 pub(crate) const WHOLE_SPACE: ([u8; 0], [u8; 2]) = ([], [0xff, 0xff]);
@@ -86,6 +93,22 @@ pub(crate) fn nodes_from(index: u64) -> ([u8; 9], [u8; 1]) {
 /// Start and end (excluded) of all blocks from `index` on.
 pub(crate) fn blocks_from(index: u64) -> ([u8; 9], [u8; 1]) {
     (block_key(index), [BLOCKS + 1])
+}
+
+/// Key of the mark that a block was lost.
+pub(crate) fn lost_key(index: u64) -> [u8; 9] {
+    numbered(LOST, index)
+}
+
+/// Start and end (excluded) of all marks of lost blocks from `index` on.
+pub(crate) fn lost_from(index: u64) -> ([u8; 9], [u8; 1]) {
+    (lost_key(index), [LOST + 1])
+}
+
+/// True when there can be nothing but tree nodes and blocks between these keys of a core's space: what peers and other blocks can bring back.
+pub(crate) fn is_refillable(start: &[u8], end: Option<&[u8]>) -> bool {
+    start.first().is_some_and(|column| *column >= NODES)
+        && end.is_some_and(|end| start <= end && end <= &[USER_DATA][..])
 }
 
 /// The number in the key of a node or block.
@@ -392,6 +415,22 @@ mod tests {
         assert!(node_parse(0, &[0; 39]).is_err());
         assert!(number(&[0x20, 1]).is_err());
         assert!(number(&[]).is_err());
+    }
+
+    #[test]
+    fn only_nodes_and_blocks_can_be_spared() {
+        let (node, block) = (node_key(9), block_key(9));
+        assert!(is_refillable(&node, Some(&node_key(20))));
+        assert!(is_refillable(&node, Some(&block)));
+        assert!(is_refillable(&block, Some(&[USER_DATA])));
+        assert!(!is_refillable(&HEAD_KEY, Some(&node)), "the head");
+        assert!(
+            !is_refillable(&block, Some(&[USER_DATA, b'a'])),
+            "user data"
+        );
+        assert!(!is_refillable(&block, None), "user data");
+        assert!(!is_refillable(&[], Some(&node)));
+        assert!(!is_refillable(&[USER_DATA, 1], Some(&[USER_DATA, 2])));
     }
 
     #[test]

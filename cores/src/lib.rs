@@ -25,6 +25,7 @@ pub mod merkle;
 pub mod multisig;
 mod options;
 mod registry;
+mod repair;
 pub mod replication;
 mod session;
 mod snapshot;
@@ -46,5 +47,6 @@ pub use options::{
 };
 pub use pome_encoding::{DiscoveryKey, Key};
 pub use pome_storage::{Batch, Durability, Journal, Seq, Space, Store};
+pub use repair::{CoreRepair, Left, Repaired};
 pub use transaction::Transaction;
 pub use verifier::{Verified, Verifier};

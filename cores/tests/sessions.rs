@@ -625,6 +625,10 @@ async fn a_damaged_store_signs_nothing_until_the_loss_is_accepted() {
     assert_eq!(other.truncate(0).await.unwrap_err().code(), "STORE_DAMAGED");
     assert_eq!(other.length(), 1);
     store.accept_damage().unwrap();
+    // it is a copy as well
+    let error = other.append("more").await.unwrap_err();
+    assert_eq!(error.code(), "STORE_RECOVERING");
+    assert!(store.adopt().unwrap());
     other.append("more").await.unwrap();
     assert_eq!(other.length(), 2);
 }

@@ -455,5 +455,21 @@ pub(crate) enum StoreCommand {
     /// What the store holds, and what it takes on disk
     Info,
     /// Read and verify every byte
-    Check,
+    Check {
+        /// Put right what can be: lost blocks become missing, so that peers can bring them back
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Copy the store into a folder while it is in use; only what is new is copied the next time
+    Backup {
+        /// The folder; made when it is missing
+        dir: PathBuf,
+    },
+    /// Make a store from a backup
+    Restore {
+        /// The folder with the backup
+        dir: PathBuf,
+    },
+    /// Say that no other copy of a store that was copied or restored is in use, so that it signs again
+    Adopt,
 }

@@ -167,6 +167,11 @@ async fn lengths(core: &Hypercore, io: &Io) -> Result<(), Failure> {
 
 async fn info(core: &Hypercore, io: &Io) -> Result<(), Failure> {
     let info = core.info().await?;
+    let lost: u64 = core
+        .lost()?
+        .iter()
+        .map(|range| range.end - range.start)
+        .sum();
     let value = json!({
         "key": info.key.to_string(),
         "discoveryKey": info.discovery_key.to_string(),
@@ -176,6 +181,7 @@ async fn info(core: &Hypercore, io: &Io) -> Result<(), Failure> {
         "fork": info.fork,
         "padding": info.padding,
         "writable": core.writable(),
+        "lost": lost,
     });
     let text = format!(
         "key            {}\ndiscovery key  {}\nlength         {} blocks ({} from the start without a gap)\nbyte length    {}\nfork           {}\nwritable       {}",

@@ -2,7 +2,9 @@
 //! shows it. Its contract is `docs/cli.md`.
 
 mod args;
+mod backup;
 mod bee;
+mod check;
 mod command;
 mod core;
 mod drive;

@@ -2,7 +2,7 @@
 
 use super::{
     args::{Cli, Command, Global, StoreCommand},
-    command,
+    backup, command,
     failure::Failure,
     frame::{ClientFrame, Context, Request, WorkFrame},
     io::Io,
@@ -206,6 +206,13 @@ async fn client(
                     starting = Some(owner::Starting::new(dir, global, keys.get()?.as_ref())?);
                 }
             }
+            Command::Store(StoreCommand::Restore { dir: from }) => {
+                let (from, to) = (context.cwd.join(from), dir.to_path_buf());
+                return alone(context, how, async move |io| {
+                    backup::restore(from, to, io).await
+                })
+                .await;
+            }
             Command::Store(StoreCommand::Init { encrypt }) => {
                 let service = init(dir, *encrypt, &mut keys)?;
                 return local(service, Request { command, context }, how).await;
@@ -275,6 +282,23 @@ fn in_time(dir: &Path, global: &Global, deadline: Instant) -> Result<(), Failure
         dir.display(),
         global.timeout,
     )))
+}
+
+/// Does work that needs no open store in this process.
+async fn alone(
+    context: Context,
+    how: Presentation,
+    work: impl AsyncFnOnce(&mut Io) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let (to_client, frames) = mpsc::channel(64);
+    let (to_work, from_client) = mpsc::channel(16);
+    let run = async {
+        let mut io = Io::new(context, to_client.clone(), from_client);
+        let done = work(&mut io).await;
+        let _ = to_client.send(WorkFrame::Exit(done.err())).await;
+    };
+    let (outcome, ()) = tokio::join!(present::present(frames, to_work, how), run);
+    outcome
 }
 
 /// Does the work in this process.

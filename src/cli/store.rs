@@ -2,14 +2,18 @@
 
 use super::{
     args::{NewKey, StoreCommand},
+    backup, check,
     failure::Failure,
     io::Io,
     keys::Handed,
     service::Service,
 };
-use pome_cores::{Audit, CoreOptions, Hypercore};
+use pome_cores::{Audit, Hypercore};
 use serde_json::json;
-use std::sync::mpsc;
+use std::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
 pub(crate) async fn execute(
     service: &Service,
@@ -20,7 +24,11 @@ pub(crate) async fn execute(
         StoreCommand::Init { .. } => made(service, io).await,
         StoreCommand::Rekey(new) => rekey(service, new, io).await,
         StoreCommand::Info => info(service, io).await,
-        StoreCommand::Check => check(service, io).await,
+        StoreCommand::Check { repair: false } => check::check(service, io).await,
+        StoreCommand::Check { repair: true } => check::repair(service, io).await,
+        StoreCommand::Backup { dir } => backup::backup(service, &dir, io).await,
+        StoreCommand::Adopt => backup::adopt(service, io).await,
+        StoreCommand::Restore { .. } => Err(backup::in_the_way(&service.dir)),
     }
 }
 
@@ -75,6 +83,7 @@ async fn info(service: &Service, io: &mut Io) -> Result<(), Failure> {
         "committedSeq": info.committed_seq,
         "syncedSeq": info.synced_seq,
         "damage": damage,
+        "recovering": service.store().is_recovering(),
     });
     let mut text = format!(
         "cores     {cores}\nencrypted {}\nfiles     {} bytes\npayloads  {} bytes in {} segments, {} alive at the last checkpoint\nindex     {} bytes in {} tables\ncommits   {} ({} known to be on disk)\ndamage    {}",
@@ -93,99 +102,51 @@ async fn info(service: &Service, io: &mut Io) -> Result<(), Failure> {
             damage.join("; ")
         },
     );
+    if service.store().is_recovering() {
+        text.push_str("\nrecovering: it was copied, moved, restored or repaired, and signs nothing; `pome store adopt` when it is the only copy");
+    }
     for (name, row) in &names {
         text.push_str(&format!("\n{:9} {name} {}", row.kind.to_string(), row.key));
     }
     io.result(value, text).await
 }
 
-/// Runs blocking work in a thread of its own, and passes its progress on.
-async fn with_progress<T: Send + 'static>(
+/// Runs blocking work in a thread of its own, and passes its progress on: to a bar, and as events where JSON is wanted.
+pub(crate) async fn with_progress<T: Send + 'static>(
     io: &mut Io,
     unit: &'static str,
     work: impl FnOnce(&mut (dyn FnMut(u64, u64) + Send)) -> T + Send + 'static,
 ) -> Result<T, Failure> {
+    /// Events come at most so often: short work has none.
+    const EVENT: Duration = Duration::from_secs(1);
     let (tell, told) = mpsc::channel();
-    let task = tokio::task::spawn_blocking(move || {
+    let mut task = tokio::task::spawn_blocking(move || {
         work(&mut |done, total| {
             // The command may have been cancelled: nobody listens then.
             let _ = tell.send((done, total));
         })
     });
-    let mut task = task;
+    let mut last_event = Instant::now();
     loop {
         tokio::select! {
             done = &mut task => {
-                return done.map_err(|error| Failure::new("PANIC", format!("the check broke off: {error}")));
+                return done.map_err(|error| Failure::new("PANIC", format!("the work broke off: {error}")));
             }
-            () = tokio::time::sleep(std::time::Duration::from_millis(100)) => {
+            () = tokio::time::sleep(Duration::from_millis(100)) => {
                 if let Some((done, total)) = told.try_iter().last() {
                     io.progress(done, total, unit);
+                    if io.json() && last_event.elapsed() >= EVENT {
+                        last_event = Instant::now();
+                        let event = json!({ "event": "progress", "done": done, "total": total, "unit": unit });
+                        io.event(event, "").await?;
+                    }
                 }
             }
         }
     }
 }
 
-/// Every checksum of the store, then every hash and signature of every core.
-async fn check(service: &Service, io: &mut Io) -> Result<(), Failure> {
-    let store = service.store().clone();
-    let report = with_progress(io, "bytes", move |progress| store.check(progress)).await??;
-    let mut findings = 0u64;
-    for finding in &report.findings {
-        findings += 1;
-        let error = &finding.error;
-        io.result(
-            json!({ "finding": error.to_string(), "code": error.code() }),
-            error,
-        )
-        .await?;
-    }
-    for damage in service.store().damage() {
-        findings += 1;
-        io.result(
-            json!({ "finding": damage.to_string(), "code": "DAMAGE" }),
-            damage,
-        )
-        .await?;
-    }
-    let (mut cores, mut blocks) = (0u64, 0u64);
-    for discovery_key in service.corestore.list()? {
-        let core = service
-            .corestore
-            .get(CoreOptions::discovery_key(discovery_key))
-            .await?;
-        let audit = run_audit(&core, io).await?;
-        cores += 1;
-        blocks += audit.blocks;
-        for problem in &audit.problems {
-            findings += 1;
-            let value = json!({ "finding": problem.to_string(), "code": "CORE", "key": core.key().to_string() });
-            io.result(value, format!("core {}: {problem}", core.key()))
-                .await?;
-        }
-    }
-    let ok = findings == 0;
-    let value = json!({ "ok": ok, "findings": findings, "bytes": report.bytes, "cores": cores, "blocks": blocks });
-    let text = format!(
-        "{}: {} bytes, {cores} cores and {blocks} blocks verified, {findings} findings",
-        if ok { "clean" } else { "DAMAGED" },
-        report.bytes,
-    );
-    io.result(value, text).await?;
-    if ok {
-        Ok(())
-    } else {
-        Err(Failure::new(
-            "DAMAGED",
-            format!(
-                "{findings} findings; what is listed is lost or not to be trusted, the rest is whole"
-            ),
-        ))
-    }
-}
-
-async fn run_audit(core: &Hypercore, io: &mut Io) -> Result<Audit, Failure> {
+pub(crate) async fn run_audit(core: &Hypercore, io: &mut Io) -> Result<Audit, Failure> {
     let core = core.clone();
     let runtime = tokio::runtime::Handle::current();
     let audit = with_progress(io, "blocks", move |progress| {

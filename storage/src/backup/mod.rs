@@ -28,6 +28,7 @@ use crate::{
 use pome_wal::{Device, File};
 use std::{
     io::{self, IoSlice},
+    path::Path,
     sync::Arc,
 };
 
@@ -296,6 +297,17 @@ fn crc_of(
         progress(n as u64);
     }
     Ok(hasher.finalize())
+}
+
+/// What is in a folder besides files, of which the device says nothing.
+fn other_than_files(dir: &Path) -> io::Result<Option<String>> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_file() {
+            return Ok(Some(entry.file_name().to_string_lossy().into_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// Takes the lock of a folder that is no store.

@@ -1,6 +1,6 @@
 //! A store from a backup.
 
-use super::{Index, copy, lock};
+use super::{Index, copy, lock, other_than_files};
 use crate::{
     Store,
     error::{Error, Op},
@@ -55,6 +55,10 @@ impl Store {
         // Looked at first, so that a wrong name makes no folder.
         load(&source, &names, &from_name)?;
         make_folder(to).map_err(|e| Error::io(Op::Create, &to_name, e))?;
+        let other = other_than_files(to).map_err(|e| Error::io(Op::List, &to_name, e))?;
+        if let Some(other) = other {
+            return Err(in_the_way(&to_name, &other));
+        }
         let target = PwriteDevice::open(to).map_err(|e| Error::io(Op::Open, &to_name, e))?;
         restore(&source, &from_name, &target, &to_name, progress)
     }
@@ -87,10 +91,14 @@ fn refuse_a_full_folder(names: &[String], dir: &str) -> Result<(), Error> {
     };
     match names.iter().find(|name| !may_go(name)) {
         None => Ok(()),
-        Some(other) => Err(Error::NotAStore {
-            store: dir.to_owned(),
-            why: format!("a restore wants an empty folder, and it holds {other}"),
-        }),
+        Some(other) => Err(in_the_way(dir, other)),
+    }
+}
+
+fn in_the_way(dir: &str, other: &str) -> Error {
+    Error::NotAStore {
+        store: dir.to_owned(),
+        why: format!("a restore wants an empty folder, and it holds {other}"),
     }
 }
 

@@ -1,6 +1,8 @@
 //! One run of a backup.
 
-use super::{INDEX, INDEX_NEW, Index, Kept, LOG_HEADER_BYTES, copy, crc_of, lock, samples};
+use super::{
+    INDEX, INDEX_NEW, Index, Kept, LOG_HEADER_BYTES, copy, crc_of, lock, other_than_files, samples,
+};
 use crate::{
     Store,
     error::{Error, Op},
@@ -74,6 +76,10 @@ impl Store {
         let dir = dir.as_ref();
         let name = dir.display().to_string();
         make_folder(dir).map_err(|e| Error::io(Op::Create, &name, e))?;
+        let other = other_than_files(dir).map_err(|e| Error::io(Op::List, &name, e))?;
+        if let Some(other) = other {
+            return Err(not_ours(&name, &other));
+        }
         let target = PwriteDevice::open(dir).map_err(|e| Error::io(Op::Open, &name, e))?;
         self.backup_named(&target, &name, progress)
     }
@@ -156,10 +162,14 @@ fn refuse_other_things(names: &[String], dir: &str) -> Result<(), Error> {
     };
     match names.iter().find(|name| !ours(name)) {
         None => Ok(()),
-        Some(other) => Err(Error::NotABackup {
-            dir: dir.to_owned(),
-            why: format!("it holds other files ({other}); choose an empty folder"),
-        }),
+        Some(other) => Err(not_ours(dir, other)),
+    }
+}
+
+fn not_ours(dir: &str, other: &str) -> Error {
+    Error::NotABackup {
+        dir: dir.to_owned(),
+        why: format!("it holds other things ({other}); choose an empty folder"),
     }
 }
 
