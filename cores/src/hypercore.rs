@@ -430,7 +430,20 @@ impl Hypercore {
     /// As [`get`](Self::get).
     pub async fn get_with(&self, index: u64, options: GetOptions) -> Result<Option<Bytes>, Error> {
         let session = &self.session;
-        let look = || session.block(index);
+        // a block that the disk has spoilt is fetched again, where there is somebody to ask
+        let spoilt = |error: &Error| {
+            matches!(error, Error::Storage(_)) && error.code() == "CORRUPT" && {
+                let peers = session.core.replication.has_peers();
+                peers && session.wait && !options.no_wait
+            }
+        };
+        let look = || match session.block(index) {
+            Err(error) if spoilt(&error) => {
+                tracing::warn!(%error, index, "a block is fetched again");
+                Ok(None)
+            }
+            block => block,
+        };
         let demand = |core: &Arc<_>| Demand::block(core, index);
         match session.wait_for(index, &options, look, demand).await? {
             Some(block) => session.decrypt(index, block).map(Some),

@@ -28,6 +28,8 @@ use crate::{
 const ARRIVED_MAX: (usize, usize) = (512, 4 << 20);
 /// How soon to try again when somebody else is changing the core.
 const BUSY: Duration = Duration::from_millis(1);
+/// Proofs of one peer that may lead to a node that is not here.
+const MISSED_MAX: u32 = 1024;
 /// How soon to try again when the store could not take it.
 const FULL: Duration = Duration::from_secs(5);
 
@@ -87,8 +89,13 @@ impl Machine {
             peer.replan = true;
             peer.mark();
             if !matches(asked, &proof) {
+                let moved = proof.fork != asked.fork;
                 self.lost_request(core, id, asked);
-                self.fault(core, id, "INVALID_PROOF", now);
+                // who has left the fork meanwhile may answer for the new one
+                if !moved {
+                    self.fault(core, id, "INVALID_PROOF", now);
+                }
+                self.replan();
                 return;
             }
             if let Some(node) = asked.proof.block
@@ -222,7 +229,7 @@ impl Machine {
                 if let Some(seek) = asked.seek.and_then(|seek| self.seeks.get_mut(&seek)) {
                     seek.asked = false;
                 }
-                if asked.proof.upgrade.is_some() && self.upgrading == Some(id) {
+                if asked.proof.upgrade.is_some() && self.is_upgrading(id) {
                     self.upgrading = None;
                 }
                 if let Some(node) = asked.proof.block.filter(|_| arrived.proof.block.is_none()) {
@@ -249,11 +256,16 @@ impl Machine {
             }
             Checked::Stale => {}
             Checked::Bad(error) => {
-                // a node that was there when the request was made may have been cleared since
-                let shape = matches!(error, TreeError::MissingNode { .. });
-                if !shape {
-                    self.ask_for_conflict(core, id);
+                if let TreeError::MissingNode { .. } = error
+                    && let Some(peer) = self.peers.get_mut(&id)
+                    && peer.missed < MISSED_MAX
+                {
+                    // a node that was there when the request was made may have been cleared since
+                    peer.missed += 1;
+                    peer.aside_until = Some(now + BUSY);
+                    return;
                 }
+                self.ask_for_conflict(core, id);
                 self.fault(core, id, error.code(), now);
             }
         }

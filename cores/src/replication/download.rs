@@ -32,6 +32,8 @@ const LOOK_MAX: usize = 512;
 const GAPS_MAX: usize = 64;
 /// Peers that are asked for one block.
 const ASKED_MAX: usize = 3;
+/// Another peer is asked for a longer length when the first has not answered for so long.
+const UPGRADE_SLOW: Duration = Duration::from_secs(2);
 /// A request younger than this is not asked for elsewhere.
 const SLOW_MIN: Duration = Duration::from_millis(250);
 
@@ -127,7 +129,7 @@ impl Machine {
             peer.due.messages.push_back(Message::Cancel(request));
             peer.replan = true;
             peer.mark();
-            if asked.proof.upgrade.is_some() && self.upgrading == Some(id) {
+            if asked.proof.upgrade.is_some() && self.is_upgrading(id) {
                 self.upgrading = None;
             }
         }
@@ -280,7 +282,7 @@ impl Machine {
         };
         refine(&mut asked);
         if proof.upgrade.is_some() && !asked.for_fork {
-            self.upgrading = Some(id);
+            self.upgrading = Some((id, now));
         }
         peer.due.messages.push_back(Message::Request(Request {
             id: request,
@@ -294,9 +296,10 @@ impl Machine {
     }
 
     /// What to ask for to get longer, when this peer can be asked for that now.
-    fn upgrade(&self, core: &Core, id: PeerId, here: Here) -> Option<UpgradeRequest> {
+    fn upgrade(&self, core: &Core, id: PeerId, here: Here, now: Instant) -> Option<UpgradeRequest> {
         let peer = self.peers.get(&id)?;
-        if self.upgrading.is_some() || peer.remote.length <= here.length {
+        let busy = |(asked, sent): (PeerId, Instant)| asked == id || now < sent + UPGRADE_SLOW;
+        if self.upgrading.is_some_and(busy) || peer.remote.length <= here.length {
             return None;
         }
         // it can prove its length to somebody who has what it thinks we have; with all its blocks, to anybody
@@ -315,7 +318,7 @@ impl Machine {
     }
 
     fn plan_upgrade(&mut self, core: &Core, id: PeerId, here: Here, now: Instant) -> bool {
-        let Some(upgrade) = self.upgrade(core, id, here) else {
+        let Some(upgrade) = self.upgrade(core, id, here, now) else {
             return false;
         };
         let live = |range: &Download| range.end.is_none() && range.blocks.is_none();
@@ -376,7 +379,7 @@ impl Machine {
         };
         let mut proof = ProofRequest::default();
         let nodes = if index >= here.length {
-            proof.upgrade = self.upgrade(core, id, here);
+            proof.upgrade = self.upgrade(core, id, here, now);
             if proof.upgrade.is_none() {
                 return Ok(false);
             }
@@ -557,7 +560,7 @@ impl Machine {
             let seek = peer.seeks.then_some(SeekRequest { bytes, padding });
             let proof = match tree.seek(&nodes, bytes, padding)? {
                 Seek::Found { .. } => continue,
-                Seek::Beyond => match self.upgrade(core, id, here) {
+                Seek::Beyond => match self.upgrade(core, id, here, now) {
                     Some(upgrade) => ProofRequest {
                         seek,
                         upgrade: Some(upgrade),

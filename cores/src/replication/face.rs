@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use tokio::sync::{broadcast, oneshot};
 
 use super::{
@@ -97,14 +98,10 @@ impl Download {
     /// # Errors
     /// [`Closed`](Error::Closed) when the store is closed.
     pub async fn done(&mut self) -> Result<(), Error> {
-        let mut arrivals = self.demand.core.arrivals();
+        let core = self.demand.core.clone();
+        let mut arrivals = core.arrivals();
         loop {
-            match self.done.try_recv() {
-                Ok(()) => return Ok(()),
-                Err(oneshot::error::TryRecvError::Closed) => return Err(Error::Closed),
-                Err(oneshot::error::TryRecvError::Empty) => {}
-            }
-            let core = &self.demand.core;
+            arrivals.borrow_and_update();
             if core.is_purged()
                 || core
                     .registry()
@@ -114,11 +111,13 @@ impl Download {
             }
             // blocks may also come without any peer
             core.replication
-                .with_existing(|machine| machine.check_downloads(core));
-            if let Ok(()) = self.done.try_recv() {
-                return Ok(());
+                .with_existing(|machine| machine.check_downloads(&core));
+            let changed = std::pin::pin!(arrivals.changed());
+            match select(&mut self.done, changed).await {
+                Either::Left((Ok(()), _)) => return Ok(()),
+                Either::Left((Err(_), _)) => return Err(Error::Closed),
+                Either::Right((changed, _)) => changed.map_err(|_| Error::Closed)?,
             }
-            arrivals.changed().await.map_err(|_| Error::Closed)?;
         }
     }
 }
@@ -249,7 +248,10 @@ impl Machine {
                     let longer = peer.remote.fork == fork && peer.remote.length > length;
                     !peer.opened
                         || !peer.synced
-                        || (longer && peer.remote.uploading && peer.aside_until.is_none())
+                        || (longer
+                            && peer.remote.uploading
+                            && peer.aside_until.is_none()
+                            && !peer.is_doubted())
                 })
     }
 }

@@ -31,23 +31,24 @@ pub(crate) struct ForkWork {
 }
 
 impl Machine {
-    /// A peer said on which fork it is.
-    pub(crate) fn consider_fork(&mut self, core: &Core, id: PeerId) {
-        let Some(peer) = self.peers.get(&id) else {
-            return;
-        };
-        let (fork, length) = (peer.remote.fork, peer.remote.length);
-        if fork <= core.head.read().tree.fork || length == 0 {
-            return;
-        }
-        let newer = self.forks.as_ref().is_none_or(|forks| forks.fork < fork);
-        if newer {
-            self.forks = Some(ForkWork {
+    /// Peers have come, gone, or said on which fork they are: which later fork is to be followed, if any. Who could not prove what it said is
+    /// not listened to.
+    pub(crate) fn review_forks(&mut self, core: &Core) {
+        let fork = core.head.read().tree.fork;
+        let latest = (self.peers.values())
+            .filter(|peer| peer.synced && peer.closing.is_none() && !peer.is_doubted())
+            .map(|peer| peer.remote)
+            .filter(|remote| remote.fork > fork && remote.length > 0)
+            .map(|remote| remote.fork)
+            .max();
+        if self.forks.as_ref().map(|forks| forks.fork) != latest {
+            self.forks = latest.map(|fork| ForkWork {
                 fork,
                 asked: None,
                 reorg: None,
                 learnt: None,
             });
+            self.replan();
         }
     }
 
@@ -104,11 +105,7 @@ impl Machine {
             if matches!(error, Error::Tree(_)) {
                 self.fault(core, arrived.peer, code, now);
             }
-            // others may be on it too
-            let peers: Vec<PeerId> = self.peers.keys().copied().collect();
-            for id in peers.into_iter().filter(|id| *id != arrived.peer) {
-                self.consider_fork(core, id);
-            }
+            self.review_forks(core);
         }
         self.replan();
     }
@@ -158,10 +155,7 @@ impl Machine {
         if let Err(error) = done {
             tracing::warn!(%error, "a later fork cannot be followed");
         }
-        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
-        for id in peers {
-            self.consider_fork(core, id);
-        }
+        self.review_forks(core);
         self.refresh(core, now);
     }
 

@@ -1,7 +1,7 @@
 //! The replication of one core with all its peers, as a state machine: messages and a clock come in, messages and changes of the core go out.
 //!
-//! Here are its state and what comes in. What is asked for is chosen in `download.rs`, answers are made in `upload.rs`, what comes back is
-//! checked and stored in `apply.rs`, other forks are followed in `fork.rs`.
+//! Here are its state and what comes in. What is asked for is chosen in `download.rs`, answers are made in `upload.rs`, peers are told of us
+//! in `tell.rs`, what comes back is checked and stored in `apply.rs`, other forks are followed in `fork.rs`.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -18,7 +18,7 @@ use super::{
     download::{Block, Download, SeekDemand},
     events::{CoreEvent, PeerId},
     fork::ForkWork,
-    messages::{Extension, Handshake, Have, Message, NoData, Sync, Want},
+    messages::{Extension, Handshake, Have, Message, NoData, Sync},
     peer::{Asked, Closing, Peer, SERVE_MAX},
     ready::Ready,
 };
@@ -31,8 +31,6 @@ use crate::{
 
 /// No block has this number or a higher one.
 pub(crate) const END: u64 = 1 << 53;
-/// npm's rule: a new block further than this from the end is told only to who wants to know.
-const LAST_BLOCKS: u64 = 256;
 /// How long a core counts as downloaded after its last session was closed.
 const LINGER: Duration = Duration::from_secs(20);
 /// Without an answer for this long, a peer is not asked any more for a while.
@@ -63,13 +61,13 @@ pub(crate) struct Machine {
     pub(crate) arrived: Vec<Arrived>,
     pub(crate) arrived_bytes: usize,
     pub(crate) forks: Option<ForkWork>,
-    /// Who has been asked for a longer length.
-    pub(crate) upgrading: Option<PeerId>,
+    /// Who has been asked for a longer length, and when.
+    pub(crate) upgrading: Option<(PeerId, Instant)>,
     /// Blocks that are stored but not on disk.
-    unsynced: Bits,
-    syncing: VecDeque<(Seq, Vec<Range<u64>>)>,
+    pub(super) unsynced: Bits,
+    pub(super) syncing: VecDeque<(Seq, Vec<Range<u64>>)>,
     /// What was committed before there was a machine is not shown before it is on disk.
-    floor: Seq,
+    pub(super) floor: Seq,
     pub(crate) shown: Option<Arc<Head>>,
     pub(crate) retry_at: Option<Instant>,
     idle_since: Option<Instant>,
@@ -116,6 +114,10 @@ impl Machine {
         x ^= x << 17;
         self.random = x;
         x % below.max(1)
+    }
+
+    pub(crate) fn is_upgrading(&self, id: PeerId) -> bool {
+        self.upgrading.is_some_and(|(peer, _)| peer == id)
     }
 
     pub(crate) fn next_demand(&mut self) -> u64 {
@@ -209,6 +211,7 @@ impl Machine {
                 .for_each(|forks| forks.asked = None);
         }
         self.check_behind(core);
+        self.review_forks(core);
         if peer.opened {
             core.replication.emit(|| CoreEvent::PeerRemove(id));
             core.wake();
@@ -318,71 +321,6 @@ impl Machine {
 
     fn is_idle(&self, core: &Core, _now: Instant) -> bool {
         !core.replication.has_sessions()
-    }
-
-    /// Takes over what is on disk now, and tells peers of it. True when that is something new.
-    pub(crate) fn show(&mut self, core: &Core) -> bool {
-        let synced = core.store.synced_seq();
-        if synced < self.floor {
-            return false;
-        }
-        let (shown, _) = core.shown();
-        let same = match (&shown, &self.shown) {
-            (Some(new), Some(old)) => Arc::ptr_eq(new, old),
-            (new, old) => new.is_none() && old.is_none(),
-        };
-        self.shown = shown;
-        let mut durable = Vec::new();
-        while let Some((_, came)) = self.syncing.pop_front_if(|(seq, _)| *seq <= synced) {
-            for range in came {
-                self.unsynced.set_range(range.start, range.end, false);
-                durable.push(range);
-            }
-        }
-        if same && durable.is_empty() {
-            return false;
-        }
-        let Some(shown) = &self.shown else {
-            return true;
-        };
-        let length = shown.tree.length;
-        let full = shown.contiguous == length;
-        for peer in self.peers.values_mut().filter(|peer| peer.opened) {
-            peer.due.sync = true;
-            if full {
-                peer.due.contiguous = true;
-                continue;
-            }
-            for range in &durable {
-                let (start, count) = (range.start, range.end - range.start);
-                let far = start + LAST_BLOCKS < length;
-                if (far && !peer.wants.touch(start, count))
-                    || peer.contiguous >= range.end
-                    || peer.bits.next_unset(start, range.end).is_none()
-                {
-                    continue;
-                }
-                peer.tell(Have {
-                    drop: false,
-                    start,
-                    length: count,
-                });
-            }
-        }
-        true
-    }
-
-    /// The commit that must be on disk before all of it may be shown.
-    pub(crate) fn lag(&self, core: &Core) -> Option<Seq> {
-        let (_, head) = core.shown();
-        let blocks = self.syncing.back().map(|(seq, _)| *seq);
-        let floor = Some(self.floor).filter(|floor| *floor > core.store.synced_seq());
-        [head, blocks, floor].into_iter().flatten().max()
-    }
-
-    /// True when the block is on disk, as far as is known here: the store still has to have it.
-    pub(crate) fn is_durable(&self, index: u64) -> bool {
-        !self.unsynced.get(index)
     }
 
     /// Marks again what is on its way.
@@ -507,7 +445,7 @@ impl Machine {
             peer.closing = Some(Closing::Channel);
             return;
         }
-        self.consider_fork(core, id);
+        self.review_forks(core);
         self.check_behind(core);
         core.wake();
     }
@@ -575,6 +513,7 @@ impl Machine {
         }
         self.lost_request(core, id, &asked);
         self.check_behind(core);
+        self.review_forks(core);
         self.replan();
         core.wake();
     }
@@ -587,7 +526,7 @@ impl Machine {
         if let Some(seek) = asked.seek.and_then(|seek| self.seeks.get_mut(&seek)) {
             seek.asked = false;
         }
-        if asked.proof.upgrade.is_some() && !asked.for_fork && self.upgrading == Some(id) {
+        if asked.proof.upgrade.is_some() && !asked.for_fork && self.is_upgrading(id) {
             self.upgrading = None;
         }
         if asked.for_fork
@@ -619,6 +558,7 @@ impl Machine {
         peer.mark();
         self.take_back(core, id);
         self.check_behind(core);
+        self.review_forks(core);
         core.wake();
     }
 
@@ -678,6 +618,7 @@ impl Machine {
             }
             self.take_back(core, id);
             self.check_behind(core);
+            self.review_forks(core);
         }
         if !self.is_downloading(core, now) {
             for peer in self.peers.values_mut().filter(|peer| peer.synced) {
@@ -752,114 +693,6 @@ impl Machine {
             return Some(message);
         }
         self.answer(core, id)
-    }
-
-    /// What a peer is to be told of us; `None` when it knows, or nothing may be told yet.
-    fn sync_for(&self, core: &Core, id: PeerId, now: Instant) -> Option<Sync> {
-        let (peer, shown) = (self.peers.get(&id)?, self.shown.as_ref()?);
-        let (length, fork) = (shown.tree.length, shown.tree.fork);
-        let same_fork = peer.remote.fork == fork;
-        let remote_length = if same_fork { peer.remote.length } else { 0 };
-        let has_manifest = core.verifier().is_some_and(|known| !known.is_compat());
-        let mut sync = Sync {
-            fork,
-            length,
-            remote_length,
-            can_upgrade: false,
-            uploading: true,
-            downloading: self.is_downloading(core, now),
-            has_manifest,
-            allow_push: self.allow_push,
-        };
-        if let Some(told) = &peer.told {
-            let about_us = |sync: &Sync| Sync {
-                remote_length: 0,
-                can_upgrade: false,
-                ..*sync
-            };
-            let same = about_us(told) == about_us(&sync);
-            if same && (told.remote_length == remote_length || length <= remote_length) {
-                return None;
-            }
-        }
-        sync.can_upgrade = same_fork && self.can_upgrade(core, shown, remote_length);
-        Some(sync)
-    }
-
-    /// True when a peer with that many blocks can be brought to our length.
-    fn can_upgrade(&self, core: &Core, shown: &Head, remote_length: u64) -> bool {
-        if remote_length == 0 || shown.contiguous == shown.tree.length {
-            return remote_length == 0 || remote_length < shown.tree.length;
-        }
-        let Some(more) = shown.tree.length.checked_sub(remote_length) else {
-            return false;
-        };
-        let nodes = crate::merkle::upgrade_indexes(remote_length, more).unwrap_or_default();
-        more > 0
-            && nodes
-                .iter()
-                .all(|index| matches!(core.node(*index), Ok(Some(_))))
-    }
-
-    /// Answers a want.
-    pub(crate) fn answer_want(&mut self, core: &Core, id: PeerId, want: Want) -> Option<()> {
-        let shown = self.shown.clone()?;
-        let length = shown.tree.length;
-        let contiguous = shown.contiguous.min(length);
-        let end = want.start.saturating_add(want.length).min(length);
-        let peer = self.peers.get_mut(&id)?;
-        if want.start.saturating_add(want.length) < contiguous
-            || length == contiguous
-            || (want.any && want.start < contiguous)
-        {
-            peer.due.messages.push_back(Message::Range(Have {
-                drop: false,
-                start: 0,
-                length: contiguous,
-            }));
-            return Some(());
-        }
-        // a word is told whole
-        let first = want.start / 32 * 32;
-        let (from, to) = (layout::block_key(first), layout::block_key(end));
-        let mut words: Vec<u32> = Vec::new();
-        let mut page = first / PAGE;
-        if first < end {
-            for key in core.store.snapshot().keys(core.space, &from[..]..&to[..]) {
-                let index = key.ok().and_then(|key| layout::number(&key).ok())?;
-                if self.unsynced.get(index) {
-                    continue;
-                }
-                if want.any {
-                    peer.due.messages.push_back(Message::Range(Have {
-                        drop: false,
-                        start: index,
-                        length: 1,
-                    }));
-                    return Some(());
-                }
-                if index / PAGE != page {
-                    send_words(peer, first.max(page * PAGE), &mut words);
-                    page = index / PAGE;
-                }
-                let bit = index - first.max(page * PAGE);
-                let at = (bit / 32) as usize;
-                if words.len() <= at {
-                    words.resize(at + 1, 0);
-                }
-                words[at] |= 1 << (bit % 32);
-            }
-        }
-        send_words(peer, first.max(page * PAGE), &mut words);
-        Some(())
-    }
-}
-
-fn send_words(peer: &mut Peer, start: u64, words: &mut Vec<u32>) {
-    if !words.is_empty() {
-        let words = std::mem::take(words);
-        let bits = super::messages::Bits { start, words };
-        peer.due.messages.push_back(Message::Bitfield(bits));
     }
 }
 

@@ -18,6 +18,7 @@ pub mod messages;
 mod peer;
 mod ready;
 mod shared;
+mod tell;
 mod upload;
 mod wants;
 

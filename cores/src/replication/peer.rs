@@ -88,6 +88,7 @@ pub(crate) struct Peer {
     pub(crate) aside_until: Option<Instant>,
     pub(crate) faults: u32,
     pub(crate) not_available: u32,
+    pub(crate) missed: u32,
     pub(crate) invalid_requests: u32,
     /// It could not prove a length from where we said we are: only from where it thinks we are, then.
     pub(crate) exact: bool,
@@ -147,6 +148,7 @@ impl Peer {
             aside_until: None,
             faults: 0,
             not_available: 0,
+            missed: 0,
             invalid_requests: 0,
             exact: false,
             doubts: (0, 0),

@@ -113,6 +113,11 @@ impl Shared {
         });
     }
 
+    /// True while somebody may be asked for blocks.
+    pub(crate) fn has_peers(&self) -> bool {
+        !self.listeners.lock().is_empty()
+    }
+
     pub(crate) fn unlisten(&self, peer: u64) {
         self.listeners.lock().retain(|other| other.peer != peer);
     }

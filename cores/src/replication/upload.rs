@@ -52,7 +52,7 @@ impl Machine {
             match answer {
                 Answer::Again => {
                     self.peers.get_mut(&id)?.serve.push_front(request);
-                    self.show_again(core);
+                    self.show(core);
                     self.shown.as_ref()?;
                 }
                 Answer::No(reason) => {
@@ -74,10 +74,6 @@ impl Machine {
                 }
             }
         }
-    }
-
-    fn show_again(&mut self, core: &Core) {
-        self.shown = core.shown().0;
     }
 
     fn proof(&self, core: &Core, shown: &Head, request: &Request) -> Result<Answer, Error> {

@@ -1,0 +1,381 @@
+//! Cores replicate with npm's corestore over secret streams on TCP, in both directions.
+//!
+//! Needs node and the modules (`npm ci --prefix tests/interop`, or `NODE_PATH`).
+#![allow(clippy::unwrap_used, reason = "a test that panics says where")]
+
+use std::{
+    future::Future,
+    io::{BufRead, BufReader, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use pome_cores::{CoreOptions, Corestore, Hypercore, Key, KeyPair, Store};
+use pome_net::driver::{Connection, ConnectionOptions, ReplicateOptions, Replication, tcp};
+use serde_json::{Value, json};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/interop")
+}
+
+fn npm_works(test: &str) -> bool {
+    let works = Command::new("node")
+        .arg("-e")
+        .arg("require('corestore'), require('@hyperswarm/secret-stream')")
+        .current_dir(folder())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !works {
+        eprintln!("SKIPPED {test}: needs node, and the npm modules: npm ci --prefix tests/interop");
+    }
+    works
+}
+
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), future)
+        .await
+        .expect("an answer within a minute")
+}
+
+/// A process with npm's corestore.
+struct Npm {
+    child: Child,
+    stdin: ChildStdin,
+    lines: BufReader<ChildStdout>,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Npm {
+    fn start() -> Self {
+        let store = tempfile::tempdir().unwrap();
+        let mut child = Command::new("node")
+            .arg(folder().join("cores.js"))
+            .arg(store.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut npm = Self {
+            stdin: child.stdin.take().unwrap(),
+            lines: BufReader::new(child.stdout.take().unwrap()),
+            child,
+            port: 0,
+            _folder: store,
+        };
+        npm.port = npm.line()["port"].as_u64().unwrap().try_into().unwrap();
+        npm
+    }
+
+    fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
+    }
+
+    fn send(&mut self, what: Value) {
+        writeln!(self.stdin, "{what}").unwrap();
+    }
+
+    /// Tells it to do something, and waits until it has.
+    fn tell(&mut self, what: Value) -> Value {
+        self.send(what.clone());
+        let answer = tokio::task::block_in_place(|| self.line());
+        assert!(answer.get("error").is_none(), "{what}: {answer}");
+        answer
+    }
+
+    /// Opens a core that the other side writes.
+    fn open(&mut self, core: &Hypercore) -> String {
+        self.open_encrypted(core, None)
+    }
+
+    fn open_encrypted(&mut self, core: &Hypercore, key: Option<[u8; 32]>) -> String {
+        let key = key.map(|key| HEXLOWER.encode(&key));
+        let answer =
+            self.tell(json!({"cmd": "open", "key": core.key().to_hex(), "encryptionKey": key}));
+        answer["id"].as_str().unwrap().to_owned()
+    }
+
+    fn get(&mut self, id: &str, index: u64) -> Vec<u8> {
+        let answer = self.tell(json!({"cmd": "get", "id": id, "index": index}));
+        HEXLOWER
+            .decode(answer["block"].as_str().unwrap().as_bytes())
+            .unwrap()
+    }
+}
+
+impl Drop for Npm {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Pome {
+    cores: Corestore,
+    server: tcp::Server,
+    _folder: tempfile::TempDir,
+}
+
+/// What keeps a connection going.
+struct Joined(
+    #[allow(dead_code)] Connection,
+    #[allow(dead_code)] Replication,
+);
+
+impl Pome {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Default::default()).unwrap();
+        let options = ConnectionOptions::default();
+        let server = tcp::Server::bind("127.0.0.1:0", KeyPair::random(), options);
+        Self {
+            cores: Corestore::open(store).unwrap(),
+            server: server.await.unwrap(),
+            _folder: folder,
+        }
+    }
+
+    async fn writer(&self) -> Hypercore {
+        self.cores.get(CoreOptions::name("log")).await.unwrap()
+    }
+
+    async fn reader(&self, answer: &Value) -> Hypercore {
+        let key = HEXLOWER.decode(answer["key"].as_str().unwrap().as_bytes());
+        let key = Key(key.unwrap().try_into().unwrap());
+        self.cores.get(CoreOptions::key(key)).await.unwrap()
+    }
+
+    /// This side dials.
+    async fn dial(&self, npm: &Npm) -> Joined {
+        let address = SocketAddr::from(([127, 0, 0, 1], npm.port));
+        let options = ConnectionOptions::default();
+        let connection = tcp::connect(address, &KeyPair::random(), &options).await;
+        self.join(connection.unwrap())
+    }
+
+    /// The other side dials.
+    async fn listen(&self, npm: &mut Npm) -> Joined {
+        npm.tell(json!({"cmd": "dial", "port": self.server.address().port()}));
+        self.join(soon(self.server.accept()).await.unwrap())
+    }
+
+    fn join(&self, connection: Connection) -> Joined {
+        let replication = connection.replicate(&self.cores, ReplicateOptions::default());
+        Joined(connection, replication)
+    }
+}
+
+fn blocks(from: u64, count: u64) -> Vec<Bytes> {
+    (from..from + count).map(block).collect()
+}
+
+fn block(n: u64) -> Bytes {
+    format!("block {n}").into_bytes().into()
+}
+
+async fn same(core: &Hypercore, answer: &Value) {
+    assert_eq!(answer["length"], core.length(), "{answer}");
+    assert_eq!(answer["fork"], core.fork(), "{answer}");
+    let hash = HEXLOWER.encode(&core.tree_hash().await.unwrap());
+    assert_eq!(answer["treeHash"], hash, "{answer}");
+}
+
+/// Waits until the core has this length and fork.
+async fn reach(core: &Hypercore, length: u64, fork: u64) {
+    let mut lengths = core.watch();
+    let reached = lengths.wait_for(|now| *now == (length, fork));
+    soon(reached).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn npm_reads_what_pome_writes() {
+    if !npm_works("npm_reads_what_pome_writes") {
+        return;
+    }
+    for dial in [true, false] {
+        let (mut npm, pome) = (Npm::start(), Pome::start().await);
+        let log = pome.writer().await;
+        log.append_batch(blocks(0, 1000)).await.unwrap();
+        let _joined = if dial {
+            pome.dial(&npm).await
+        } else {
+            pome.listen(&mut npm).await
+        };
+        let id = npm.open(&log);
+        // sparse
+        assert_eq!(npm.get(&id, 700), block(700));
+        assert_eq!(
+            npm.tell(json!({"cmd": "has", "id": id, "start": 0, "end": 1}))["has"],
+            false
+        );
+        same(&log, &npm.tell(json!({"cmd": "info", "id": id}))).await;
+        // seek
+        for bytes in [1, 100, 5_000, log.byte_length() - 3] {
+            let (block, offset) = log.seek(bytes).await.unwrap();
+            let answer = npm.tell(json!({"cmd": "seek", "id": id, "bytes": bytes}));
+            assert_eq!(answer["seek"], json!([block, offset]));
+        }
+        // live append
+        for n in 1000..1050 {
+            npm.send(json!({"cmd": "get", "id": id, "index": n}));
+            log.append(block(n)).await.unwrap();
+            let answer = tokio::task::block_in_place(|| npm.line());
+            assert_eq!(answer["block"], HEXLOWER.encode(&block(n)), "{answer}");
+        }
+        // everything, in order
+        let answer =
+            npm.tell(json!({"cmd": "download", "id": id, "start": 0, "end": 1050, "linear": true}));
+        assert_eq!(answer["contiguousLength"], 1050);
+        // truncate and fork
+        npm.tell(json!({"cmd": "live", "id": id}));
+        for (to, more) in [(900, 20), (10, 100), (110, 0), (0, 3)] {
+            log.truncate(to).await.unwrap();
+            log.append_batch(blocks(5000 * to, more)).await.unwrap();
+            let answer = npm.tell(
+                json!({"cmd": "reach", "id": id, "length": log.length(), "fork": log.fork()}),
+            );
+            same(&log, &answer).await;
+            let last = log.length() - 1;
+            assert_eq!(npm.get(&id, last), log.get(last).await.unwrap());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pome_reads_what_npm_writes() {
+    if !npm_works("pome_reads_what_npm_writes") {
+        return;
+    }
+    for dial in [true, false] {
+        let (mut npm, pome) = (Npm::start(), Pome::start().await);
+        let made = npm.tell(json!({"cmd": "create", "name": "log"}));
+        let id = made["id"].as_str().unwrap().to_owned();
+        npm.tell(
+            json!({"cmd": "append", "id": id, "prefix": "block ", "from": 0, "count": 10_000}),
+        );
+        let _joined = if dial {
+            pome.dial(&npm).await
+        } else {
+            pome.listen(&mut npm).await
+        };
+        let copy = pome.reader(&made).await;
+        assert_eq!(soon(copy.get(7000)).await.unwrap(), block(7000));
+        assert!(!copy.has(0..1).await.unwrap());
+        for bytes in [1, 100, 5_000, copy.byte_length() - 3] {
+            let seek = soon(copy.seek(bytes)).await.unwrap();
+            let answer = npm.tell(json!({"cmd": "seek", "id": id, "bytes": bytes}));
+            assert_eq!(answer["seek"], json!([seek.0, seek.1]));
+        }
+        for n in 10_000..10_050 {
+            let get = tokio::spawn({
+                let copy = copy.clone();
+                async move { copy.get(n).await }
+            });
+            npm.tell(json!({"cmd": "append", "id": id, "blocks": [format!("block {n}")]}));
+            assert_eq!(soon(get).await.unwrap().unwrap(), block(n));
+        }
+        let mut download = copy.download_linear(0..10_050).unwrap();
+        soon(download.done()).await.unwrap();
+        assert_eq!(copy.contiguous_length(), 10_050);
+        same(&copy, &npm.tell(json!({"cmd": "info", "id": id}))).await;
+        let _live = copy.download(..).unwrap();
+        for (to, more) in [(9_000, 20), (10, 100), (110, 0), (0, 3)] {
+            npm.tell(json!({"cmd": "truncate", "id": id, "length": to}));
+            if more > 0 {
+                npm.tell(
+                    json!({"cmd": "append", "id": id, "prefix": "new ", "from": to, "count": more}),
+                );
+            }
+            let now = npm.tell(json!({"cmd": "info", "id": id}));
+            reach(
+                &copy,
+                now["length"].as_u64().unwrap(),
+                now["fork"].as_u64().unwrap(),
+            )
+            .await;
+            same(&copy, &now).await;
+            let last = copy.length() - 1;
+            assert_eq!(soon(copy.get(last)).await.unwrap(), npm.get(&id, last));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn encrypted_cores_and_many_cores_and_extensions() {
+    if !npm_works("encrypted_cores_and_many_cores_and_extensions") {
+        return;
+    }
+    let (mut npm, pome) = (Npm::start(), Pome::start().await);
+    let secret = [9; 32];
+    let options = CoreOptions::name("secret").with_encryption_key(secret);
+    let ours = pome.cores.get(options).await.unwrap();
+    ours.append_batch(blocks(0, 30)).await.unwrap();
+    let theirs = npm.tell(
+        json!({"cmd": "create", "name": "secret", "encryptionKey": HEXLOWER.encode(&secret)}),
+    );
+    let their_id = theirs["id"].as_str().unwrap().to_owned();
+    npm.tell(json!({"cmd": "append", "id": their_id, "prefix": "block ", "from": 0, "count": 30}));
+    let many = npm.tell(json!({"cmd": "many", "count": 200}));
+    let _joined = pome.dial(&npm).await;
+    let id = npm.open_encrypted(&ours, Some(secret));
+    assert_eq!(npm.get(&id, 12), block(12));
+    let copy = pome.reader(&theirs).await;
+    copy.set_encryption_key(Some(secret));
+    assert_eq!(soon(copy.get(12)).await.unwrap(), block(12));
+
+    for (n, key) in many["keys"].as_array().unwrap().iter().enumerate() {
+        let copy = pome.reader(&json!({"key": key})).await;
+        assert_eq!(soon(copy.get(0)).await.unwrap(), format!("in {n}"));
+    }
+
+    npm.tell(json!({"cmd": "extension", "id": id, "name": "chat"}));
+    let mut chat = ours.extension("chat");
+    npm.tell(json!({"cmd": "broadcast", "name": "chat", "message": "one"}));
+    npm.tell(json!({"cmd": "broadcast", "name": "chat", "message": "two"}));
+    assert_eq!(soon(chat.recv()).await.unwrap().1, "one");
+    let (peer, message) = soon(chat.recv()).await.unwrap();
+    assert_eq!(message, "two");
+    assert!(chat.send(peer, "back"));
+    chat.broadcast("to all");
+    let received = npm.tell(json!({"cmd": "received", "count": 2}));
+    assert_eq!(received["received"], json!(["back", "to all"]));
+}
+
+/// npm → pome → npm → pome: each holds only what the one before gave it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_of_both() {
+    if !npm_works("a_chain_of_both") {
+        return;
+    }
+    let (mut first, mut third) = (Npm::start(), Npm::start());
+    let (second, last) = (Pome::start().await, Pome::start().await);
+    let made = first.tell(json!({"cmd": "create", "name": "log"}));
+    let id = made["id"].as_str().unwrap().to_owned();
+    first.tell(json!({"cmd": "append", "id": id, "prefix": "block ", "from": 0, "count": 3000}));
+    let middle = second.reader(&made).await;
+    let a = second.dial(&first).await;
+    let mut some = middle.download(1000..1100).unwrap();
+    soon(some.done()).await.unwrap();
+    drop(a);
+    drop(first);
+    let _b = second.dial(&third).await;
+    third.open(&middle);
+    let _c = last.listen(&mut third).await;
+    let end = last.reader(&made).await;
+    assert_eq!(third.get(&id, 1050), block(1050));
+    assert_eq!(soon(end.get(1050)).await.unwrap(), block(1050));
+    let waits = tokio::time::timeout(Duration::from_millis(300), end.get(5)).await;
+    assert!(waits.is_err(), "nobody has it");
+    // asked for by the last, fetched by the third from the second
+    third.tell(json!({"cmd": "download", "id": id, "start": 1000, "end": 1100}));
+    for n in 1000..1100 {
+        assert_eq!(soon(end.get(n)).await.unwrap(), block(n));
+    }
+}

@@ -1,0 +1,149 @@
+// A peer made of npm's corestore over secret-stream over TCP. Does what it is told in lines of JSON, and answers each in one.
+//
+//   node cores.js FOLDER      prints {"port"}; stdin: {"cmd", ...}
+const net = require('net')
+const readline = require('readline')
+const b4a = require('b4a')
+const crypto = require('hypercore-crypto')
+const Corestore = require('corestore')
+const Hypercore = require('hypercore')
+const SecretStream = require('@hyperswarm/secret-stream')
+
+const say = (what) => console.log(JSON.stringify(what))
+const hex = (buffer) => (buffer ? b4a.toString(buffer, 'hex') : null)
+const store = new Corestore(process.argv[2])
+const cores = new Map()
+const extensions = new Map()
+const received = []
+
+const server = net.createServer((socket) => join(socket, false))
+server.listen(0, '127.0.0.1', () => say({ port: server.address().port }))
+
+function join(socket, isInitiator) {
+  socket.setNoDelay(true)
+  const stream = new SecretStream(isInitiator, socket)
+  stream.on('error', () => {})
+  store.replicate(stream)
+}
+
+function remember(core, name) {
+  const id = name || hex(core.key)
+  cores.set(id, core)
+  return describe(id, core)
+}
+
+async function describe(id, core) {
+  return {
+    id,
+    key: hex(core.key),
+    length: core.length,
+    fork: core.fork,
+    byteLength: core.byteLength,
+    contiguousLength: core.contiguousLength,
+    treeHash: hex(await core.treeHash()),
+    peers: core.peers.length
+  }
+}
+
+const commands = {
+  async create({ name, encryptionKey }) {
+    const options = { name }
+    if (encryptionKey) options.encryption = { key: b4a.from(encryptionKey, 'hex') }
+    const core = store.get(options)
+    await core.ready()
+    return remember(core)
+  },
+  async many({ count }) {
+    const keys = []
+    for (let i = 0; i < count; i++) {
+      const core = store.get({ name: 'core ' + i })
+      await core.append('in ' + i)
+      keys.push(hex(core.key))
+    }
+    return { keys }
+  },
+  async open({ key, encryptionKey, manifest }) {
+    const options = { key: b4a.from(key, 'hex') }
+    if (encryptionKey) options.encryption = { key: b4a.from(encryptionKey, 'hex') }
+    const core = store.get(options)
+    await core.ready()
+    return remember(core)
+  },
+  async append({ id, blocks, prefix, from, count }) {
+    const core = cores.get(id)
+    await core.append(blocks || Array.from({ length: count }, (_, i) => prefix + (from + i)))
+    return describe(id, core)
+  },
+  async truncate({ id, length }) {
+    await cores.get(id).truncate(length)
+    return describe(id, cores.get(id))
+  },
+  async get({ id, index, timeout }) {
+    const block = await cores.get(id).get(index, { timeout: timeout || 20000, valueEncoding: 'binary' })
+    return { block: hex(block) }
+  },
+  async has({ id, start, end }) {
+    return { has: await cores.get(id).has(start, end) }
+  },
+  async download({ id, start, end, linear }) {
+    await cores.get(id).download({ start, end, linear }).done()
+    return describe(id, cores.get(id))
+  },
+  async live({ id }) {
+    cores.get(id).download({ start: 0, end: -1 })
+    return {}
+  },
+  async seek({ id, bytes }) {
+    return { seek: await cores.get(id).seek(bytes, { timeout: 20000 }) }
+  },
+  async update({ id }) {
+    return { updated: await cores.get(id).update({ wait: true }) }
+  },
+  async info({ id }) {
+    return describe(id, cores.get(id))
+  },
+  // Waits until the core has this length and fork.
+  async reach({ id, length, fork }) {
+    const core = cores.get(id)
+    const until = Date.now() + 20000
+    while (core.length !== length || core.fork !== fork) {
+      if (Date.now() > until) return { ...(await describe(id, core)), late: true }
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+    return describe(id, core)
+  },
+  async extension({ id, name }) {
+    const extension = cores.get(id).registerExtension(name, {
+      encoding: 'utf-8',
+      onmessage: (message) => received.push(message)
+    })
+    extensions.set(name, extension)
+    return {}
+  },
+  async broadcast({ name, message }) {
+    extensions.get(name).broadcast(message)
+    return {}
+  },
+  async received({ count }) {
+    const until = Date.now() + 20000
+    while (received.length < count && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 10))
+    return { received: received.splice(0) }
+  },
+  async dial({ port }) {
+    join(net.connect(port, '127.0.0.1'), true)
+    return {}
+  },
+  async quit() {
+    setTimeout(() => process.exit(0), 10)
+    return {}
+  }
+}
+
+readline.createInterface({ input: process.stdin }).on('line', async (line) => {
+  const { tag, cmd, ...rest } = JSON.parse(line)
+  try {
+    say({ tag, ...(await commands[cmd](rest)) })
+  } catch (error) {
+    say({ tag, error: error.message, code: error.code || null })
+  }
+})
