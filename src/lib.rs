@@ -1,7 +1,7 @@
 //! The Hypercore stack in Rust: signed append-only logs, a sorted database and a filesystem on one crash-safe store.
 //!
 //! This crate only gathers the face of the others: [`Store`] (the block store), [`Corestore`] and [`Hypercore`] (logs), [`Hyperbee`] (a sorted database),
-//! [`Hyperdrive`] (files), [`Localdrive`] and [`Mirrordrive`] (folders, and copying between the two).
+//! [`Hyperdrive`] (files), [`Localdrive`] and [`Mirrordrive`] (folders, and copying between the two), [`net`] (encrypted connections over which all of them replicate).
 //!
 //! ```
 //! use pome::{Corestore, CoreOptions, Hyperbee, Options, Store};
@@ -25,4 +25,5 @@ pub use pome_drive_fs::{
     self as drive_fs, DriveOptions, Hyperdrive, Localdrive, MirrorOptions, Mirrordrive,
 };
 pub use pome_encoding::{self as encoding, DiscoveryKey, Key};
+pub use pome_net as net;
 pub use pome_storage::{self as storage, Options, Store};

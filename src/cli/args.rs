@@ -73,6 +73,8 @@ pub(crate) enum Command {
     /// Work with bees
     #[command(subcommand)]
     Bee(BeeCommand),
+    /// Serve cores, bees and drives to peers: these and nothing else, or all of the store
+    Share(ShareArgs),
     /// Look after the store
     #[command(subcommand)]
     Store(StoreCommand),
@@ -238,6 +240,16 @@ pub(crate) enum DriveCommand {
     },
 }
 
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub(crate) struct ShareArgs {
+    /// What is served [default: all of the store]
+    #[arg(value_name = "NAME|KEY")]
+    pub(crate) targets: Vec<String>,
+    /// Where peers connect, by secret stream on TCP; port 0 takes any free one
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: String,
+}
+
 #[derive(Debug, Clone, Subcommand, Serialize, Deserialize)]
 pub(crate) enum CoreCommand {
     /// Make a core
@@ -293,6 +305,21 @@ pub(crate) enum CoreCommand {
         start: u64,
         /// One past the last block [default: START + 1]
         end: Option<u64>,
+    },
+    /// Get all blocks of a core from peers
+    Download {
+        /// The core
+        #[arg(value_name = "KEY")]
+        core: String,
+        /// A peer that listens: `pome share --listen`, or npm's corestore behind a TCP socket; may be given again
+        #[arg(long, value_name = "HOST:PORT", required = true)]
+        peer: Vec<String>,
+        /// Go on with what is appended later
+        #[arg(long)]
+        live: bool,
+        /// As `--timeout` says, in seconds.
+        #[arg(skip)]
+        patience: f64,
     },
     /// Verify every block, tree node and signature of a core
     Audit {

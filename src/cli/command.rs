@@ -1,7 +1,8 @@
 //! One place where every command meets the code that does it.
 
 use super::{
-    args::Command, bee, core, drive, failure::Failure, io::Io, mount, service::Service, store,
+    args::Command, bee, core, drive, failure::Failure, io::Io, mount, service::Service, share,
+    store,
 };
 
 /// Does the work of one command. When it returns well, what it wrote is on disk.
@@ -17,6 +18,7 @@ pub(crate) async fn execute(
         Command::Drive(command) => drive::execute(service, command, &mut io).await,
         Command::Core(command) => core::execute(service, command, &mut io).await,
         Command::Bee(command) => bee::execute(service, command, &mut io).await,
+        Command::Share(args) => share::share(service, args, &mut io).await,
         Command::Store(command) => store::execute(service, command, &mut io).await,
         Command::Completions { .. } | Command::Man | Command::Owner => Err(Failure::usage(
             "this command does not work on an open store",

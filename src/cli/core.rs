@@ -6,6 +6,7 @@ use super::{
     io::{Io, value_json},
     names::{Kind, Target},
     service::{IfMissing, Service},
+    share::{self, Downloading},
 };
 use bytes::{Bytes, BytesMut};
 use pome_cores::{Durability, GetOptions, Hypercore};
@@ -117,6 +118,20 @@ pub(crate) async fn execute(
                 format!("{blocks} blocks cleared"),
             )
             .await
+        }
+        CoreCommand::Download {
+            core,
+            peer,
+            live,
+            patience,
+        } => {
+            let ask = Downloading {
+                key: core,
+                peers: peer,
+                live,
+                patience: std::time::Duration::from_secs_f64(patience),
+            };
+            share::download(service, ask, io).await
         }
         CoreCommand::Audit { core } => {
             let core = service.core(&core, IfMissing::Refuse).await?;

@@ -92,7 +92,7 @@ impl Failure {
             "NOT_FOUND" | "BLOCK_NOT_AVAILABLE" | "STORAGE_EMPTY" | "NOT_MOUNTED" => {
                 status::NOT_FOUND
             }
-            "REQUEST_TIMEOUT" | "TIMED_OUT" => status::TIMED_OUT,
+            "REQUEST_TIMEOUT" | "TIMED_OUT" | "CONNECTION_TIMED_OUT" => status::TIMED_OUT,
             _ => status::ERROR,
         };
         Self {
@@ -117,5 +117,6 @@ from_library!(
     pome_cores::Error,
     pome_drive_fs::Error,
     pome_drive_fs::fuse::MountError,
+    pome_net::Error,
     pome_storage::Error
 );

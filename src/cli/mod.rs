@@ -21,6 +21,7 @@ mod owner;
 mod present;
 mod run;
 mod service;
+mod share;
 mod store;
 
 use clap::Parser;

@@ -1,7 +1,7 @@
 //! Who does the work: this process, when nobody owns the store; else the owner. A long-lived command starts the owner where there is none.
 
 use super::{
-    args::{Cli, Command, Global, StoreCommand},
+    args::{Cli, Command, CoreCommand, Global, StoreCommand},
     backup, command,
     failure::Failure,
     frame::{ClientFrame, Context, Request, WorkFrame},
@@ -129,7 +129,10 @@ impl Command {
         use super::args::DriveCommand;
         matches!(
             self,
-            Self::Mount(_) | Self::Drive(DriveCommand::Watch { .. })
+            Self::Mount(_)
+                | Self::Share(_)
+                | Self::Drive(DriveCommand::Watch { .. })
+                | Self::Core(CoreCommand::Download { live: true, .. })
         )
     }
 
@@ -139,7 +142,10 @@ impl Command {
         match self {
             Self::Mount(_) | Self::Owner => true,
             Self::Drive(command) => matches!(command, D::Create { .. }),
-            Self::Core(command) => matches!(command, C::Create { .. } | C::Append { .. }),
+            Self::Core(command) => matches!(
+                command,
+                C::Create { .. } | C::Append { .. } | C::Download { .. }
+            ),
             Self::Bee(command) => matches!(command, B::Put { .. } | B::Batch { .. }),
             _ => false,
         }
@@ -158,6 +164,9 @@ async fn client(
     // In this order where both come from stdin: the key of the store, then the new one.
     let mut keys = Keys::of(global)?;
     keys::complete(&mut command)?;
+    if let Command::Core(CoreCommand::Download { patience, .. }) = &mut command {
+        *patience = global.timeout;
+    }
     let cwd = std::env::current_dir().map_err(|e| Failure::io("the working folder", &e))?;
     let context = Context {
         version: VERSION.into(),
