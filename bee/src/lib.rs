@@ -45,6 +45,7 @@ mod history;
 mod hyperbee;
 mod node;
 mod range;
+mod reach;
 mod sub;
 mod versions;
 mod view;

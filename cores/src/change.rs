@@ -35,6 +35,8 @@ pub(crate) struct Change {
     contiguous_before: u64,
     /// The shortest length of any truncation in it.
     cut: Option<u64>,
+    /// It removes blocks or tree nodes.
+    removes: bool,
     /// A manifest that becomes known with it.
     learnt: Option<Arc<Verifier>>,
     /// Blocks that came and went.
@@ -70,6 +72,7 @@ impl Change {
             contiguous,
             contiguous_before: contiguous,
             cut: None,
+            removes: false,
             learnt: None,
             note: Note::default(),
         })
@@ -153,6 +156,7 @@ impl Change {
     fn cut(&mut self, batch: &mut Batch, length: u64) {
         self.contiguous = self.contiguous.min(length);
         self.cut = Some(self.cut.map_or(length, |cut| cut.min(length)));
+        self.removes = true;
         let (start, end) = layout::blocks_from(length);
         batch.delete_range(self.core.space, start, end);
     }
@@ -214,6 +218,7 @@ impl Change {
         }
         self.contiguous = self.contiguous.min(start);
         self.note.went.push(start..end);
+        self.removes = true;
         Ok(cleared)
     }
 
@@ -292,6 +297,11 @@ impl Change {
         }
         self.merkle.set_signature(signature);
         Ok(())
+    }
+
+    /// To be held while this is committed, if it removes anything that a snapshot may show.
+    pub(crate) fn keep_snapshots(&self) -> Option<impl Sized + '_> {
+        self.removes.then(|| self.core.keep_snapshots())
     }
 
     /// Writes tree nodes and head.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use pome_encoding::{DiscoveryKey, Key};
 use pome_storage::{Seq, Space, Store};
 use tokio::sync::{Mutex as AsyncMutex, watch};
@@ -334,6 +334,16 @@ impl Core {
     pub(crate) fn arrivals(&self) -> watch::Receiver<u64> {
         let arrivals = self.arrivals.get_or_init(|| watch::Sender::new(0));
         arrivals.subscribe()
+    }
+
+    /// Has all snapshots keep what they show, since the caller removes something of it. To be held until that is committed: who takes a snapshot waits.
+    pub(crate) fn keep_snapshots(&self) -> MutexGuard<'_, Vec<Weak<Frozen>>> {
+        let mut snapshots = self.snapshots.lock();
+        snapshots.retain(|snapshot| {
+            let alive = snapshot.upgrade();
+            alive.inspect(|frozen| frozen.keep(self)).is_some()
+        });
+        snapshots
     }
 
     /// The core as it is now. The lock is held throughout, so that a truncation is either in the snapshot or tells it.

@@ -1,10 +1,10 @@
 //! All cores of one store.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use pome_encoding::{DiscoveryKey, Key};
-use pome_storage::{Journal, Store};
+use pome_storage::{Journal, SpaceUsage, Store};
 
 use crate::{
     core::Core,
@@ -264,6 +264,24 @@ impl Corestore {
     pub fn list(&self) -> Result<Vec<DiscoveryKey>, Error> {
         self.check_open()?;
         self.registry.list()
+    }
+
+    /// What each core takes of the store, in the order of [`list`](Self::list). Walks all keys of the store; reads no block.
+    ///
+    /// # Errors
+    /// From the store.
+    pub fn usage(&self) -> Result<Vec<(DiscoveryKey, Key, SpaceUsage)>, Error> {
+        self.check_open()?;
+        let mut spaces: HashMap<_, _> = self.store().usage()?.into_iter().collect();
+        let mut all = vec![];
+        for discovery_key in self.registry.list()? {
+            // One that is purged meanwhile is left out.
+            if let Some(record) = self.registry.record(&discovery_key)? {
+                let usage = spaces.remove(&record.space).unwrap_or_default();
+                all.push((discovery_key, record.key, usage));
+            }
+        }
+        Ok(all)
     }
 
     /// The names in this namespace that cores were opened under, in order, and what they stand for. (npm `list(namespace)`.)

@@ -4,7 +4,7 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use pome_encoding::{DiscoveryKey, Key};
-use pome_storage::{Batch, Durability};
+use pome_storage::{Batch, Durability, SpaceUsage};
 use tokio::sync::watch;
 
 use crate::{
@@ -173,6 +173,16 @@ impl Hypercore {
             fork: head.tree.fork,
             padding,
         }))
+    }
+
+    /// What the core takes of the store: keys (blocks and tree nodes that are here, head, user data) and their bytes. Walks the keys; reads no block.
+    ///
+    /// # Errors
+    /// [`Closed`](Error::Closed), or from the store.
+    pub async fn usage(&self) -> Result<SpaceUsage, Error> {
+        self.session.check_open()?;
+        let core = &self.session.core;
+        Ok(core.store.space_usage(core.space)?)
     }
 
     /// Changes when the core grows or is truncated: (length, fork). On a snapshot it never does.
@@ -352,7 +362,10 @@ impl Hypercore {
         durability: Durability,
     ) -> Result<(), Error> {
         change.seal(&mut batch);
-        let seq = self.session.registry.commit(batch)?;
+        let seq = {
+            let _kept = change.keep_snapshots();
+            self.session.registry.commit(batch)?
+        };
         change.committed(seq);
         if durability == Durability::Synced {
             self.session.registry.store.synced(seq).await?;
@@ -670,7 +683,7 @@ impl Hypercore {
         self.session.check_open()?;
         let core = &self.session.core;
         let snapshot = match &self.session.frozen {
-            Some(frozen) => frozen.store().clone(),
+            Some(frozen) => frozen.store(&self.session.core),
             None => core.store.snapshot(),
         };
         let (start, end) = layout::nodes_from(0);
@@ -679,6 +692,10 @@ impl Hypercore {
             .map(|entry| {
                 let (key, value) = entry?;
                 layout::node_parse(layout::number(&key)?, &value)
+            })
+            .filter(|node| match (node, &self.session.frozen) {
+                (Ok(node), Some(frozen)) => frozen.has_node(node.index),
+                _ => true,
             })
             .collect()
     }

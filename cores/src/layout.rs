@@ -121,6 +121,11 @@ pub(crate) fn number(key: &[u8]) -> Result<u64, Error> {
     }
 }
 
+/// True for the key of a tree node.
+pub(crate) fn is_node(key: &[u8]) -> bool {
+    key.first() == Some(&NODES)
+}
+
 /// Key of a piece of user data.
 pub(crate) fn user_data_key(name: &str) -> Result<Vec<u8>, Error> {
     if name.len() > USER_DATA_KEY_MAX {

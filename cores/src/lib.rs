@@ -46,7 +46,7 @@ pub use options::{
     SessionOptions,
 };
 pub use pome_encoding::{DiscoveryKey, Key};
-pub use pome_storage::{Batch, Durability, Journal, Seq, Space, Store};
+pub use pome_storage::{Batch, Durability, Journal, Seq, Space, SpaceUsage, Store};
 pub use repair::{CoreRepair, Left, Repaired};
 pub use transaction::Transaction;
 pub use verifier::{Verified, Verifier};

@@ -1,6 +1,9 @@
 //! A core as it was at one moment.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 use bytes::Bytes;
 use pome_encoding::Key;
@@ -11,13 +14,15 @@ use crate::{
     core::{Core, Head, Lengths, head_from},
     error::Error,
     layout,
-    merkle::Node,
+    merkle::{Node, flat_tree::right_span},
 };
 
-/// What a snapshot session reads from: the store's snapshot, and the head that stands in it. A block that was not here then may still come
-/// from the core as it is now, as long as no truncation has cut it.
+/// What a snapshot session reads from: the core as it is now, since what lies below its head does not change; until something of it is removed, and from
+/// then on a snapshot of the store from just before. So one that is held for long does not keep the store from giving space back. A block that was not
+/// here then may still come from the core as it is now, as long as no truncation has cut it.
 pub(crate) struct Frozen {
-    snapshot: Snapshot,
+    /// From before the first removal.
+    kept: OnceLock<Snapshot>,
     pub(crate) head: Head,
     /// Below this the core still has the same blocks as the snapshot.
     shared: AtomicU64,
@@ -38,9 +43,24 @@ impl Frozen {
         Ok(Self {
             shared: AtomicU64::new(head.tree.length),
             lengths: watch::Sender::new((head.tree.length, head.tree.fork)),
-            snapshot,
+            kept: OnceLock::new(),
             head,
         })
+    }
+
+    /// Something will be removed: what is there now is kept.
+    pub(crate) fn keep(&self, core: &Core) {
+        self.kept.get_or_init(|| core.store.snapshot());
+    }
+
+    /// A snapshot of the store in which all is that it shows.
+    pub(crate) fn store(&self, core: &Core) -> Snapshot {
+        if let Some(kept) = self.kept.get() {
+            return kept.clone();
+        }
+        let now = core.store.snapshot();
+        // Kept before the removal is committed: if it is not now, nothing was removed when `now` was taken.
+        self.kept.get().cloned().unwrap_or(now)
     }
 
     /// The core has been truncated to `length`.
@@ -58,9 +78,12 @@ impl Frozen {
 
     /// A block: the snapshot's own, else one that came since.
     pub(crate) fn block(&self, core: &Core, index: u64) -> Result<Option<Bytes>, Error> {
-        let block = self.snapshot.get(core.space, &layout::block_key(index))?;
-        if block.is_some() {
-            return Ok(block);
+        if self.has_index(index) {
+            let key = layout::block_key(index);
+            let block = self.store(core).get(core.space, &key)?;
+            if block.is_some() {
+                return Ok(block);
+            }
         }
         self.check(core.key, index)?;
         let block = core.block(index)?;
@@ -71,21 +94,30 @@ impl Frozen {
     /// As [`block`](Self::block), without reading it.
     pub(crate) fn has_block(&self, core: &Core, index: u64) -> Result<bool, Error> {
         let key = layout::block_key(index);
-        Ok(self.snapshot.contains(core.space, &key)?
-            || (self.check(core.key, index).is_ok() && core.has_block(index)?))
+        let here = self.has_index(index) && self.store(core).contains(core.space, &key)?;
+        Ok(here || (self.check(core.key, index).is_ok() && core.has_block(index)?))
     }
 
     /// A tree node of the snapshot.
     pub(crate) fn node(&self, core: &Core, index: u64) -> Result<Option<Node>, Error> {
-        node_at(core, &self.snapshot, index)
+        match self.has_node(index) {
+            true => node_at(core, &self.store(core), index),
+            false => Ok(None),
+        }
+    }
+
+    /// False for blocks that were appended later.
+    pub(crate) fn has_index(&self, index: u64) -> bool {
+        index < self.head.tree.length
+    }
+
+    /// False for tree nodes that came with later blocks.
+    pub(crate) fn has_node(&self, index: u64) -> bool {
+        self.has_index(right_span(index) / 2)
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Lengths> {
         self.lengths.subscribe()
-    }
-
-    pub(crate) fn store(&self) -> &Snapshot {
-        &self.snapshot
     }
 }
 

@@ -91,8 +91,16 @@ impl Corestore {
         let (_, end) = layout::blocks_from(0);
         let mut batch = Batch::new();
         let mut bytes = 0;
-        for entry in frozen.store().range(core.space, &start[..]..&end[..]) {
+        for entry in frozen.store(core).range(core.space, &start[..]..&end[..]) {
             let (key, value) = entry?;
+            let number = layout::number(&key)?;
+            let shows = match layout::is_node(&key) {
+                true => frozen.has_node(number),
+                false => frozen.has_index(number),
+            };
+            if !shows {
+                continue;
+            }
             bytes += key.len() + value.len();
             batch.put(space, key.to_vec(), value);
             if bytes > COMMIT_BYTES {

@@ -128,7 +128,11 @@ impl Transaction {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let seq = self.registry.commit(self.batch)?;
+        let seq = {
+            let changes = self.staged.iter();
+            let _kept: Vec<_> = changes.map(|(_, c)| c.keep_snapshots()).collect();
+            self.registry.commit(self.batch)?
+        };
         for (_, change) in self.staged {
             change.committed(seq);
         }

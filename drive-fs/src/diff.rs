@@ -58,6 +58,7 @@ impl Hyperdrive {
     ) -> impl Stream<Item = Result<Difference, Error>> + Send + 'static + use<> {
         let (drive, folder) = (self.clone(), folder.to_owned());
         async_stream::try_stream! {
+            drive.check_kept(version)?;
             let other = drive.db().checkout(version);
             let mut differences = drive.differences(&other, &folder)?;
             while let Some(difference) = differences.try_next().await? {
@@ -67,14 +68,26 @@ impl Hyperdrive {
     }
 
     /// What each version did, oldest first unless `options` say otherwise. Seqs as in the database, so the first change is 1. Descriptions
-    /// of folders are left out.
+    /// of folders are left out, and so are changes before the oldest version that is [kept](Self::retention).
     pub fn history(
         &self,
         options: HistoryOptions,
     ) -> impl Stream<Item = Result<HistoryItem, Error>> + Send + 'static + use<> {
         let drive = self.clone();
         async_stream::try_stream! {
-            let mut changes = drive.db().history(options).boxed();
+            let mut options = options;
+            let mut db = drive.db().clone();
+            let oldest = drive.retention()?.oldest;
+            if oldest > 1 {
+                let oldest = i64::try_from(oldest).unwrap_or(i64::MAX);
+                options.gt = options.gt.map(|gt| if gt > 0 { gt.max(oldest - 1) } else { gt });
+                options.gte = Some(options.gte.filter(|gte| *gte != 0).map_or(oldest, |gte| {
+                    if gte > 0 { gte.max(oldest) } else { gte }
+                }));
+                // A bound that counts from the end may lie before.
+                db = db.with_wait(false);
+            }
+            let mut changes = db.history(options).boxed();
             while let Some(change) = changes.try_next().await? {
                 let Some(path) = change.key.strip_prefix(FILES) else {
                     continue;
@@ -87,6 +100,15 @@ impl Hyperdrive {
                 yield HistoryItem { seq: change.seq, path, entry };
             }
         }
+    }
+
+    /// The versions at which a change was complete, oldest first, from the oldest that is [kept](Self::retention). Reads all blocks of the database since.
+    ///
+    /// # Errors
+    /// From the database.
+    pub async fn whole_versions(&self) -> Result<Vec<u64>, Error> {
+        let oldest = self.retention()?.oldest;
+        Ok(self.db().whole_versions_since(oldest).await?)
     }
 
     /// The versions of one path, newest first. Reads the whole history.

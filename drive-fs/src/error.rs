@@ -65,6 +65,27 @@ pub enum Error {
         /// What there is.
         newest: u64,
     },
+    /// A version that was dropped here, by the drive's retention.
+    #[error(
+        "version {version} of drive {key} was dropped here: the oldest that is kept is {oldest}"
+    )]
+    VersionDropped {
+        /// The drive's key.
+        key: Key,
+        /// What was asked for.
+        version: u64,
+        /// The oldest that can be read here.
+        oldest: u64,
+    },
+    /// The rule by which versions are kept cannot be read.
+    #[error("the retention of drive {key} cannot be read; set it again")]
+    BadRetention {
+        /// The drive's key.
+        key: Key,
+    },
+    /// What a mount has not yet published cannot be read, so nobody knows which contents it needs.
+    #[error("the overlay of a mount of this drive cannot be read; mount it to see what is wrong")]
+    DamagedOverlay,
     /// More than 16 links in a row.
     #[error("{path}: more than 16 symlinks in a row")]
     RecursiveSymlink {
@@ -165,6 +186,9 @@ impl Error {
             Self::NoContentKey { .. } => "NO_CONTENT_KEY",
             Self::BadHeader { .. } => "BAD_HEADER",
             Self::NoSuchVersion { .. } => "BAD_ARGUMENT",
+            Self::VersionDropped { .. } => "VERSION_DROPPED",
+            Self::BadRetention { .. } => "BAD_RETENTION",
+            Self::DamagedOverlay => "DAMAGED_OVERLAY",
             Self::RecursiveSymlink { .. } => "RECURSIVE_SYMLINK",
             Self::BadEntry { .. } => "BAD_ENTRY",
             Self::BadBlob { .. } => "BAD_BLOB",

@@ -389,7 +389,7 @@ impl Hyperdrive {
     /// A view of an older version. It cannot be written and does not move.
     ///
     /// # Errors
-    /// [`Error::NoSuchVersion`] when the drive is shorter.
+    /// [`Error::NoSuchVersion`] when the drive is shorter; [`Error::VersionDropped`] when it does not keep what is so old.
     pub fn checkout(&self, version: u64) -> Result<Self, Error> {
         let newest = self.version();
         if version > newest.max(1) {
@@ -399,6 +399,9 @@ impl Hyperdrive {
                 version,
                 newest,
             });
+        }
+        if version < newest {
+            self.check_kept(version)?;
         }
         Ok(Self {
             db: self.db.checkout(version),

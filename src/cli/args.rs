@@ -131,6 +131,39 @@ pub(crate) struct MountArgs {
     pub(crate) deadline: f64,
 }
 
+/// Which versions a drive keeps.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[group(required = true, multiple = false)]
+pub(crate) struct KeepArgs {
+    /// The newest N versions
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) keep_versions: Option<u64>,
+    /// The versions that were current within this time: `90s`, `15m`, `12h`, `30d`, `8w`
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) keep: Option<u64>,
+    /// All of them, as without any rule
+    #[arg(long)]
+    pub(crate) keep_all: bool,
+}
+
+/// In seconds.
+fn duration(text: &str) -> Result<u64, String> {
+    let wanted = || "a time is wanted, such as `90s`, `15m`, `12h`, `30d` or `8w`".to_owned();
+    let unit = text.chars().next_back().ok_or_else(wanted)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        'w' => 7 * 24 * 60 * 60,
+        _ => return Err(wanted()),
+    };
+    let number = text.strip_suffix(unit).and_then(|n| n.parse::<u64>().ok());
+    number
+        .and_then(|n| n.checked_mul(seconds))
+        .ok_or_else(wanted)
+}
+
 /// A drive and a path in it. The drive may be left out where the store has one; a path starts with `/`.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub(crate) struct DrivePath {
@@ -228,6 +261,20 @@ pub(crate) enum DriveCommand {
     },
     /// The versions at which a reader sees a whole tree
     Versions {
+        /// The drive (may be left out where the store has one)
+        #[arg(value_name = "NAME|KEY")]
+        drive: Option<String>,
+    },
+    /// Say which versions the drive keeps here, from now on; what it does not keep is dropped at once
+    Set {
+        /// The drive (may be left out where the store has one)
+        #[arg(value_name = "NAME|KEY")]
+        drive: Option<String>,
+        #[command(flatten)]
+        keep: KeepArgs,
+    },
+    /// Drop now what the drive does not keep, and say what that freed
+    Gc {
         /// The drive (may be left out where the store has one)
         #[arg(value_name = "NAME|KEY")]
         drive: Option<String>,
@@ -479,8 +526,14 @@ pub(crate) enum StoreCommand {
     },
     /// Give an encrypted store another key; the old one opens nothing any more
     Rekey(NewKey),
-    /// What the store holds, and what it takes on disk
-    Info,
+    /// What the store holds, what of it is dead, and what it takes on disk
+    Info {
+        /// Also what each core takes (walks all keys)
+        #[arg(long)]
+        cores: bool,
+    },
+    /// Give the space of all that is dead back to the disk now (the store does so by itself, at leisure)
+    Compact,
     /// Read and verify every byte
     Check {
         /// Put right what can be: lost blocks become missing, so that peers can bring them back

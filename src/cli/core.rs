@@ -7,6 +7,7 @@ use super::{
     names::{Kind, Target},
     service::{IfMissing, Service},
     share::{self, Downloading},
+    space,
 };
 use bytes::{Bytes, BytesMut};
 use pome_cores::{Durability, GetOptions, Hypercore};
@@ -105,7 +106,15 @@ pub(crate) async fn execute(
             let core = service.core(&name, IfMissing::Refuse).await?;
             core.truncate(length).await?;
             service.sync().await?;
-            lengths(&core, io).await
+            let freed = space::free(service, false).await?;
+            let value = json!({
+                "length": core.length(),
+                "byteLength": core.byte_length(),
+                "fork": core.fork(),
+                "freed": freed.bytes,
+            });
+            let text = format!("{} blocks; {}", core.length(), space::words(&freed));
+            io.result(value, text).await
         }
         CoreCommand::Clear { core, start, end } => {
             let core = service.core(&core, IfMissing::Refuse).await?;
@@ -113,9 +122,10 @@ pub(crate) async fn execute(
                 .clear(start..end.unwrap_or(start.saturating_add(1)))
                 .await?;
             service.sync().await?;
+            let freed = space::free(service, false).await?;
             io.result(
-                json!({ "blocks": blocks }),
-                format!("{blocks} blocks cleared"),
+                json!({ "blocks": blocks, "freed": freed.bytes }),
+                format!("{blocks} blocks cleared; {}", space::words(&freed)),
             )
             .await
         }

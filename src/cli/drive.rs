@@ -6,6 +6,7 @@ use super::{
     io::{Io, value_json},
     mirror,
     service::Service,
+    space,
 };
 use futures_util::StreamExt;
 use pome_bee::HistoryOptions;
@@ -104,11 +105,13 @@ pub(crate) async fn execute(
         }
         DriveCommand::Versions { drive } => {
             let (_, drive) = open(service, drive.as_deref()).await?;
-            for version in drive.db().whole_versions().await? {
+            for version in drive.whole_versions().await? {
                 io.result(json!({ "version": version }), version).await?;
             }
             Ok(())
         }
+        DriveCommand::Set { drive, keep } => space::set(service, drive.as_deref(), &keep, io).await,
+        DriveCommand::Gc { drive } => space::gc(service, drive.as_deref(), io).await,
         DriveCommand::Info { drive } => info(service, drive.as_deref(), io).await,
     }
 }
@@ -126,6 +129,9 @@ pub(crate) async fn open(
 /// Makes what a command wrote durable, and shows it to the drive's mounts.
 pub(crate) async fn finish(service: &Service, drive: &Hyperdrive) -> Result<(), Failure> {
     service.mounts.changed(drive.key()).await?;
+    if drive.note_version()? {
+        service.collect_soon(drive);
+    }
     service.sync().await
 }
 

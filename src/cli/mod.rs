@@ -22,6 +22,7 @@ mod present;
 mod run;
 mod service;
 mod share;
+mod space;
 mod store;
 
 use clap::Parser;

@@ -10,8 +10,10 @@ use pome_cores::{CoreOptions, Corestore, Hypercore, Key};
 use pome_drive_fs::{DriveOptions, Hyperdrive};
 use pome_storage::{Options, Store};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 /// May a command make what it does not find?
@@ -31,6 +33,19 @@ pub(crate) struct Service {
     drives: tokio::sync::Mutex<HashMap<Key, Hyperdrive>>,
     /// Two bees made apart on one core share no write lock, so all commands share one of each.
     bees: parking_lot::Mutex<HashMap<Key, Hyperbee>>,
+    /// Drives whose old versions are dropped in a moment.
+    collecting: Arc<parking_lot::Mutex<HashSet<Key>>>,
+}
+
+/// Old versions are dropped so long after a change.
+const COLLECT_AFTER: Duration = Duration::from_secs(1);
+
+/// Drops what the drive's rule does not keep, if it has one.
+async fn collect(drive: &Hyperdrive) -> Result<(), pome_drive_fs::Error> {
+    if drive.writable() && drive.note_version()? {
+        drive.gc().await?;
+    }
+    Ok(())
 }
 
 impl Service {
@@ -59,6 +74,7 @@ impl Service {
             mounts: Mounts::default(),
             drives: tokio::sync::Mutex::default(),
             bees: parking_lot::Mutex::default(),
+            collecting: Arc::default(),
         })
     }
 
@@ -69,7 +85,27 @@ impl Service {
     /// Ends the mounts and closes the store.
     pub(crate) async fn close(&self) -> Result<(), Failure> {
         self.mounts.unmount_all().await;
+        for drive in self.drives.lock().await.values() {
+            if let Err(error) = collect(drive).await {
+                tracing::warn!(drive = %drive.key(), %error, "old versions were not dropped");
+            }
+        }
         Ok(self.corestore.close().await?)
+    }
+
+    /// Drops what the drive's rule does not keep, once for all that is written in the next moment.
+    pub(crate) fn collect_soon(&self, drive: &Hyperdrive) {
+        if !self.collecting.lock().insert(drive.key()) {
+            return;
+        }
+        let (drive, collecting) = (drive.clone(), self.collecting.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(COLLECT_AFTER).await;
+            collecting.lock().remove(&drive.key());
+            if let Err(error) = collect(&drive).await {
+                tracing::warn!(drive = %drive.key(), %error, "old versions were not dropped");
+            }
+        });
     }
 
     /// Makes all that a command wrote durable.

@@ -23,7 +23,8 @@ pub(crate) async fn execute(
     match command {
         StoreCommand::Init { .. } => made(service, io).await,
         StoreCommand::Rekey(new) => rekey(service, new, io).await,
-        StoreCommand::Info => info(service, io).await,
+        StoreCommand::Info { cores } => info(service, cores, io).await,
+        StoreCommand::Compact => super::space::compact(service, io).await,
         StoreCommand::Check { repair: false } => check::check(service, io).await,
         StoreCommand::Check { repair: true } => check::repair(service, io).await,
         StoreCommand::Backup { dir } => backup::backup(service, &dir, io).await,
@@ -58,7 +59,7 @@ async fn rekey(service: &Service, new: NewKey, io: &mut Io) -> Result<(), Failur
     io.result(value, text).await
 }
 
-async fn info(service: &Service, io: &mut Io) -> Result<(), Failure> {
+async fn info(service: &Service, each_core: bool, io: &mut Io) -> Result<(), Failure> {
     let info = service.store().info()?;
     let cores = service.corestore.list()?.len();
     let names = service.names.all()?;
@@ -68,12 +69,26 @@ async fn info(service: &Service, io: &mut Io) -> Result<(), Failure> {
         .iter()
         .map(ToString::to_string)
         .collect();
-    let value = json!({
+    let mut each = vec![];
+    if each_core {
+        let corestore = service.corestore.clone();
+        let walk = tokio::task::spawn_blocking(move || corestore.usage());
+        let walked = walk.await.map_err(|error| {
+            Failure::new(
+                "PANIC",
+                format!("the walk over the keys broke off: {error}"),
+            )
+        })?;
+        each = walked?;
+    }
+    let mut value = json!({
         "formatVersion": info.format_version,
         "encrypted": info.encrypted,
         "cores": cores,
         "names": names.iter().map(|(name, row)| json!({ "name": name, "kind": row.kind, "key": row.key })).collect::<Vec<_>>(),
         "bytes": info.file_bytes,
+        "allocatedBytes": info.allocated_bytes,
+        "deadBytes": info.dead_bytes,
         "payloadBytes": info.payload_bytes,
         "livePayloadBytes": info.live_payload_bytes,
         "payloadSegments": info.payload_segments,
@@ -86,9 +101,11 @@ async fn info(service: &Service, io: &mut Io) -> Result<(), Failure> {
         "recovering": service.store().is_recovering(),
     });
     let mut text = format!(
-        "cores     {cores}\nencrypted {}\nfiles     {} bytes\npayloads  {} bytes in {} segments, {} alive at the last checkpoint\nindex     {} bytes in {} tables\ncommits   {} ({} known to be on disk)\ndamage    {}",
+        "cores     {cores}\nencrypted {}\nfiles     {} bytes\non disk   {} bytes, {} of them dead at the last checkpoint\npayloads  {} bytes in {} segments, {} alive at the last checkpoint\nindex     {} bytes in {} tables\ncommits   {} ({} known to be on disk)\ndamage    {}",
         if info.encrypted { "yes" } else { "no" },
         info.file_bytes,
+        info.allocated_bytes,
+        info.dead_bytes,
         info.payload_bytes,
         info.payload_segments,
         info.live_payload_bytes,
@@ -107,6 +124,23 @@ async fn info(service: &Service, io: &mut Io) -> Result<(), Failure> {
     }
     for (name, row) in &names {
         text.push_str(&format!("\n{:9} {name} {}", row.kind.to_string(), row.key));
+    }
+    let mut usage = vec![];
+    for (discovery_key, key, used) in &each {
+        let bytes = used.key_bytes + used.value_bytes;
+        usage.push(json!({
+            "key": key.to_string(),
+            "discoveryKey": discovery_key.to_string(),
+            "keys": used.keys,
+            "bytes": bytes,
+        }));
+        text.push_str(&format!(
+            "\ncore      {key} {bytes} bytes in {} keys",
+            used.keys
+        ));
+    }
+    if each_core && let Some(fields) = value.as_object_mut() {
+        fields.insert("usage".into(), usage.into());
     }
     io.result(value, text).await
 }

@@ -26,7 +26,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// About so many bytes are moved in one commit.
@@ -203,6 +203,24 @@ impl Store {
         let inner = self.inner();
         let before = inner.allocated()?;
         while self.compact_step()? {}
+        inner.collect();
+        let left = inner.allocated()?;
+        Ok(Freed {
+            bytes: before.saturating_sub(left),
+            left,
+        })
+    }
+
+    /// As [`compact`](Self::compact), as far as an idle store would go by itself, and for about `time` at most: what is left is done in the background, or
+    /// the next time.
+    ///
+    /// # Errors
+    /// As [`compact`](Self::compact).
+    pub fn compact_for(&self, time: Duration) -> Result<Freed, Error> {
+        let inner = self.inner();
+        let before = inner.allocated()?;
+        let (until, aim) = (Instant::now() + time, Aim::idle(&inner.options));
+        while inner.compact_step(&aim)? && Instant::now() < until {}
         inner.collect();
         let left = inner.allocated()?;
         Ok(Freed {

@@ -319,7 +319,11 @@ fn follow(core: &Arc<Core>, mut change: Change, forks: ForkWork) -> Result<(), E
         return Ok(());
     }
     change.seal(&mut batch);
-    let seq = core.registry()?.commit(batch)?;
+    let registry = core.registry()?;
+    let seq = {
+        let _kept = change.keep_snapshots();
+        registry.commit(batch)?
+    };
     change.committed(seq);
     Ok(())
 }

@@ -122,7 +122,7 @@ fn content_of(blob: &BlobId, size: u64) -> Content {
     }
 }
 
-fn blob_of(content: &Content) -> BlobId {
+pub(crate) fn blob_of(content: &Content) -> BlobId {
     BlobId {
         block_offset: content.block_offset,
         block_length: content.block_length,
@@ -329,7 +329,18 @@ impl Drive for LiveDrive {
             transaction.batch().extend(batch);
             transaction.commit(Durability::Buffered).await?;
             drop(staged);
+            self.0.note_version()?;
             self.tree()
+        }
+        .boxed()
+    }
+
+    fn tidy(&self) -> BoxFuture<'_, Result<()>> {
+        async move {
+            if self.0.note_version()? {
+                self.0.gc().await?;
+            }
+            Ok(())
         }
         .boxed()
     }

@@ -136,6 +136,10 @@ pub trait Drive: Send + Sync + 'static {
     fn content_writer(&self) -> BoxFuture<'_, Result<Box<dyn ContentWriter>>>;
     /// Applies `changes` as one version, in one commit with `batch`, and answers the new version.
     fn publish(&self, changes: Vec<Change>, batch: Batch) -> BoxFuture<'_, Result<Arc<dyn Tree>>>;
+    /// Drops what no kept version needs, if there is a rule that says so; called now and then after publications. Default: nothing.
+    fn tidy(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// See [`Drive::content_writer`]. Dropping it leaves bytes in the blobs core that no entry points at.

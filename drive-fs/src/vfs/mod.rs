@@ -14,6 +14,7 @@ mod extents;
 mod file;
 mod folder;
 mod lower;
+pub(crate) mod mounted;
 mod name;
 mod namespace;
 mod node;

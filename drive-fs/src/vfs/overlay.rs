@@ -248,6 +248,21 @@ impl Overlay {
         Ok(loaded)
     }
 
+    /// The published contents below writes that are not published.
+    pub(crate) fn bases(local: &Local) -> std::result::Result<Vec<Content>, crate::Error> {
+        let mut bases = vec![];
+        for item in local.range(&[NODE][..]..&[NODE + 1][..]) {
+            let (_, value) = item.map_err(pome_cores::Error::from)?;
+            // What does not decode is told to whoever mounts; here it must not be taken for nothing.
+            let record: NodeRecord =
+                serde_json::from_slice(&value).map_err(|_| crate::Error::DamagedOverlay)?;
+            if let KindRecord::File { base: Some(base) } = record.kind {
+                bases.push(base);
+            }
+        }
+        Ok(bases)
+    }
+
     fn space(&self) -> Space {
         self.local.space()
     }

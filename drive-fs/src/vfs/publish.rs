@@ -34,6 +34,10 @@ const SMALL_BYTES: u64 = 256 * 1024;
 const SHARED_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Larger ones go in pieces of this size: a whole number of 64 KiB blocks.
 const PIECE_BYTES: u64 = 1024 * 1024;
+/// Old versions are dropped so long after a publication …
+const TIDY_AFTER: Duration = Duration::from_secs(1);
+/// … and this many times as long as it took the last time.
+const TIDY_PART: u32 = 10;
 /// Longest pause between tries when the drive or the disk refuses.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
@@ -79,22 +83,36 @@ impl Vfs {
     /// Publishes in the background, as the options say, until the last other holder of this `Vfs` drops it. Must run on a tokio
     /// runtime with time.
     pub async fn keep_publishing(vfs: Weak<Self>) {
+        let mut tidy_at = None;
+        let mut tidy_took = Duration::ZERO;
         loop {
             let Some(this) = vfs.upgrade() else { return };
             if this.publisher.closed.load(Ordering::Acquire) {
                 return;
             }
             let now = Instant::now();
+            if tidy_at.is_some_and(|at| at <= now) {
+                tidy_at = None;
+                if let Err(error) = this.drive.tidy().await {
+                    tracing::warn!(%error, "old versions were not dropped; it will be tried again");
+                }
+                tidy_took = now.elapsed();
+                continue;
+            }
             match this.due() {
                 Some(due) if due <= now => match this.publish(false).await {
                     Ok(_) => {
                         let mut times = this.publisher.times.lock();
                         (times.retry_after, times.failures) = (None, 0);
+                        tidy_at.get_or_insert(now + TIDY_AFTER + tidy_took * TIDY_PART);
                     }
                     Err(error) => this.failed(&error),
                 },
                 due => {
                     let pause = due
+                        .into_iter()
+                        .chain(tidy_at)
+                        .min()
                         .map_or(Duration::from_secs(5), |due| due - now)
                         .min(Duration::from_secs(5));
                     // Woken for a new first change; otherwise it looks again when the earliest may be due.

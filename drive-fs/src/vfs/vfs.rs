@@ -2,6 +2,7 @@ use super::{
     attrs::{Attrs, Owner},
     error::{Result, VfsError},
     lower::{Drive, Found, Tree},
+    mounted,
     node::{Ino, Kind, ROOT},
     overlay::Overlay,
     publish::Publisher,
@@ -138,7 +139,7 @@ impl Vfs {
             options.owner,
         )?;
         let read_only = options.read_only || !drive.writable();
-        Ok(Arc::new(Self {
+        let vfs = Arc::new(Self {
             drive,
             options,
             read_only,
@@ -146,7 +147,9 @@ impl Vfs {
             names: tokio::sync::RwLock::new(()),
             publisher: Publisher::default(),
             watcher: Watcher::default(),
-        }))
+        });
+        mounted::add(name, &vfs);
+        Ok(vfs)
     }
 
     /// True when every change is refused with `EROFS`.

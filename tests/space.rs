@@ -1,0 +1,171 @@
+//! The most-asked thing of all: what is overwritten, deleted and cleared gives the disk back, with no further command.
+#![allow(clippy::unwrap_used, reason = "a test says what it expects")]
+
+mod process;
+
+use process::{Pome, fuse_works};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+const MIB: u64 = 1 << 20;
+
+fn pattern(seed: u64, len: u64) -> Vec<u8> {
+    let mut bytes = vec![0; len as usize];
+    ChaCha8Rng::seed_from_u64(seed).fill_bytes(&mut bytes);
+    bytes
+}
+
+/// What the folder takes, as the filesystem counts it.
+fn taken(store: &Path) -> u64 {
+    let files = fs::read_dir(store).unwrap().map(|entry| entry.unwrap());
+    // A file may go between the listing and the question.
+    let sizes = files.filter_map(|file| file.metadata().ok());
+    sizes.map(|meta| meta.blocks() * 512).sum()
+}
+
+/// Waits until the store is small; how long is told, and judged generously, since a machine may have other work.
+fn shrinks(store: &Path, bound: u64) {
+    let begin = Instant::now();
+    while taken(store) > bound {
+        assert!(
+            begin.elapsed() < Duration::from_secs(60),
+            "the store takes {} bytes after a minute, and {bound} are enough",
+            taken(store)
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    println!("{} bytes after {:?}", taken(store), begin.elapsed());
+}
+
+#[test]
+fn a_file_that_is_overwritten_in_a_mount_takes_its_size() {
+    let test = "a_file_that_is_overwritten_in_a_mount_takes_its_size";
+    if !fuse_works(test) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let pome = Pome::new(folder.path().join("store"));
+    let at = folder.path().join("mnt");
+    pome.ok(&["drive", "create", "home"]);
+    let set = pome.json(&["drive", "set", "home", "--keep-versions", "1"]);
+    assert_eq!(set[0]["keep"]["versions"], 1);
+    let mount = pome.mount(&at, &["--offline"]);
+    let file = at.join("file");
+    for n in 0..100 {
+        fs::write(&file, pattern(n, MIB)).unwrap();
+        if n % 10 == 0 {
+            // Each of these is a version.
+            pome.ok(&["drive", "ls", "home"]);
+        }
+    }
+    let last = pattern(99, MIB);
+    shrinks(&pome.store, MIB * 12 / 10 + 4 * MIB);
+    assert!(fs::read(&file).unwrap() == last);
+    // Nobody had to do anything, and there is nothing more to be done.
+    let freed = pome.json(&["store", "compact"]);
+    assert!(freed[0]["bytes"].as_u64().unwrap() <= MIB * 12 / 10 + 4 * MIB);
+
+    fs::remove_file(&file).unwrap();
+    shrinks(&pome.store, 4 * MIB);
+    mount.stop();
+    let report = pome.json(&["store", "check"]);
+    assert_eq!(report.last().unwrap()["ok"], true);
+}
+
+#[test]
+fn a_file_that_is_put_again_and_again_takes_its_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let pome = Pome::new(folder.path().join("store"));
+    let file = folder.path().join("file");
+    let put = |n: u64| {
+        fs::write(&file, pattern(n, MIB)).unwrap();
+        pome.ok(&["drive", "put", "home", "/file", file.to_str().unwrap()]);
+    };
+    pome.ok(&["drive", "create", "home"]);
+    let mut versions = vec![];
+    for n in 0..20 {
+        put(n);
+        let info = pome.json(&["drive", "info", "home"]);
+        versions.push(info[0]["version"].as_u64().unwrap());
+    }
+    assert!(taken(&pome.store) > 20 * MIB, "without a rule all is kept");
+    let set = pome.json(&["drive", "set", "home", "--keep-versions", "3"]);
+    assert_eq!(set[0]["oldest"], versions[17]);
+    assert!(set[0]["freed"].as_u64().unwrap() > 15 * MIB, "{set:?}");
+    assert_eq!(set[0]["bytes"].as_u64().unwrap(), taken(&pome.store));
+    let diff = |a: u64, b: u64| [a.to_string(), b.to_string()];
+    let [a, b] = diff(versions[17], versions[19]);
+    assert_eq!(pome.json(&["drive", "diff", "home", &a, &b]).len(), 1);
+    let [a, b] = diff(versions[16], versions[19]);
+    let dropped = pome.fails(&["drive", "diff", "home", &a, &b]);
+    assert_eq!(dropped, (1, "VERSION_DROPPED".into()));
+    let versions = pome.json(&["drive", "versions", "home"]);
+    assert_eq!(versions.len(), 3);
+    assert_eq!(pome.json(&["drive", "history", "home"]).len(), 2);
+
+    pome.ok(&["drive", "set", "home", "--keep-versions", "1"]);
+    for n in 20..80 {
+        put(n);
+    }
+    // No command follows, and nobody owns the store.
+    assert!(
+        taken(&pome.store) <= MIB * 12 / 10 + 4 * MIB,
+        "{} bytes",
+        taken(&pome.store)
+    );
+    assert!(pome.ok(&["drive", "get", "home", "/file"]) == pattern(79, MIB));
+
+    let info = pome.json(&["store", "info", "--cores"]);
+    let usage = info[0]["usage"].as_array().unwrap();
+    let largest = usage.iter().filter_map(|core| core["bytes"].as_u64()).max();
+    assert!(
+        (MIB..MIB + MIB / 10).contains(&largest.unwrap()),
+        "{info:?}"
+    );
+    assert!(
+        info[0]["deadBytes"].as_u64().unwrap() <= 2 * MIB,
+        "{info:?}"
+    );
+
+    pome.ok(&["drive", "rm", "home", "/file"]);
+    let gone = pome.json(&["drive", "gc", "home"]);
+    assert_eq!(gone[0]["keep"]["versions"], 1);
+    assert!(taken(&pome.store) < 4 * MIB);
+    let report = pome.json(&["store", "check"]);
+    assert_eq!(report.last().unwrap()["ok"], true);
+    assert_eq!(pome.fails(&["drive", "set", "home"]).0, 2);
+    assert_eq!(pome.fails(&["drive", "set", "home", "--keep", "soon"]).0, 2);
+    let keep = pome.json(&["drive", "set", "home", "--keep", "30d"]);
+    assert_eq!(keep[0]["keep"]["seconds"], 30 * 24 * 60 * 60);
+    let keep = pome.json(&["drive", "set", "home", "--keep-all"]);
+    assert_eq!(keep[0]["keep"], "all");
+}
+
+#[test]
+fn a_core_that_is_cleared_says_what_it_freed() {
+    let folder = tempfile::tempdir().unwrap();
+    let pome = Pome::new(folder.path().join("store"));
+    let file = folder.path().join("block");
+    for n in 0..30 {
+        fs::write(&file, pattern(n, MIB / 2)).unwrap();
+        pome.ok(&["core", "append", "log", "--file", file.to_str().unwrap()]);
+    }
+    let cleared = pome.json(&["core", "clear", "log", "0", "10"]);
+    assert_eq!(cleared[0]["blocks"], 10);
+    assert!(
+        cleared[0]["freed"].as_u64().unwrap() > 4 * MIB,
+        "{cleared:?}"
+    );
+    let cut = pome.json(&["core", "truncate", "log", "12"]);
+    assert!(cut[0]["freed"].as_u64().unwrap() > 8 * MIB, "{cut:?}");
+    assert!(taken(&pome.store) < 2 * MIB + 4 * MIB);
+    assert!(pome.ok(&["core", "get", "log", "11"]) == pattern(11, MIB / 2));
+    let compact = pome.json(&["store", "compact"]);
+    assert_eq!(compact[0]["bytes"].as_u64().unwrap(), taken(&pome.store));
+}
