@@ -9,7 +9,7 @@
 //! ```
 //! `<n>` is eight or more digits of hexadecimal. All integers are little-endian; *varint* is LEB128.
 
-use pome_wal::{Damage, Start};
+use pome_wal::{Damage, Start, mutation::fits};
 
 /// The one version this code reads and writes.
 pub const FORMAT_VERSION: u32 = 2;
@@ -341,7 +341,7 @@ impl Superblock {
             .ok_or(BadSlot::Garbage)?;
         let expected = rest.u32().ok_or(BadSlot::Garbage)?;
         let found = crc32fast::hash(content);
-        if expected != found {
+        if !fits(found, expected) {
             return Err(BadSlot::Crc { expected, found });
         }
         let mut read = || {
@@ -454,7 +454,10 @@ impl Manifest {
     /// `None` when the crc does not fit or the bytes make no sense.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (content, crc) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
-        if crc32fast::hash(content).to_le_bytes() != crc {
+        if !fits(
+            crc32fast::hash(content),
+            u32::from_le_bytes(crc.try_into().ok()?),
+        ) {
             return None;
         }
         let mut input = Input::new(content);

@@ -16,7 +16,7 @@ use crate::{
 };
 use pome_wal::{
     Device, File, Start,
-    mutation::{Mutation, is_on},
+    mutation::{Mutation, fits, is_on},
 };
 use std::{io::IoSlice, sync::Arc};
 
@@ -204,7 +204,7 @@ impl Switch {
         };
         let found = crc32fast::hash(&bytes);
         let manifest = decode_manifest(current.generation, &bytes, seal.as_deref())
-            .filter(|_| found == current.manifest_crc)
+            .filter(|_| fits(found, current.manifest_crc))
             .ok_or_else(|| {
                 corrupt(
                     "manifest",

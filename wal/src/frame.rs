@@ -34,7 +34,7 @@
 //! Header, body and payloads have separate crcs: the header alone is enough to know how long a frame is and which commit it
 //! was, and a bad payload does not take the commit with it.
 
-use crate::Error;
+use crate::{Error, mutation::fits};
 use bytes::Bytes;
 
 /// The version that this program writes and the newest that it reads.
@@ -179,8 +179,10 @@ pub(crate) fn encode_file_header(file: FileId, log_id: u64) -> [u8; FILE_HEADER]
 pub(crate) fn decode_file_header(bytes: &[u8], kind: FileKind) -> FileHeader {
     let read = || -> Option<FileHeader> {
         let head = bytes.get(..FILE_CRC)?;
-        if crc32fast::hash(head) != u32::from_le_bytes(array(bytes, FILE_CRC)?)
-            || !head.starts_with(&kind.magic())
+        if !fits(
+            crc32fast::hash(head),
+            u32::from_le_bytes(array(bytes, FILE_CRC)?),
+        ) || !head.starts_with(&kind.magic())
         {
             return None;
         }
@@ -262,7 +264,7 @@ impl Header {
             return None;
         }
         let head = bytes.get(..H_CRC)?;
-        if u32::from_le_bytes(array(bytes, H_CRC)?) != place.crc(head)
+        if !fits(place.crc(head), u32::from_le_bytes(array(bytes, H_CRC)?))
             || *head.get(H_VERSION)? != VERSION as u8
             || array(head, H_ZERO)? != [0u8; 2]
         {
@@ -296,7 +298,7 @@ impl Header {
     pub(crate) fn decode_table(&self, frame: &[u8]) -> Option<Vec<Entry>> {
         let end = usize::try_from(self.body_at() + u64::from(self.body_len)).ok()?;
         let checked = frame.get(HEADER..end)?;
-        if crc32fast::hash(checked) != self.body_crc {
+        if !fits(crc32fast::hash(checked), self.body_crc) {
             return None;
         }
         let table = checked.get(..usize::try_from(self.table_len()).ok()?)?;

@@ -36,10 +36,12 @@ pub enum Mutation {
     NoReaffirm,
     /// Damage that recovery found is not written down.
     ForgetDamage,
+    /// Every crc fits: not a rule that a simulation could miss, but what lets a fuzzer past them.
+    AnyCrc,
 }
 
 impl Mutation {
-    /// All of them.
+    /// All of them, but for [`AnyCrc`](Self::AnyCrc).
     pub const ALL: [Self; 15] = [
         Self::IgnoreGap,
         Self::NoRewrite,
@@ -77,14 +79,26 @@ mod hook {
     pub fn is_on(mutation: Mutation) -> bool {
         ON.get() == Some(mutation)
     }
+
+    /// True when a crc is what it should be.
+    pub fn fits(found: u32, expected: u32) -> bool {
+        found == expected || is_on(Mutation::AnyCrc)
+    }
 }
 
 #[cfg(feature = "sim")]
-pub use hook::{is_on, switch};
+pub use hook::{fits, is_on, switch};
 
 /// True when this rule shall be broken: never, in a program.
 #[cfg(not(feature = "sim"))]
 #[inline(always)]
 pub const fn is_on(_: Mutation) -> bool {
     false
+}
+
+/// True when a crc is what it should be.
+#[cfg(not(feature = "sim"))]
+#[inline(always)]
+pub const fn fits(found: u32, expected: u32) -> bool {
+    found == expected
 }

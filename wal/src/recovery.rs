@@ -34,7 +34,7 @@ use crate::{
     frame::{
         self, ALIGN, Entry, FILE_HEADER, FileHeader, FileId, FileKind, Header, Kind, Place, aligned,
     },
-    mutation::{Mutation, is_on},
+    mutation::{Mutation, fits, is_on},
     segment::{MAX_LOG_SEGMENT, MIN_LOG_SEGMENT, at},
     writer::refs,
 };
@@ -347,7 +347,7 @@ impl Scan {
             file.bytes
                 .get(from..from + e.len as usize)
                 .is_some_and(|bytes| {
-                    crc32fast::hash(bytes) == e.crc || is_on(Mutation::TrustPayload)
+                    fits(crc32fast::hash(bytes), e.crc) || is_on(Mutation::TrustPayload)
                 })
         })
     }
