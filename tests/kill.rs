@@ -1,7 +1,7 @@
 //! `kill -9` of the owner at random moments, while one writer works inside the mount and another appends through the command line.
 //!
 //! After each kill: the client has taken the mount down by itself, the store opens, `store check` is clean, every write that was answered is there, whole,
-//! every acknowledged append too, and nothing is half there. Needs /dev/fuse. `POME_KILL_ROUNDS` sets the number of rounds (8 in CI, 200 before a
+//! every acknowledged append too, and nothing is half there. Needs /dev/fuse. `POME_KILL_ROUNDS` sets the number of rounds (20 in CI, 200 before a
 //! release), `POME_SEED` the seed of the moments.
 #![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
@@ -325,7 +325,7 @@ fn a_killed_owner_loses_nothing_that_was_answered() {
     if !fuse_works("a_killed_owner_loses_nothing_that_was_answered") {
         return;
     }
-    let rounds = setting("POME_KILL_ROUNDS", 8);
+    let rounds = setting("POME_KILL_ROUNDS", 20);
     let seed = setting("POME_SEED", 1);
     eprintln!("{rounds} rounds, POME_SEED={seed}");
     let mut random = ChaCha8Rng::seed_from_u64(seed);

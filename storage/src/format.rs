@@ -272,6 +272,8 @@ const FLAG_RECOVERING: u32 = 2;
 const KEY_SLOT_HEAD_BYTES: usize = 28;
 const KEY_SLOT_BYTES: usize = 100;
 /// A slot without its crc.
+/// No store gets so far.
+const SEQ_END: u64 = 1 << 62;
 const SLOT_CONTENT_BYTES: usize = 188;
 
 impl Superblock {
@@ -467,6 +469,9 @@ impl Manifest {
         let generation = input.varint()?;
         let next_table = input.varint()?;
         let start = Start::from_bytes(&input.array()?);
+        if start.seq >= SEQ_END {
+            return None;
+        }
         let mut tables = vec![];
         for _ in 0..input.varint()? {
             tables.push(TableMeta {

@@ -47,6 +47,8 @@ pub(crate) const MAX_PAYLOAD: u64 = (64 << 20) + 64;
 pub(crate) const MAX_PAYLOADS: u64 = 1 << 20;
 /// The longest frame, in bytes.
 pub(crate) const MAX_FRAME: u64 = 2 << 30;
+/// No log gets so far: a frame with such a number is none.
+pub(crate) const SEQ_END: u64 = 1 << 62;
 /// What everything is aligned to, in bytes.
 pub(crate) const ALIGN: u64 = 8;
 

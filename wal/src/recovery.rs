@@ -273,6 +273,7 @@ impl Scan {
                 offset,
             };
             let fresh = Header::decode(rest, &place).filter(|h| match h.kind {
+                _ if h.seq.max(h.synced) >= frame::SEQ_END => false,
                 Kind::Commit => h.seq > self.start.seq,
                 Kind::Mark => true,
             });

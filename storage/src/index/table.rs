@@ -330,10 +330,18 @@ impl Table {
             (Bound::Included(key), Bound::Unbounded)
         };
         let near = self.entries_of(Which::Ranges, low, high, reverse, 1)?;
-        Ok(near.into_iter().find_map(|(start, slot)| match slot {
-            Slot::Inline(end) => Some((start, end)),
-            _ => None,
-        }))
+        near.into_iter()
+            .next()
+            .map(|entry| self.range_of(entry))
+            .transpose()
+    }
+
+    /// An entry of the tree of deleted ranges. One that is empty would hold up a walk for ever.
+    fn range_of(&self, (start, slot): Entry) -> Result<(Bytes, Bytes), Error> {
+        match slot {
+            Slot::Inline(end) if start < end => Ok((start, end)),
+            _ => Err(self.corrupt("deleted range", 0, 0, 0)),
+        }
     }
 
     /// All deleted ranges, in order.
@@ -348,10 +356,9 @@ impl Table {
             if more.is_empty() {
                 return Ok(all);
             }
-            all.extend(more.into_iter().filter_map(|(start, slot)| match slot {
-                Slot::Inline(end) => Some((start, end)),
-                _ => None,
-            }));
+            for entry in more {
+                all.push(self.range_of(entry)?);
+            }
         }
     }
 

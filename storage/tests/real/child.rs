@@ -4,11 +4,12 @@
 //! [`KEPT`] older. The first waits for the disk and writes small values, the second does not and writes large ones. What was answered is told line by line.
 
 use pome_storage::{Batch, Durability, Options, Space, Store};
+use pome_wal::{Device, DeviceKind, File, FileStamp};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::{
     env,
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Write},
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
@@ -187,10 +188,53 @@ impl Drop for Worker {
     }
 }
 
-/// Opens the store and compares: each writer's newest batches are there, whole, none is missing among them, and the newest is not older than
-/// `at_least`. Answers the newest of each.
+/// A folder on a machine that was started again: the copy of a disk is opened on the machine that goes on, which a power cut does not.
+struct Rebooted(Arc<dyn Device>);
+
+impl Device for Rebooted {
+    fn open(&self, name: &str, create: bool) -> io::Result<Arc<dyn File>> {
+        self.0.open(name, create)
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.0.list()
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn sync_dir(&self) -> io::Result<()> {
+        self.0.sync_dir()
+    }
+    fn boot_id(&self) -> [u8; 16] {
+        self.0.boot_id().map(|byte| !byte)
+    }
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+        self.0.lock()
+    }
+    fn stamp(&self, name: &str) -> io::Result<FileStamp> {
+        self.0.stamp(name)
+    }
+}
+
+/// What is there after a power cut; see [`compare`].
+pub(crate) fn verify_rebooted(folder: &Path, at_least: [u64; 2]) -> [u64; 2] {
+    let device = DeviceKind::Auto.open(folder).unwrap();
+    compare(
+        &Store::open_on(Arc::new(Rebooted(device)), options()).unwrap(),
+        at_least,
+    )
+}
+
+/// What is there after a kill; see [`compare`].
 pub(crate) fn verify(folder: &Path, at_least: [u64; 2]) -> [u64; 2] {
-    let store = Store::open(folder, options()).unwrap();
+    compare(&Store::open(folder, options()).unwrap(), at_least)
+}
+
+/// Looks through an open store and closes it: each writer's newest batches are there, whole, none is missing among them, and the newest is not older than
+/// `at_least`. Answers the newest of each.
+fn compare(store: &Store, at_least: [u64; 2]) -> [u64; 2] {
     assert!(store.damage().is_empty(), "{:?}", store.damage());
     let newest = [0, 1].map(|writer: u64| {
         let space = Space(writer + 1);

@@ -5,7 +5,7 @@
 
 use crate::{
     chance,
-    child::{Worker, verify},
+    child::{Worker, verify, verify_rebooted},
     setting,
 };
 use rand::RngExt;
@@ -93,7 +93,7 @@ fn cut(worker: &Worker, disk: &Mounted, image: &Path, copy: &Path, there: &Path)
         return false;
     }
     let mounted = Mounted::new(copy, there).unwrap();
-    let newest = verify(&there.join("store"), synced);
+    let newest = verify_rebooted(&there.join("store"), synced);
     println!("power cut: {synced:?} synced, {newest:?} there");
     drop(mounted);
     true
