@@ -292,10 +292,10 @@ impl Hypercore {
                         lost.insert(*index);
                     }
                 }
-                Problem::BadBlock { index } if sound => {
-                    if is_proven(core, &snapshot, 2 * index, length)? {
-                        lost.insert(*index);
-                    }
+                Problem::BadBlock { index }
+                    if sound && is_proven(core, &snapshot, 2 * index, length)? =>
+                {
+                    lost.insert(*index);
                 }
                 Problem::NoLeaf { index } => {
                     tops.extend(first_above(core, &snapshot, 2 * index, length)?);
@@ -423,6 +423,6 @@ fn subtree(core: &Core, snapshot: &Snapshot, index: u64, nodes: &mut Vec<Node>) 
             }
         }
     };
-    nodes.push(node.clone());
+    nodes.push(node);
     Some(node)
 }

@@ -275,9 +275,13 @@ impl Hyperdrive {
                 let Some(entry) = self.stored_entry(&path).await? else {
                     return Ok(None);
                 };
+                // A link that leads nowhere is an entry like others for who does not follow it.
+                if !options.follow {
+                    return Ok(Some(entry));
+                }
                 match link_target(&entry)? {
-                    Some(target) if options.follow => path = path::normalize(&target)?,
-                    _ => return Ok(Some(entry)),
+                    Some(target) => path = path::normalize(&target)?,
+                    None => return Ok(Some(entry)),
                 }
             }
             Err(Error::RecursiveSymlink { path })

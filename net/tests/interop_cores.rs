@@ -374,8 +374,8 @@ async fn a_chain_of_both() {
     let waits = tokio::time::timeout(Duration::from_millis(300), end.get(5)).await;
     assert!(waits.is_err(), "nobody has it");
     // asked for by the last, fetched by the third from the second
-    third.tell(json!({"cmd": "download", "id": id, "start": 1000, "end": 1100}));
     for n in 1000..1100 {
+        assert_eq!(third.get(&id, n), block(n));
         assert_eq!(soon(end.get(n)).await.unwrap(), block(n));
     }
 }

@@ -358,7 +358,7 @@ pub(crate) enum CoreCommand {
         /// The core
         #[arg(value_name = "KEY")]
         core: String,
-        /// A peer that listens: `pome share --listen`, or npm's corestore behind a TCP socket; may be given again
+        /// A peer that listens: `pome share`, or npm's corestore behind a TCP socket; may be given again
         #[arg(long, value_name = "HOST:PORT", required = true)]
         peer: Vec<String>,
         /// Go on with what is appended later

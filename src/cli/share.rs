@@ -156,8 +156,9 @@ pub(crate) async fn download(
     }
     let mut events = core.events();
     let had = async |length: u64| {
-        let mut had = core.contiguous_length();
-        for index in had..length {
+        let contiguous = core.contiguous_length();
+        let mut had = contiguous;
+        for index in contiguous..length {
             had += u64::from(core.has(index..index + 1).await?);
         }
         Ok::<_, Failure>(had)

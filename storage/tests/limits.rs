@@ -191,7 +191,7 @@ fn a_failed_sync_poisons_until_the_store_is_opened_again() {
         let store = Store::open_on(Arc::new(device.power_cut()), quiet()).unwrap();
         let held = lengths(&store);
         assert_eq!(held[&1u32.to_be_bytes().to_vec()], 3000);
-        assert!(!held.contains_key(&3u32.to_be_bytes().to_vec()));
+        assert!(!held.contains_key(3u32.to_be_bytes().as_slice()));
         try_put(&store, 4, 3000, Durability::Synced).unwrap();
     }
 }
