@@ -7,6 +7,7 @@ mod process;
 
 use bytes::Bytes;
 use pome::{CoreOptions, Corestore, Options, Store, cores::GetOptions};
+use pome_test_support::skipped;
 use process::{Pome, fuse_works};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -39,7 +40,7 @@ impl Tmpfs {
             .arg(folder.path())
             .output();
         if !mounted.is_ok_and(|output| output.status.success()) {
-            eprintln!("SKIPPED {test}: a tmpfs cannot be mounted here (it takes root)");
+            skipped(test, "a tmpfs cannot be mounted here (it takes root)");
             return None;
         }
         Some(Self { folder })

@@ -6,13 +6,16 @@
 
 mod process;
 
+use pome_test_support::{npm_folder, npm_works};
 use process::Pome;
 use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Write},
-    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
+
+/// The npm modules that the other side is made of.
+const NPM: &[&str] = &["corestore", "hypercore-crypto"];
 
 fn pome() -> (tempfile::TempDir, Pome) {
     let folder = tempfile::tempdir().unwrap();
@@ -116,20 +119,6 @@ fn pome_append(pome: &Pome, core: &str, blocks: &[&str]) {
     pome.ok(&[&["core", "append", core], blocks].concat());
 }
 
-fn npm_works(test: &str) -> bool {
-    let works = Command::new("node")
-        .arg("-e")
-        .arg("require('corestore'), require('hypercore-crypto')")
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop"))
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !works {
-        eprintln!("SKIPPED {test}: needs node, and the npm modules: npm ci --prefix tests/interop");
-    }
-    works
-}
-
 struct Npm {
     talker: Talker,
     input: ChildStdin,
@@ -140,7 +129,7 @@ impl Npm {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut child = Command::new("node")
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/replicate.js"))
+            .arg(npm_folder().join("replicate.js"))
             .arg(folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -165,7 +154,7 @@ impl Npm {
 
 #[test]
 fn npm_reads_what_is_shared() {
-    if !npm_works("npm_reads_what_is_shared") {
+    if !npm_works("npm_reads_what_is_shared", NPM) {
         return;
     }
     let (_folder, pome) = pome();
@@ -186,7 +175,7 @@ fn npm_reads_what_is_shared() {
 
 #[test]
 fn what_npm_shares_is_downloaded() {
-    if !npm_works("what_npm_shares_is_downloaded") {
+    if !npm_works("what_npm_shares_is_downloaded", NPM) {
         return;
     }
     let (_folder, pome) = pome();

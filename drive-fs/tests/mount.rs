@@ -14,6 +14,7 @@ use pome_drive_fs::{
     DriveOptions, Hyperdrive,
     fuse::{MountError, MountOptions, Mounted, UnmountHow, mount},
 };
+use pome_test_support::skipped;
 use std::{
     fs,
     io::{Read, Seek, SeekFrom, Write},
@@ -35,7 +36,7 @@ impl Room {
     /// `None` where nothing can be mounted.
     fn new(test: &str) -> Option<Self> {
         if fs::metadata("/dev/fuse").is_err() {
-            eprintln!("SKIPPED {test}: no /dev/fuse here, so no mount was tested");
+            skipped(test, "no /dev/fuse here, so no mount was tested");
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
@@ -57,7 +58,7 @@ impl Room {
         match room.try_mount(MountOptions::default()) {
             Ok(()) => Some(room),
             Err(error @ (MountError::NoFuse { .. } | MountError::Kernel { .. })) => {
-                eprintln!("SKIPPED {test}: {error}");
+                skipped(test, error);
                 None
             }
             Err(error) => panic!("{error}"),
@@ -153,7 +154,7 @@ fn has(tool: &str) -> bool {
         .output()
         .is_ok_and(|o| o.status.success());
     if !there {
-        eprintln!("SKIPPED a part: {tool} is not installed");
+        skipped("a part", format_args!("{tool} is not installed"));
     }
     there
 }

@@ -14,6 +14,7 @@ use pome_drive_fs::{
     DriveOptions, Hyperdrive,
     fuse::{MountOptions, clear_dead_mount, mount},
 };
+use pome_test_support::skipped;
 use std::{
     collections::BTreeMap,
     fs,
@@ -200,9 +201,8 @@ fn answered_writes_survive_kill_9() {
     }
     let may_mount = rustix::process::geteuid().is_root() && fs::metadata("/dev/fuse").is_ok();
     if !may_mount {
-        eprintln!(
-            "SKIPPED answered_writes_survive_kill_9: no /dev/fuse, or not root, so no mount was tested"
-        );
+        let why = "no /dev/fuse, or not root, so no mount was tested";
+        skipped("answered_writes_survive_kill_9", why);
         return;
     }
     let rounds: u64 = std::env::var("POME_KILL_ROUNDS")

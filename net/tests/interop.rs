@@ -12,32 +12,17 @@ use pome_net::{
     protomux::{ChannelOptions, Topic},
     secret_stream::StreamOptions,
 };
+use pome_test_support::{npm_folder, npm_works};
 use serde_json::Value;
 use std::{
     future::Future,
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/interop")
-}
-
-fn npm_works(test: &str) -> bool {
-    let works = Command::new("node")
-        .arg("-e")
-        .arg("require('protomux'), require('@hyperswarm/secret-stream')")
-        .current_dir(folder())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !works {
-        eprintln!("SKIPPED {test}: needs node, and the npm modules: npm ci --prefix tests/interop");
-    }
-    works
-}
+/// The npm modules that the other side is made of.
+const NPM: &[&str] = &["protomux", "@hyperswarm/secret-stream"];
 
 /// The peer, and what it says.
 struct Npm {
@@ -48,7 +33,7 @@ struct Npm {
 impl Npm {
     fn start(args: &[&str]) -> Self {
         let mut child = Command::new("node")
-            .arg(folder().join("stream.js"))
+            .arg(npm_folder().join("stream.js"))
             .args(args)
             .stdout(Stdio::piped())
             .spawn()
@@ -209,7 +194,7 @@ async fn converse(npm: &mut Npm, connection: &Connection, channel: Channel) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn we_dial() {
-    if !npm_works("we_dial") {
+    if !npm_works("we_dial", NPM) {
         return;
     }
     let (mut npm, connection) = dialled(&ConnectionOptions::default()).await;
@@ -224,7 +209,7 @@ async fn we_dial() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn npm_dials() {
-    if !npm_works("npm_dials") {
+    if !npm_works("npm_dials", NPM) {
         return;
     }
     let server = tcp::Server::bind(
@@ -255,7 +240,7 @@ async fn npm_dials() {
 /// Keep-alives of both sides go by unseen, and hold a connection up that would die without them.
 #[tokio::test(flavor = "multi_thread")]
 async fn keep_alive() {
-    if !npm_works("keep_alive") {
+    if !npm_works("keep_alive", NPM) {
         return;
     }
     let options = ConnectionOptions {
@@ -284,7 +269,7 @@ async fn keep_alive() {
 /// The peer knows the protocol under an older name only.
 #[tokio::test(flavor = "multi_thread")]
 async fn alias() {
-    if !npm_works("alias") {
+    if !npm_works("alias", NPM) {
         return;
     }
     let (_npm, connection) = dialled(&ConnectionOptions::default()).await;
@@ -300,7 +285,7 @@ async fn alias() {
 /// Bytes from in between, and from a peer gone mad.
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_after_the_handshake() {
-    if !npm_works("garbage_after_the_handshake") {
+    if !npm_works("garbage_after_the_handshake", NPM) {
         return;
     }
     let (_npm, connection) = dialled(&ConnectionOptions::default()).await;

@@ -7,7 +7,6 @@ use std::{
     future::Future,
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
-    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::Duration,
 };
@@ -16,25 +15,11 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use pome_cores::{CoreOptions, Corestore, Hypercore, Key, KeyPair, Store};
 use pome_net::driver::{Connection, ConnectionOptions, ReplicateOptions, Replication, tcp};
+use pome_test_support::{npm_folder, npm_works};
 use serde_json::{Value, json};
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/interop")
-}
-
-fn npm_works(test: &str) -> bool {
-    let works = Command::new("node")
-        .arg("-e")
-        .arg("require('corestore'), require('@hyperswarm/secret-stream')")
-        .current_dir(folder())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !works {
-        eprintln!("SKIPPED {test}: needs node, and the npm modules: npm ci --prefix tests/interop");
-    }
-    works
-}
+/// The npm modules that the other side is made of.
+const NPM: &[&str] = &["corestore", "@hyperswarm/secret-stream"];
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), future)
@@ -55,7 +40,7 @@ impl Npm {
     fn start() -> Self {
         let store = tempfile::tempdir().unwrap();
         let mut child = Command::new("node")
-            .arg(folder().join("cores.js"))
+            .arg(npm_folder().join("cores.js"))
             .arg(store.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -196,7 +181,7 @@ async fn reach(core: &Hypercore, length: u64, fork: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn npm_reads_what_pome_writes() {
-    if !npm_works("npm_reads_what_pome_writes") {
+    if !npm_works("npm_reads_what_pome_writes", NPM) {
         return;
     }
     for dial in [true, false] {
@@ -250,7 +235,7 @@ async fn npm_reads_what_pome_writes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pome_reads_what_npm_writes() {
-    if !npm_works("pome_reads_what_npm_writes") {
+    if !npm_works("pome_reads_what_npm_writes", NPM) {
         return;
     }
     for dial in [true, false] {
@@ -309,7 +294,7 @@ async fn pome_reads_what_npm_writes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn encrypted_cores_and_many_cores_and_extensions() {
-    if !npm_works("encrypted_cores_and_many_cores_and_extensions") {
+    if !npm_works("encrypted_cores_and_many_cores_and_extensions", NPM) {
         return;
     }
     let (mut npm, pome) = (Npm::start(), Pome::start().await);
@@ -351,7 +336,7 @@ async fn encrypted_cores_and_many_cores_and_extensions() {
 /// npm → pome → npm → pome: each holds only what the one before gave it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain_of_both() {
-    if !npm_works("a_chain_of_both") {
+    if !npm_works("a_chain_of_both", NPM) {
         return;
     }
     let (mut first, mut third) = (Npm::start(), Npm::start());

@@ -7,28 +7,17 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use pome_cores::{CoreOptions, Corestore, Hypercore, Key, KeyPair, Store, crypto};
 use pome_net::driver::{Connection, ConnectionOptions, ReplicateOptions, Replication, tcp};
+use pome_test_support::{npm_folder, npm_works};
 use serde_json::{Value, json};
 use std::{
     future::Future,
     io::{BufRead, BufReader, Write},
-    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
-fn npm_works(test: &str) -> bool {
-    let works = Command::new("node")
-        .arg("-e")
-        .arg("require('corestore'), require('hypercore-crypto')")
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/interop"))
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !works {
-        eprintln!("SKIPPED {test}: needs node, and the npm modules: npm ci --prefix tests/interop");
-    }
-    works
-}
+/// The npm modules that the other side is made of.
+const NPM: &[&str] = &["corestore", "hypercore-crypto"];
 
 struct Npm {
     child: Child,
@@ -40,7 +29,7 @@ struct Npm {
 impl Npm {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/interop/replicate.js");
+        let script = npm_folder().join("replicate.js");
         let mut child = Command::new("node")
             .arg(script)
             .arg(folder.path())
@@ -155,7 +144,7 @@ fn hash(blocks: &[Bytes]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn we_read_what_npm_writes() {
-    if !npm_works("we_read_what_npm_writes") {
+    if !npm_works("we_read_what_npm_writes", NPM) {
         return;
     }
     let (mut npm, ours) = (Npm::start(), Ours::new());
@@ -182,7 +171,7 @@ async fn we_read_what_npm_writes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn npm_reads_what_we_write() {
-    if !npm_works("npm_reads_what_we_write") {
+    if !npm_works("npm_reads_what_we_write", NPM) {
         return;
     }
     let (mut npm, ours) = (Npm::start(), Ours::new());
@@ -212,7 +201,7 @@ async fn npm_reads_what_we_write() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_cores_both_ways_over_one_connection() {
-    if !npm_works("many_cores_both_ways_over_one_connection") {
+    if !npm_works("many_cores_both_ways_over_one_connection", NPM) {
         return;
     }
     let (mut npm, ours) = (Npm::start(), Ours::new());
@@ -239,7 +228,7 @@ async fn many_cores_both_ways_over_one_connection() {
 /// npm → pome → npm → pome, each with only what the one before gave it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain() {
-    if !npm_works("a_chain") {
+    if !npm_works("a_chain", NPM) {
         return;
     }
     let (mut first, second) = (Npm::start(), Ours::new());
@@ -268,7 +257,7 @@ async fn a_chain() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_follow_a_truncation() {
-    if !npm_works("readers_follow_a_truncation") {
+    if !npm_works("readers_follow_a_truncation", NPM) {
         return;
     }
     let (mut npm, ours) = (Npm::start(), Ours::new());

@@ -10,6 +10,7 @@ use pome_cores::{
     replication::messages::Data,
 };
 use pome_encoding::Reader;
+use pome_test_support::skipped;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -92,7 +93,10 @@ pub(crate) fn npm_works(test: &str) -> bool {
     let modules = folder().join("node_modules/hypercore").exists();
     let works = modules && Command::new("node").arg("--version").output().is_ok();
     if !works {
-        eprintln!("SKIPPED {test}: needs node, and the npm modules: npm ci --prefix tests/interop");
+        skipped(
+            test,
+            "needs node, and the npm modules: npm ci --prefix tests/interop",
+        );
     }
     works
 }

@@ -166,7 +166,7 @@ pub(crate) fn fuse_works(test: &str) -> bool {
         .open("/dev/fuse")
         .is_ok();
     if !works {
-        eprintln!("SKIPPED {test}: /dev/fuse cannot be opened here");
+        pome_test_support::skipped(test, "/dev/fuse cannot be opened here");
     }
     works
 }

@@ -87,12 +87,7 @@ pub enum Message {
     Response(Response),
 }
 
-fn put_address(out: &mut Vec<u8>, address: SocketAddrV4) {
-    out.extend_from_slice(&address.ip().octets());
-    out.extend_from_slice(&address.port().to_le_bytes());
-}
-
-fn address(input: &mut Reader<'_>) -> Result<SocketAddrV4, DecodeError> {
+pub(crate) fn address(input: &mut Reader<'_>) -> Result<SocketAddrV4, DecodeError> {
     let ip = Ipv4Addr::from(input.fixed::<4>()?);
     Ok(SocketAddrV4::new(ip, u16::from_le_bytes(input.fixed()?)))
 }
@@ -149,7 +144,7 @@ impl Response {
         if closer {
             put_uint(&mut out, self.closer_nodes.len() as u64);
             for node in &self.closer_nodes {
-                put_address(&mut out, *node);
+                out.extend_from_slice(&encode_address(*node));
             }
         }
         if self.error > 0 {
@@ -166,7 +161,7 @@ fn head(kind: u8, flags: u8, tid: u16, to: SocketAddrV4) -> Vec<u8> {
     let mut out = Vec::with_capacity(160);
     out.extend_from_slice(&[kind, flags]);
     out.extend_from_slice(&tid.to_le_bytes());
-    put_address(&mut out, to);
+    out.extend_from_slice(&encode_address(to));
     out
 }
 

@@ -14,6 +14,7 @@ mod token;
 mod types;
 
 pub use id::{Id, node_id};
+pub(crate) use message::address;
 pub use message::{Message, Request, Response, decode_address, encode_address, internal};
 pub use nat::NatSampler;
 pub use node::Node;

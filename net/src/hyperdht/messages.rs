@@ -1,9 +1,9 @@
 //! What HyperDHT nodes say to each other, inside the values of dht-rpc (npm hyperdht 6.34, `lib/messages.js`).
 
-use crate::dht_rpc::encode_address;
+use crate::dht_rpc::{address, encode_address};
 use bytes::Bytes;
 use pome_encoding::{Address, Codec, DecodeError, Ipv6, Reader, put_buffer, put_uint};
-use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
+use std::net::{SocketAddrV4, SocketAddrV6};
 
 /// Most entries that are taken of a list.
 const LIST_MAX: u64 = 256;
@@ -78,8 +78,7 @@ impl Wire for SocketAddrV4 {
         out.extend_from_slice(&encode_address(*self));
     }
     fn get(input: &mut Reader<'_>) -> Result<Self> {
-        let ip = Ipv4Addr::from(input.fixed::<4>()?);
-        Ok(Self::new(ip, u16::from_le_bytes(input.fixed()?)))
+        address(input)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     child::{Worker, verify, verify_rebooted},
     setting,
 };
+use pome_test_support::skipped;
 use rand::RngExt;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
@@ -111,9 +112,8 @@ fn power_cuts_of_a_loop_device() {
     let disk = match made {
         Ok(disk) => disk,
         Err(e) => {
-            eprintln!(
-                "SKIPPED power_cuts_of_a_loop_device: needs root, loop devices and mkfs.ext4 ({e})"
-            );
+            let why = format_args!("needs root, loop devices and mkfs.ext4 ({e})");
+            skipped("power_cuts_of_a_loop_device", why);
             return;
         }
     };

@@ -5,6 +5,7 @@ use crate::{
     child::{Worker, open_filled, verify, verify_filled},
     setting,
 };
+use pome_test_support::skipped;
 use pome_wal::UringDevice;
 use rand::RngExt;
 use std::{
@@ -44,7 +45,10 @@ fn kills_on_the_plain_device() {
 fn kills_on_io_uring() {
     let folder = tempfile::tempdir().unwrap();
     if let Err(e) = UringDevice::open(folder.path()) {
-        eprintln!("SKIPPED kills_on_io_uring: the kernel gives no ring ({e})");
+        skipped(
+            "kills_on_io_uring",
+            format_args!("the kernel gives no ring ({e})"),
+        );
         return;
     }
     rounds("uring");

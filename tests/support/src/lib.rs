@@ -1,4 +1,9 @@
-//! The golden vectors: bytes made by the npm modules, read from `$POME_VECTORS` or `tests/vectors`.
+//! What the tests of several crates share. The golden vectors: bytes made by the npm modules, read from `$POME_VECTORS` or `tests/vectors`; and what a test
+//! says that cannot run here.
+
+mod skip;
+
+pub use skip::{npm_folder, npm_works, skipped};
 
 use serde_json::Value;
 use std::path::PathBuf;
