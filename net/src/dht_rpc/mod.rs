@@ -2,17 +2,21 @@
 //! to any target by asking ever closer ones.
 //!
 //! [`Node`] is a state machine: it is fed with datagrams and a clock, and asked for datagrams and events, so that one test can run thousands of them.
+//! [`Dht`] runs one on two UDP sockets, which UDX streams share with it.
 
+mod dht;
 mod id;
 mod message;
 mod nat;
 mod node;
 mod query;
 mod requests;
+mod run;
 mod table;
 mod token;
 mod types;
 
+pub use dht::{Dht, DhtOptions, Pending, PunchSocket, Query, QueryResult, Service};
 pub use id::{Id, node_id};
 pub(crate) use message::address;
 pub use message::{Message, Request, Response, decode_address, encode_address, internal};
@@ -20,6 +24,8 @@ pub use nat::NatSampler;
 pub use node::Node;
 pub use query::Reply;
 pub use requests::{RequestError, RequestStats};
+pub use run::Told;
 pub use types::{
-    Answer, Ask, Incoming, NodeOptions, Output, QueryId, QueryOptions, RequestId, Socket, error,
+    Answer, Ask, Incoming, NodeOptions, Output, QueryId, QueryOptions, RequestId, RequestOptions,
+    Socket, error,
 };

@@ -13,7 +13,8 @@ use super::{
     table::{Entry, K, Table},
     token::Tokens,
     types::{
-        Answer, Ask, Incoming, NodeOptions, Output, QueryId, QueryOptions, RequestId, Socket, error,
+        Answer, Ask, Incoming, NodeOptions, Output, QueryId, QueryOptions, RequestId,
+        RequestOptions, Socket, error,
     },
 };
 use bytes::Bytes;
@@ -201,16 +202,15 @@ impl Node {
 
     /// Asks a node something.
     pub fn request(&mut self, to: SocketAddrV4, ask: Ask, now: Duration) -> RequestId {
-        self.request_by(to, ask, None, None, now)
+        self.request_by(to, ask, RequestOptions::default(), now)
     }
 
-    /// As [`request`](Self::request), by a socket and with a limit of hops of the caller's choice.
+    /// As [`request`](Self::request), in the way that the caller chooses.
     pub fn request_by(
         &mut self,
         to: SocketAddrV4,
         ask: Ask,
-        socket: Option<Socket>,
-        ttl: Option<u32>,
+        options: RequestOptions,
         now: Duration,
     ) -> RequestId {
         let id = self.number();
@@ -220,9 +220,9 @@ impl Node {
             .map(|delay| delay + Duration::from_secs(1));
         let how = How {
             purpose: Purpose::User(id),
-            socket: socket.unwrap_or(self.socket()),
-            ttl,
-            retries: RETRIES,
+            socket: options.socket.unwrap_or(self.socket()),
+            ttl: options.ttl,
+            retries: options.retries.unwrap_or(RETRIES),
             timeout,
         };
         self.start(how, to, ask, now);
@@ -389,6 +389,32 @@ impl Node {
             ttl: None,
             bytes: response.encode(),
         });
+    }
+
+    /// Answers that the question is none that this node knows.
+    pub fn refuse(&mut self, incoming: &Incoming, now: Duration) {
+        let answer = Answer {
+            error: error::UNKNOWN_COMMAND,
+            closer_nodes: true,
+            ..Answer::default()
+        };
+        self.reply(incoming, answer, now);
+    }
+
+    /// Forgets a query: what it still asked is answered to nobody.
+    pub fn cancel(&mut self, query: QueryId) {
+        self.queries.remove(&query.0);
+    }
+
+    /// The nodes that were heard last, the latest first.
+    pub fn latest(&self) -> Vec<SocketAddrV4> {
+        let mut latest: Vec<_> = self
+            .table
+            .iter()
+            .map(|entry| (std::cmp::Reverse(entry.seen), entry.address))
+            .collect();
+        latest.sort_unstable();
+        latest.into_iter().map(|(_, address)| address).collect()
     }
 
     /// Hands a question on to another node, as if the asker had sent it there: the answer goes to whom that node decides.

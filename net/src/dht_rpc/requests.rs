@@ -25,6 +25,9 @@ pub enum RequestError {
     /// There are as many requests on their way as there are numbers for them.
     #[error("too many requests are on their way: wait for some to end")]
     TooMany,
+    /// The node that asks was closed.
+    #[error("the node was closed")]
+    Closed,
 }
 
 impl RequestError {
@@ -33,6 +36,7 @@ impl RequestError {
         match self {
             Self::Timeout => "REQUEST_TIMEOUT",
             Self::TooMany => "REQUEST_DESTROYED",
+            Self::Closed => "NODE_DESTROYED",
         }
     }
 }

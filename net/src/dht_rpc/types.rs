@@ -18,6 +18,8 @@ pub enum Socket {
     Client,
     /// The one that others are told of.
     Server,
+    /// One of those that were opened for a hole in a NAT, by its number.
+    Extra(u64),
 }
 
 /// How a node behaves.
@@ -91,6 +93,17 @@ pub struct Ask {
     pub value: Option<Bytes>,
     /// Given out by the node before.
     pub token: Option<[u8; 32]>,
+}
+
+/// How a request is sent, where that is not as usual.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RequestOptions {
+    /// By which socket (default: [`Node::socket`](super::Node::socket)).
+    pub socket: Option<Socket>,
+    /// Most hops (default: the system's).
+    pub ttl: Option<u32>,
+    /// Tries after the first (default 3).
+    pub retries: Option<u32>,
 }
 
 /// What a query asks for, on its way to the target.

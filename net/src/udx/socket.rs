@@ -347,8 +347,19 @@ impl Socket {
         sent
     }
 
-    /// Takes nothing in any more and sends nothing.
+    /// Takes nothing in any more and sends nothing; the streams on it end, and say so to the other side.
     pub fn close(&self) {
+        if let Some(table) = self.inner.table.upgrade() {
+            let udx = Udx { table };
+            let now = udx.now();
+            udx.table.slots.lock().retain(|_, slot| {
+                if slot.socket.as_ref() != Some(self) {
+                    return true;
+                }
+                slot.stream.destroy();
+                !slot.pump(now)
+            });
+        }
         self.inner.closed.store(true, Ordering::Release);
         self.inner.wake.notify_one();
     }

@@ -1,6 +1,7 @@
 //! What the tests of several crates share. The golden vectors: bytes made by the npm modules, read from `$POME_VECTORS` or `tests/vectors`; and what a test
 //! says that cannot run here.
 
+pub mod namespace;
 mod skip;
 
 pub use skip::{npm_folder, npm_works, skipped};

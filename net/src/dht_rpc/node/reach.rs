@@ -70,13 +70,7 @@ impl Node {
             let sampler = self.nat.clone();
             return self.reachable(sampler, only_firewall, now);
         }
-        let mut latest: Vec<(u64, SocketAddrV4)> = self
-            .table
-            .iter()
-            .map(|entry| (entry.seen, entry.address))
-            .collect();
-        latest.sort_unstable_by(|a, b| b.cmp(a));
-        let mut nodes: Vec<SocketAddrV4> = latest.into_iter().map(|(_, at)| at).take(5).collect();
+        let mut nodes: Vec<SocketAddrV4> = self.latest().into_iter().take(5).collect();
         if nodes.len() < 5 {
             nodes.extend(&self.options.bootstrap);
         }

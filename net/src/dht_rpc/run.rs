@@ -1,0 +1,314 @@
+//! Runs a node: datagrams from its sockets go in, what it wants sent goes out, and who waits is told.
+
+use super::{
+    Node, Output, QueryId, Reply, RequestError, RequestId, Service, Socket,
+    dht::{QueryNews, QueryResult},
+};
+use crate::udx::{self, Datagram, Udx};
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    sync::{Arc, Weak},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    time::Instant,
+};
+
+/// What a node learnt about itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Told {
+    /// The table was filled once.
+    pub ready: bool,
+    /// It is a lasting node.
+    pub persistent: bool,
+    /// Its address outside; port 0: not one port.
+    pub address: Option<SocketAddrV4>,
+    /// How often the machine slept.
+    pub wakeups: u64,
+}
+
+pub(super) struct State {
+    pub(super) node: Node,
+    pub(super) waiting: HashMap<RequestId, oneshot::Sender<Result<Reply, RequestError>>>,
+    pub(super) queries: HashMap<QueryId, mpsc::UnboundedSender<QueryNews>>,
+    pub(super) closed: bool,
+    sleeping_until: Option<Duration>,
+}
+
+pub(super) struct Sockets {
+    pub(super) udx: Udx,
+    pub(super) host: Ipv4Addr,
+    pub(super) server: udx::Socket,
+    client: udx::Socket,
+    extra: Mutex<(u64, HashMap<u64, udx::Socket>)>,
+}
+
+pub(super) struct Inner {
+    pub(super) sockets: Sockets,
+    pub(super) state: Mutex<State>,
+    pub(super) told: watch::Sender<Told>,
+    service: Arc<dyn Service>,
+    wake: Arc<Notify>,
+    epoch: Instant,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").finish_non_exhaustive()
+    }
+}
+
+impl Sockets {
+    pub(super) fn get(&self, which: Socket) -> Option<udx::Socket> {
+        match which {
+            Socket::Client => Some(self.client.clone()),
+            Socket::Server => Some(self.server.clone()),
+            Socket::Extra(number) => self.extra.lock().1.get(&number).cloned(),
+        }
+    }
+
+    pub(super) fn which(&self, socket: &udx::Socket) -> Option<Socket> {
+        match socket {
+            _ if *socket == self.server => Some(Socket::Server),
+            _ if *socket == self.client => Some(Socket::Client),
+            _ => {
+                let extra = self.extra.lock();
+                let found = extra.1.iter().find(|(_, other)| *other == socket);
+                found.map(|(number, _)| Socket::Extra(*number))
+            }
+        }
+    }
+
+    pub(super) fn forget(&self, number: u64) {
+        self.extra.lock().1.remove(&number);
+    }
+
+    fn send(&self, socket: Socket, to: SocketAddrV4, ttl: Option<u32>, bytes: &[u8]) {
+        let Some(socket) = self.get(socket) else {
+            return;
+        };
+        let sent = match ttl {
+            Some(ttl) => socket.send_to_with_ttl(bytes, to.into(), ttl),
+            None => socket.send_to(bytes, to.into()),
+        };
+        // As good as lost on the way: it is sent again, or not answered.
+        if let Err(error) = sent {
+            tracing::trace!(%to, %error, "a datagram was not sent");
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn start(
+        node: Node,
+        udx: Udx,
+        client: (udx::Socket, mpsc::Receiver<Datagram>),
+        server: (udx::Socket, mpsc::Receiver<Datagram>),
+        host: Ipv4Addr,
+        service: Arc<dyn Service>,
+    ) -> Arc<Self> {
+        let wake = Arc::new(Notify::new());
+        let told = Told {
+            persistent: node.id().is_some(),
+            ..Told::default()
+        };
+        let persistent = told.persistent;
+        let inner = Arc::new(Self {
+            sockets: Sockets {
+                udx,
+                host,
+                server: server.0,
+                client: client.0,
+                extra: Mutex::default(),
+            },
+            state: Mutex::new(State {
+                node,
+                waiting: HashMap::new(),
+                queries: HashMap::new(),
+                closed: false,
+                sleeping_until: None,
+            }),
+            told: watch::Sender::new(told),
+            service,
+            wake: wake.clone(),
+            epoch: Instant::now(),
+        });
+        if persistent {
+            inner.service.persistent(true);
+        }
+        let weak = Arc::downgrade(&inner);
+        tokio::spawn(read(weak.clone(), Socket::Client, client.1, None));
+        tokio::spawn(read(weak.clone(), Socket::Server, server.1, None));
+        tokio::spawn(keep_time(weak, wake));
+        inner.act(|_, _| ());
+        inner
+    }
+
+    pub(super) fn open_socket(
+        this: &Arc<Self>,
+        punches: mpsc::Sender<SocketAddrV4>,
+    ) -> io::Result<(u64, udx::Socket)> {
+        let (socket, datagrams) = this
+            .sockets
+            .udx
+            .bind(SocketAddrV4::new(this.sockets.host, 0).into())?;
+        let number = {
+            let (next, open) = &mut *this.sockets.extra.lock();
+            *next += 1;
+            open.insert(*next, socket.clone());
+            *next
+        };
+        let which = Socket::Extra(number);
+        tokio::spawn(read(Arc::downgrade(this), which, datagrams, Some(punches)));
+        Ok((number, socket))
+    }
+
+    /// Does something with the node, then what follows from it.
+    pub(super) fn act<T>(&self, act: impl FnOnce(&mut State, Duration) -> T) -> T {
+        let mut state = self.state.lock();
+        let now = self.epoch.elapsed();
+        let result = act(&mut state, now);
+        self.pump(&mut state, now);
+        result
+    }
+
+    fn pump(&self, state: &mut State, now: Duration) {
+        while let Some(output) = state.node.poll() {
+            if state.closed {
+                continue;
+            }
+            match output {
+                Output::Send {
+                    socket,
+                    to,
+                    ttl,
+                    bytes,
+                } => self.sockets.send(socket, to, ttl, &bytes),
+                Output::Ready => self.tell(|told| told.ready = true),
+                Output::Request(incoming) => self.service.asked(&mut state.node, incoming, now),
+                Output::Response(id, answer) => {
+                    if let Some(waiting) = state.waiting.remove(&id) {
+                        let _ = waiting.send(answer);
+                    }
+                }
+                Output::QueryReply(id, reply) => {
+                    if let Some(query) = state.queries.get(&id) {
+                        let _ = query.send(QueryNews::Reply(reply));
+                    }
+                }
+                Output::QueryDone(id, closest, committed) => {
+                    if let Some(query) = state.queries.remove(&id) {
+                        let _ = query.send(QueryNews::Done(QueryResult { closest, committed }));
+                    }
+                }
+                Output::Persistent(persistent) => {
+                    self.service.persistent(persistent);
+                    self.tell(|told| told.persistent = persistent);
+                }
+                Output::NatUpdate(host, port) => {
+                    let address = host.map(|host| SocketAddrV4::new(host, port));
+                    self.tell(|told| told.address = address);
+                }
+                Output::Wakeup => self.tell(|told| told.wakeups += 1),
+            }
+        }
+        let next = state.node.next_timeout();
+        if let Some(at) = next
+            && state.sleeping_until.is_some_and(|until| at < until)
+        {
+            self.wake.notify_one();
+        }
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Told)) {
+        self.told.send_modify(change);
+    }
+
+    pub(super) fn close(&self) {
+        let (waiting, queries) = {
+            let mut state = self.state.lock();
+            state.closed = true;
+            (
+                std::mem::take(&mut state.waiting),
+                std::mem::take(&mut state.queries),
+            )
+        };
+        for (_, waiting) in waiting {
+            let _ = waiting.send(Err(RequestError::Closed));
+        }
+        for (_, query) in queries {
+            let _ = query.send(QueryNews::Failed(RequestError::Closed));
+        }
+        // Whoever waits looks again, and sees that it is closed.
+        self.tell(|told| (told.ready, told.persistent) = (true, true));
+        let extra = std::mem::take(&mut self.sockets.extra.lock().1);
+        for socket in extra.values() {
+            socket.close();
+        }
+        self.sockets.client.close();
+        self.sockets.server.close();
+        self.wake.notify_one();
+    }
+}
+
+/// Takes in what comes by one socket. Datagrams of a single byte only open NATs.
+async fn read(
+    inner: Weak<Inner>,
+    which: Socket,
+    mut datagrams: mpsc::Receiver<Datagram>,
+    punches: Option<mpsc::Sender<SocketAddrV4>>,
+) {
+    while let Some(Datagram { bytes, from }) = datagrams.recv().await {
+        let Some(inner) = inner.upgrade() else {
+            return;
+        };
+        let SocketAddr::V4(from) = from else {
+            continue;
+        };
+        if bytes.len() > 1 {
+            inner.act(|state, now| {
+                if !state.closed {
+                    state.node.receive(which, from, &bytes, now);
+                }
+            });
+        } else if let Some(punches) = &punches {
+            // One that is not read is as good as lost.
+            let _ = punches.try_send(from);
+        }
+    }
+}
+
+/// Tells the node what time it is when it wants to know.
+async fn keep_time(weak: Weak<Inner>, wake: Arc<Notify>) {
+    loop {
+        let at = {
+            let Some(inner) = weak.upgrade() else {
+                return;
+            };
+            let mut state = inner.state.lock();
+            if state.closed {
+                return;
+            }
+            let next = state.node.next_timeout();
+            state.sleeping_until = Some(next.unwrap_or(Duration::MAX));
+            inner.epoch + next.unwrap_or(Duration::from_secs(5))
+        };
+        tokio::select! {
+            () = tokio::time::sleep_until(at) => {}
+            () = wake.notified() => {}
+        }
+        let Some(inner) = weak.upgrade() else {
+            return;
+        };
+        inner.act(|state, now| {
+            if state.node.next_timeout().is_some_and(|at| at <= now) {
+                state.node.handle_timeout(now);
+            }
+        });
+    }
+}

@@ -1,0 +1,101 @@
+//! Nodes of npm's hyperdht in another process, which do what they are told.
+
+use pome_test_support::npm_folder;
+use serde_json::{Value, json};
+use std::{net::SocketAddrV4, process::Stdio, sync::atomic::AtomicU64, time::Duration};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+};
+
+/// The npm modules that the other side is made of.
+pub(crate) const MODULES: &[&str] = &["hyperdht", "dht-rpc"];
+
+pub(crate) struct Npm {
+    _child: Child,
+    stdin: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+    next: AtomicU64,
+}
+
+impl Npm {
+    pub(crate) fn start() -> Self {
+        let mut child = Command::new("node")
+            .arg(npm_folder().join("dht.js"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let stdin = child.stdin.take().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self {
+            _child: child,
+            stdin,
+            lines,
+            next: AtomicU64::new(1),
+        }
+    }
+
+    async fn line(&mut self) -> Value {
+        let line = tokio::time::timeout(Duration::from_secs(60), self.lines.next_line())
+            .await
+            .expect("a line within a minute")
+            .unwrap()
+            .expect("a line");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
+    }
+
+    /// What it answers, errors among it.
+    pub(crate) async fn ask(&mut self, command: &str, mut args: Value) -> Value {
+        let id = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        args["id"] = json!(id);
+        args["command"] = json!(command);
+        self.stdin
+            .write_all(format!("{args}\n").as_bytes())
+            .await
+            .unwrap();
+        loop {
+            let line = self.line().await;
+            if line["id"] == id {
+                return line;
+            }
+        }
+    }
+
+    /// What it answers, when that must be no error.
+    pub(crate) async fn tell(&mut self, command: &str, args: Value) -> Value {
+        let said = args.to_string();
+        let answer = self.ask(command, args).await;
+        assert!(answer["error"].is_null(), "{command} {said}: {answer}");
+        answer
+    }
+
+    /// A lasting node that begins with these.
+    pub(crate) async fn node(&mut self, bootstrap: &[SocketAddrV4]) -> (u64, SocketAddrV4) {
+        self.node_with(bootstrap, json!({})).await
+    }
+
+    pub(crate) async fn node_with(
+        &mut self,
+        bootstrap: &[SocketAddrV4],
+        mut options: Value,
+    ) -> (u64, SocketAddrV4) {
+        let bootstrap: Vec<String> = bootstrap.iter().map(ToString::to_string).collect();
+        options["bootstrap"] = json!(bootstrap);
+        let node = self.tell("node", options).await;
+        let port = u16::try_from(node["port"].as_u64().unwrap()).unwrap();
+        let address = SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, port);
+        (node["node"].as_u64().unwrap(), address)
+    }
+}
+
+/// The addresses in a list of texts.
+pub(crate) fn addresses(value: &Value) -> Vec<SocketAddrV4> {
+    let list = value
+        .as_array()
+        .unwrap_or_else(|| panic!("no list: {value}"));
+    list.iter()
+        .map(|text| text.as_str().unwrap().parse().unwrap())
+        .collect()
+}

@@ -1,0 +1,157 @@
+// Nodes made of npm's dht-rpc and hyperdht, which do what they are told: one line of JSON in, one line of JSON out, with the same `id`.
+//
+//   node dht.js
+const readline = require('readline')
+const b4a = require('b4a')
+const HyperDHT = require('hyperdht')
+
+const nodes = new Map()
+const servers = new Map()
+let next = 0
+
+const hex = (buffer) => (buffer ? b4a.toString(buffer, 'hex') : null)
+const unhex = (text) => b4a.from(text, 'hex')
+const at = ({ host, port }) => host + ':' + port
+const say = (what) => console.log(JSON.stringify(what))
+const keep = (map, thing) => {
+  map.set(++next, thing)
+  return next
+}
+const parse = (text) => {
+  const [host, port] = text.split(':')
+  return { host, port: Number(port) }
+}
+
+const commands = {
+  // A node: lasting and reachable unless it is told otherwise.
+  async node({ bootstrap = [], ephemeral = false, firewalled = false, host = '127.0.0.1', seed }) {
+    const dht = new HyperDHT({
+      bootstrap: bootstrap.map(parse),
+      ephemeral,
+      firewalled,
+      host,
+      seed: seed ? unhex(seed) : undefined
+    })
+    await dht.fullyBootstrapped()
+    return {
+      node: keep(nodes, dht),
+      port: dht.io.serverSocket.address().port,
+      ephemeral: dht.ephemeral,
+      firewalled: dht.firewalled,
+      publicKey: hex(dht.defaultKeyPair.publicKey)
+    }
+  },
+  async kill({ node }) {
+    await nodes.get(node).destroy({ force: true })
+    nodes.delete(node)
+    return {}
+  },
+  async know({ node }) {
+    return { nodes: nodes.get(node).toArray().map(at), host: nodes.get(node).host }
+  },
+  async ping({ node, to }) {
+    const reply = await nodes.get(node).ping(parse(to))
+    return { from: at(reply.from), to: at(reply.to) }
+  },
+  async findNode({ node, target }) {
+    const query = nodes.get(node).findNode(unhex(target))
+    await query.finished()
+    return { closest: query.closestNodes.map(at) }
+  },
+  async lookup({ node, target }) {
+    const peers = new Map()
+    for await (const reply of nodes.get(node).lookup(unhex(target))) {
+      for (const peer of reply.peers) peers.set(hex(peer.publicKey), peer.relayAddresses.map(at))
+    }
+    return { peers: [...peers].sort() }
+  },
+  async announce({ node, target, seed, relayAddresses = [] }) {
+    const keyPair = HyperDHT.keyPair(unhex(seed))
+    const query = nodes.get(node).announce(unhex(target), keyPair, relayAddresses.map(parse))
+    await query.finished()
+    return { publicKey: hex(keyPair.publicKey), closest: query.closestNodes.length }
+  },
+  async unannounce({ node, target, seed }) {
+    await nodes.get(node).unannounce(unhex(target), HyperDHT.keyPair(unhex(seed)))
+    return {}
+  },
+  async findPeer({ node, publicKey }) {
+    for await (const reply of nodes.get(node).findPeer(unhex(publicKey))) {
+      if (reply.peer) return { publicKey: hex(reply.peer.publicKey) }
+    }
+    return { publicKey: null }
+  },
+  async immutablePut({ node, value }) {
+    const { hash } = await nodes.get(node).immutablePut(unhex(value))
+    return { hash: hex(hash) }
+  },
+  async immutableGet({ node, hash }) {
+    const found = await nodes.get(node).immutableGet(unhex(hash))
+    return { value: found && hex(found.value) }
+  },
+  async mutablePut({ node, seed, value, seq }) {
+    const keyPair = HyperDHT.keyPair(unhex(seed))
+    const codes = []
+    // What each of the closest nodes answers: the module itself looks at none of the errors.
+    const dht = nodes.get(node)
+    const request = dht.request
+    dht.request = async (...args) => {
+      const reply = await request.apply(dht, args)
+      codes.push(reply.error)
+      return reply
+    }
+    try {
+      await dht.mutablePut(keyPair, unhex(value), { seq })
+    } finally {
+      delete dht.request
+    }
+    return { publicKey: hex(keyPair.publicKey), codes: [...new Set(codes)].sort() }
+  },
+  async mutableGet({ node, publicKey, seq = 0, latest = true }) {
+    const found = await nodes.get(node).mutableGet(unhex(publicKey), { seq, latest })
+    return found ? { seq: found.seq, value: hex(found.value) } : { seq: null, value: null }
+  },
+  // A server that sends back what comes.
+  async listen({ node, seed, refuse = false }) {
+    const server = nodes.get(node).createServer({ firewall: () => refuse }, (socket) => {
+      const key = hex(socket.remotePublicKey)
+      say({ event: 'connection', publicKey: key })
+      socket.on('error', (error) => say({ event: 'error', message: error.message }))
+      socket.on('data', (data) => socket.write(data))
+      socket.on('end', () => socket.end())
+      socket.on('close', () => say({ event: 'closed', publicKey: key }))
+    })
+    const keyPair = HyperDHT.keyPair(unhex(seed))
+    await server.listen(keyPair)
+    return { server: keep(servers, server), publicKey: hex(keyPair.publicKey) }
+  },
+  async closeServer({ server }) {
+    await servers.get(server).close()
+    return {}
+  },
+  // Connects, sends, reads as much as it sent, ends.
+  async echo({ node, publicKey, value, local = true }) {
+    const socket = nodes.get(node).connect(unhex(publicKey), { localConnection: local })
+    const data = unhex(value)
+    let got = b4a.alloc(0)
+    return new Promise((resolve, reject) => {
+      socket.on('error', reject)
+      socket.on('open', () => socket.write(data))
+      socket.on('data', (chunk) => {
+        got = b4a.concat([got, chunk])
+        if (got.byteLength >= data.byteLength) socket.end()
+      })
+      socket.on('close', () => resolve({ value: hex(got), remote: hex(socket.remotePublicKey) }))
+    })
+  }
+}
+
+readline.createInterface({ input: process.stdin }).on('line', async (line) => {
+  const { id, command, ...rest } = JSON.parse(line)
+  try {
+    say({ id, ...(await commands[command](rest)) })
+  } catch (error) {
+    say({ id, error: error.code || error.message })
+  }
+})
+process.stdin.on('end', () => process.exit(0))
