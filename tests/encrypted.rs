@@ -4,7 +4,10 @@
 mod process;
 
 use pome_storage::{Key, Options, Space, Store};
-use process::{Pome, fuse_works, lines};
+use process::{
+    Pome, fuse_works, lines,
+    terminal::{Seen, Terminal},
+};
 use std::{fs, io::BufRead, os::unix::fs::PermissionsExt, path::Path, process::Stdio};
 
 fn pome() -> (tempfile::TempDir, Pome) {
@@ -382,4 +385,86 @@ fn a_mount_in_the_background_takes_its_key_along() {
     );
     assert_eq!(files_with(&pome.store, b"a red one"), [""; 0]);
     assert_eq!(files_with(&pome.store, b"apple"), [""; 0]);
+}
+
+/// All that is in a folder: names, bytes, and when they were written.
+fn all_in(folder: &Path) -> Vec<(String, Vec<u8>, std::time::SystemTime)> {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let mut all: Vec<_> = files
+        .map(|file| {
+            let name = file.file_name().into_string().unwrap();
+            let written = file.metadata().unwrap().modified().unwrap();
+            (name, fs::read(file.path()).unwrap(), written)
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn a_person_at_a_terminal_is_asked_for_the_passphrase() {
+    let (folder, pome) = pome();
+    let (phrase, other) = ("correct horse", "battery staple");
+    let file = file_of(&folder, phrase);
+    let with_file = ["--passphrase-file", file.as_str()];
+    let shown = |seen: &Seen| seen.screen.contains("horse") || seen.screen.contains("battery");
+
+    // Twice, and not the same: nothing is made.
+    let mut terminal = Terminal::new(&pome, &["--json", "store", "init", "--encrypt"]);
+    terminal.answer("New passphrase: ", phrase);
+    terminal.answer("The same again: ", other);
+    let seen = terminal.end();
+    assert_eq!(seen.status, 1, "{}", seen.screen);
+    assert!(seen.screen.contains("BAD_KEY"), "{}", seen.screen);
+    assert!(!shown(&seen), "{}", seen.screen);
+    assert!(!pome.store.exists());
+
+    let mut terminal = Terminal::new(&pome, &["store", "init", "--encrypt"]);
+    terminal.answer("New passphrase: ", phrase);
+    terminal.answer("The same again: ", phrase);
+    let seen = terminal.end();
+    assert_eq!(seen.status, 0, "{}", seen.screen);
+    assert!(!shown(&seen), "{}", seen.screen);
+    pome.ok(&[&with_file[..], &["core", "append", "log", "one"]].concat());
+
+    // A wrong one: nothing is touched.
+    let before = all_in(&pome.store);
+    let mut terminal = Terminal::new(&pome, &["--json", "core", "append", "log", "two"]);
+    terminal.answer("Passphrase of ", other);
+    let seen = terminal.end();
+    assert_eq!(seen.status, 1, "{}", seen.screen);
+    assert!(seen.screen.contains("WRONG_KEY"), "{}", seen.screen);
+    assert!(!shown(&seen), "{}", seen.screen);
+    assert!(
+        all_in(&pome.store) == before,
+        "a wrong key changed something"
+    );
+
+    let mut terminal = Terminal::new(&pome, &["core", "append", "log", "two"]);
+    terminal.answer("Passphrase of ", phrase);
+    let seen = terminal.end();
+    assert_eq!(seen.status, 0, "{}", seen.screen);
+    assert_eq!(
+        pome.ok(&[&with_file[..], &["core", "get", "log", "1"]].concat()),
+        b"two"
+    );
+
+    // The new one is asked for twice, the old one once.
+    let mut terminal = Terminal::new(&pome, &["store", "rekey"]);
+    terminal.answer("New passphrase: ", other);
+    terminal.answer("The same again: ", other);
+    terminal.answer("Passphrase of ", phrase);
+    let seen = terminal.end();
+    assert_eq!(seen.status, 0, "{}", seen.screen);
+    assert!(!shown(&seen), "{}", seen.screen);
+    assert_eq!(
+        pome.fails(&[&with_file[..], &["core", "ls"]].concat()),
+        (1, "WRONG_KEY".into())
+    );
+    let file = file_of(&folder, other);
+    let with_file = ["--passphrase-file", file.as_str()];
+    assert_eq!(
+        pome.ok(&[&with_file[..], &["core", "get", "log", "0"]].concat()),
+        b"one"
+    );
 }

@@ -1,18 +1,21 @@
 //! Reads and verifies every byte: superblock, manifest, tables, log, and payload segments with all that is dead in them; every entry of the index against
 //! the frame that it points into.
 
+mod log;
+
 use crate::{
     Space, Store,
     error::{Error, Op},
     format::{Live, MANIFEST_PREFIX, Manifest, SLOT_BYTES, SPACE_BYTES, file_name},
     index::{Cursor, KeyRange, Slot, Table, TablePart},
-    store::{Inner, body_of},
+    store::Inner,
     view::{Lower, View},
 };
 use bytes::Bytes;
-use pome_wal::{Log, LogOptions, PayloadRef, SegmentPart};
+use pome_wal::{PayloadRef, SegmentPart};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::ErrorKind,
     ops::Bound,
     sync::Arc,
 };
@@ -164,7 +167,7 @@ impl<'a> Check<'a> {
             (switch.manifest.clone(), head_bytes)
         };
         let log_bytes = inner.log.log_bytes();
-        check_log(inner, &manifest, &mut checked.report)?;
+        log::check_log(inner, &manifest, &mut checked.report)?;
         let (view, lower) = {
             let _writer = inner.writer.lock();
             let state = inner.state.read();
@@ -349,7 +352,18 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// Every byte of a payload segment. Without its file all that lived in it is lost, although an open handle may still show it; where nothing lives, it may
+    /// have gone for good reason.
     fn segment(&mut self, segment: u32, mut live: Vec<LiveValue>) -> Result<(), Error> {
+        let name = format!("payload-{segment}");
+        if let Err(e) = self.inner.device.open(&name, false)
+            && e.kind() == ErrorKind::NotFound
+        {
+            let error = Error::io(Op::Open, &name, e);
+            let places = live.iter().map(|value| (segment, value.offset));
+            self.lost.extend(places.map(|at| (at, error.clone())));
+            return Ok(());
+        }
         live.sort_unstable_by_key(|value| value.offset);
         self.checked.report.segments += 1;
         self.checked.report.payloads += live.len() as u64;
@@ -396,9 +410,8 @@ impl<'a> Check<'a> {
                     }
                 }
             }
-            // What lived in it is told with its keys.
-            Err(pome_wal::Error::Io { source, .. })
-                if source.kind() == std::io::ErrorKind::NotFound => {}
+            // It went just now: nothing lives in it.
+            Err(pome_wal::Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
             Err(e) => return Err(e.into()),
         }
         for value in live.iter().filter(|value| !value.verified) {
@@ -466,56 +479,6 @@ pub(crate) fn readable_beside(mut holes: Vec<KeyRange>) -> Vec<KeyRange> {
     walks
 }
 
-/// Recovers the log once more, reading only, and compares the outcome with what is in memory. Frames that a checkpoint covers are of no meaning any more,
-/// and neither is what a crash leaves behind the last frame.
-fn check_log(inner: &Inner, manifest: &Manifest, report: &mut Report) -> Result<(), Error> {
-    let mut options = LogOptions::default();
-    options.log_segment_bytes = inner.options.log_segment_bytes;
-    options.payload_segment_bytes = inner.options.payload_segment_bytes;
-    options.read_only = true;
-    // Nothing may be written while it is read.
-    let _writer = inner.writer.lock();
-    let committed = inner.log.committed_seq();
-    let mut last = manifest.start.seq;
-    let opened = Log::open(inner.device.clone(), options, manifest.start, |commit| {
-        last = commit.seq;
-        report.commits += 1;
-        body_of(inner.seal.as_deref(), commit.seq, commit.body).map(drop)
-    });
-    let mut sound = true;
-    match opened {
-        Ok((_, recovery)) => {
-            for damage in recovery.damage {
-                sound = false;
-                let file = damage.file.unwrap_or_else(|| "log".to_owned());
-                let error = Error::Corrupt {
-                    what: "commit",
-                    file,
-                    offset: damage.offset,
-                    expected: damage.seqs.start,
-                    found: damage.seqs.end,
-                };
-                report.add(Fault::Log, error);
-            }
-        }
-        Err(e) => {
-            sound = false;
-            report.add(Fault::Log, e);
-        }
-    }
-    if last != committed && sound {
-        let error = Error::Corrupt {
-            what: "end of the log (last commit)",
-            file: "log".to_owned(),
-            offset: 0,
-            expected: committed,
-            found: last,
-        };
-        report.add(Fault::Log, error);
-    }
-    Ok(())
-}
-
 impl Inner {
     /// Verifies a payload segment up to a length: every byte, but for those that none of these tables points at. The first that is bad is the error.
     pub(crate) fn verify_segment(
@@ -559,7 +522,7 @@ impl Inner {
         // Not through the mapping: where the disk refuses, that shows zeros.
         for _ in 0..2 {
             let file = match self.device.open(&name, false) {
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(true),
                 file => file.map_err(|e| Error::io(Op::Open, &name, e))?,
             };
             let mut bytes = vec![0; at.len as usize];

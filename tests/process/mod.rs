@@ -1,6 +1,8 @@
 //! The real binary, as a person or a script runs it.
 #![allow(dead_code, reason = "each test crate uses its part")]
 
+pub(crate) mod terminal;
+
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Write},
