@@ -6,6 +6,7 @@
 mod cores;
 mod data;
 mod engine;
+mod goals;
 mod limits;
 mod report;
 mod run;
@@ -16,7 +17,10 @@ use data::{BIG, SMALL, Size};
 use engine::Result;
 use report::{Measured, Run};
 use run::Sample;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
@@ -34,9 +38,12 @@ enum Part {
 struct Args {
     /// What to measure [default: all]
     parts: Vec<Part>,
-    /// How often each engine does each part; the cores are done once
+    /// How often each engine does each part at most; turns and cores are done once
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// No round begins that would end after so many minutes (the first always does); the cores come on top
+    #[arg(long, default_value_t = 11)]
+    minutes: u64,
     /// A tenth of the work
     #[arg(long)]
     quick: bool,
@@ -77,27 +84,43 @@ fn main() -> Result<()> {
         None => tempfile::tempdir()?,
     };
     let wanted = |part| args.parts.is_empty() || args.parts.contains(&part);
+    let began = Instant::now();
     let mut runs = vec![];
-    for round in 0..args.rounds {
-        for (part, name) in [(Part::Small, "small"), (Part::Big, "big")] {
-            if !wanted(part) {
-                continue;
-            }
-            for peer in ["limit", "core"].iter().chain(engine::ALL) {
-                if !args.peers.is_empty() && !args.peers.iter().any(|p| p == peer) {
-                    continue;
-                }
-                let folder = scratch.path().join("store");
-                runs.push(one(round, name, peer, &folder, args.quick)?);
-                std::fs::remove_dir_all(&folder)?;
-            }
-        }
-    }
     if wanted(Part::Turns) {
         for size in ["small", "big"] {
             let folder = scratch.path().join("turns");
             runs.push(one(0, "turns", size, &folder, args.quick)?);
             std::fs::remove_dir_all(&folder)?;
+        }
+    }
+    let peers: Vec<_> = ["limit", "core"]
+        .iter()
+        .chain(engine::ALL)
+        .copied()
+        .filter(|peer| args.peers.is_empty() || args.peers.iter().any(|p| p == peer))
+        .collect();
+    let mut rounds = 0;
+    let mut longest = Duration::ZERO;
+    while rounds < args.rounds {
+        let start = Instant::now();
+        if rounds > 0 && start - began + longest > Duration::from_secs(args.minutes * 60) {
+            break;
+        }
+        for (part, name) in [(Part::Small, "small"), (Part::Big, "big")] {
+            // Who comes behind whom changes from round to round, too.
+            let (late, early) = peers.split_at(rounds * 3 % peers.len().max(1));
+            for peer in early.iter().chain(late).filter(|_| wanted(part)) {
+                let folder = scratch.path().join("store");
+                runs.push(one(rounds, name, peer, &folder, args.quick)?);
+                std::fs::remove_dir_all(&folder)?;
+            }
+        }
+        longest = longest.max(start.elapsed());
+        rounds += 1;
+        if let Some(file) = &args.json {
+            // What is known so far stays if the next round is cut short.
+            let measured = Measured::new(runs.clone(), rounds, args.quick);
+            std::fs::write(file, serde_json::to_vec_pretty(&measured)?)?;
         }
     }
     if wanted(Part::Cores) {
@@ -109,7 +132,7 @@ fn main() -> Result<()> {
             }
         }
     }
-    let measured = Measured::new(runs, args.rounds, args.quick);
+    let measured = Measured::new(runs, rounds, args.quick);
     if let Some(file) = &args.json {
         std::fs::write(file, serde_json::to_vec_pretty(&measured)?)?;
     }

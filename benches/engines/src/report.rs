@@ -53,7 +53,8 @@ const INTRO: &str = "# The block store beside other engines
 The same work on pome's block store, fjall (with key-value separation), redb, LMDB (heed) and SQLite (write-ahead log, `synchronous=full`), in turns on one
 disk, each run a process of its own. Every write is on disk when it is answered. Keys are in no order; values are incompressible. `get` and `scan` look at
 each value's length and last byte: LMDB and redb hand out memory of the file as it is, pome has checked the crc of all that it hands out. A run takes seconds,
-in which a disk that others use too may change its mind several times: for durable commits look at the short turns, which are made for that.
+in which a disk that others use too may change its mind several times: look at the short turns first, which are made for that. *Cold*: after the kernel was
+told to forget the files. What an engine read when it was opened it need not read again (fjall reads its journal into memory), so opening and getting are timed together as well.
 
 `cargo run --release -p pome-bench-engines -- --json docs/proofs/engines.json` measures; `… -- --render docs/proofs/engines.json > docs/proofs/engines.md` writes
 this page.
@@ -92,10 +93,31 @@ const WORK: &[What] = &[
     ("cold-get", "random get, cold", true),
     ("scan", "scan of all", true),
     ("reopen", "open cold and get one", false),
+    (
+        "cold-whole",
+        "open cold and all the cold gets, together",
+        false,
+    ),
     ("disk", "disk used ÷ data", false),
     ("compact", "compaction after deleting half", false),
     ("disk-half", "disk used ÷ data, after that", false),
 ];
+
+/// What is done in turns.
+const TURNS: &[(&str, &str)] = &[
+    ("single", "each durable"),
+    ("batch", "in durable batches"),
+    ("get", "random get, warm"),
+    ("get-read", "the same, all bytes read by the caller"),
+    ("scan", "scan"),
+    ("scan-read", "the same, all bytes read by the caller"),
+];
+
+const TURNS_INTRO: &str = "All engines are open in one process; each does a little, then the next, in an order that is drawn anew for each turn, so that all meet the same disk and
+leave the same behind for each other. Values a second; behind a rate: pome ÷ that engine, the median over the turns and its quartiles. *Bare* is one write and fdatasync of the same
+bytes, over pre-written space in whole pages for single small values, else into a growing file. LMDB and redb hand out memory that nobody has looked at; pome has computed the
+crc of all that it hands out. What that costs somebody who reads what he asked for is in the rows in which all bytes are read.
+";
 
 /// What is measured against what the machine gives: part, peer, name, limit's name, what it is, the goal.
 const LIMITS: &[(&str, &str, &str, &str, &str, &str)] = &[
@@ -167,7 +189,14 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     }
 }
 
-fn human(value: f64) -> String {
+/// Lower quartile, median and upper quartile.
+pub(crate) fn quartiles(mut values: Vec<f64>) -> Option<[f64; 3]> {
+    values.sort_by(f64::total_cmp);
+    let at = |part: usize| values.get(values.len() * part / 4).copied();
+    Some([at(1)?, median(values.clone())?, at(3)?])
+}
+
+pub(crate) fn human(value: f64) -> String {
     match value.abs() {
         v if v >= 1e6 => format!("{:.2} M", value / 1e6),
         v if v >= 1e5 => format!("{:.0} k", value / 1e3),
@@ -203,7 +232,7 @@ impl Measured {
             .get(name)
     }
 
-    fn median(&self, part: &str, peer: &str, name: &str) -> Option<Sample> {
+    pub(crate) fn median(&self, part: &str, peer: &str, name: &str) -> Option<Sample> {
         let all: Vec<_> = (0..self.rounds.max(1))
             .filter_map(|round| self.value(round, part, peer, name))
             .collect();
@@ -214,7 +243,7 @@ impl Measured {
     }
 
     /// Lowest, median and highest of the ratios of each round.
-    fn ratio(&self, ours: [&str; 3], theirs: [&str; 3]) -> Option<(f64, f64, f64)> {
+    pub(crate) fn ratio(&self, ours: [&str; 3], theirs: [&str; 3]) -> Option<(f64, f64, f64)> {
         let ratios: Vec<_> = (0..self.rounds.max(1))
             .filter_map(|round| {
                 let ours = self.value(round, ours[0], ours[1], ours[2])?.value;
@@ -249,6 +278,10 @@ impl Measured {
             },
             versions.join(", "),
         );
+        let goals = crate::goals::table(self);
+        if !goals.is_empty() {
+            let _ = writeln!(out, "## Goals\n\n{goals}");
+        }
         for (part, title) in [
             ("small", "32 B keys, 100 B values"),
             ("big", "32 B keys, 64 KiB values"),
@@ -259,7 +292,7 @@ impl Measured {
         }
         let turns = self.turns();
         if !turns.is_empty() {
-            let _ = writeln!(out, "## Durable commits, in short turns\n\n{turns}");
+            let _ = writeln!(out, "## In short turns\n\n{turns}");
         }
         let limits = self.limits();
         if !limits.is_empty() {
@@ -321,28 +354,42 @@ impl Measured {
     }
 
     fn turns(&self) -> String {
+        let peers = ["pome", "bare", "fjall", "redb", "lmdb", "sqlite"];
         let mut rows = String::new();
         for (size, title) in [("small", "100 B"), ("big", "64 KiB")] {
-            for (name, what) in [("single", "each"), ("batch", "in batches")] {
+            for (name, what) in TURNS {
+                let value = |kind: &str| self.value(0, "turns", size, &format!("{name} {kind}"));
+                if value("pome").is_none() {
+                    continue;
+                }
                 let _ = write!(rows, "| {title}, {what} |");
-                for peer in ["pome", "bare", "fjall", "redb", "lmdb", "sqlite"] {
-                    let rate = self.value(0, "turns", size, &format!("{name} {peer}"));
-                    let ratio = self.value(0, "turns", size, &format!("{name} pome÷{peer}"));
-                    let (Some(rate), Some(ratio)) = (rate, ratio) else {
-                        return String::new();
+                for peer in peers {
+                    let Some(rate) = value(peer) else {
+                        rows.push_str(" – |");
+                        continue;
                     };
-                    let _ = match peer {
-                        "pome" => write!(rows, " {} /s |", human(rate.value)),
-                        _ => write!(rows, " {} /s, **{:.2}×** |", human(rate.value), ratio.value),
-                    };
+                    let _ = write!(rows, " {} /s", human(rate.value));
+                    if peer != "pome"
+                        && let Some(ratio) = value(&format!("pome÷{peer}"))
+                    {
+                        let _ = write!(rows, ", **{:.2}×**", ratio.value);
+                    }
+                    if peer != "pome"
+                        && let Some(low) = value(&format!("pome÷{peer} low"))
+                        && let Some(high) = value(&format!("pome÷{peer} high"))
+                    {
+                        let _ = write!(rows, " ({:.2}–{:.2})", low.value, high.value);
+                    }
+                    rows.push_str(" |");
                 }
                 rows.push('\n');
             }
         }
+        if rows.is_empty() {
+            return rows;
+        }
         format!(
-            "All engines are open in one process; each does a few commits, then the next, so that all meet the same disk. Behind a rate: pome ÷ that engine, the \
-             median over the turns. *Bare* is one write and fdatasync of the same bytes, over pre-written space in whole pages for single small values, else \
-             into a growing file.\n\n| values | pome | bare | fjall | redb | lmdb | sqlite |\n| --- | --- | --- | --- | --- | --- | --- |\n{rows}"
+            "{TURNS_INTRO}\n| values | pome | bare | fjall | redb | lmdb | sqlite |\n| --- | --- | --- | --- | --- | --- | --- |\n{rows}"
         )
     }
 

@@ -1,6 +1,6 @@
 //! An LSM tree with a value log; values of 1 KiB and more lie in blob files.
 
-use super::{Engine, Key, Result, seen};
+use super::{Engine, Key, Result};
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 use std::path::Path;
@@ -43,18 +43,17 @@ impl Engine for Fjall {
         Ok(batch.commit()?)
     }
 
-    fn get(&self, key: &Key) -> Result<Option<(usize, u8)>> {
-        Ok(self.items.get(key)?.map(|value| seen(&value)))
+    fn get(&self, key: &Key, see: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        let value = self.items.get(key)?;
+        Ok(value.map(|value| see(&value)).is_some())
     }
 
-    fn scan(&self) -> Result<(usize, usize)> {
-        let (mut count, mut bytes) = (0, 0);
+    fn scan(&self, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<()> {
         for entry in self.items.iter() {
             let (key, value) = entry.into_inner()?;
-            count += 1;
-            bytes += key.len() + seen(&value).0;
+            see(&key, &value);
         }
-        Ok((count, bytes))
+        Ok(())
     }
 
     fn compact(&mut self) -> Result<()> {

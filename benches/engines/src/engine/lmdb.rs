@@ -1,6 +1,6 @@
 //! LMDB, a memory-mapped copy-on-write B-tree.
 
-use super::{Engine, Key, Result, seen};
+use super::{Engine, Key, Result};
 use bytes::Bytes;
 use heed::{CompactionOption, Database, Env, EnvOpenOptions, types::Bytes as Raw};
 use std::path::{Path, PathBuf};
@@ -49,20 +49,18 @@ impl Engine for Lmdb {
         Ok(write.commit()?)
     }
 
-    fn get(&self, key: &Key) -> Result<Option<(usize, u8)>> {
+    fn get(&self, key: &Key, see: &mut dyn FnMut(&[u8])) -> Result<bool> {
         let read = self.env.read_txn()?;
-        Ok(self.items.get(&read, key)?.map(seen))
+        Ok(self.items.get(&read, key)?.map(see).is_some())
     }
 
-    fn scan(&self) -> Result<(usize, usize)> {
+    fn scan(&self, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<()> {
         let read = self.env.read_txn()?;
-        let (mut count, mut bytes) = (0, 0);
         for entry in self.items.iter(&read)? {
             let (key, value) = entry?;
-            count += 1;
-            bytes += key.len() + seen(value).0;
+            see(key, value);
         }
-        Ok((count, bytes))
+        Ok(())
     }
 
     fn compact(&mut self) -> Result<()> {

@@ -22,10 +22,10 @@ pub(crate) trait Engine: Send + Sync {
     fn batch(&self, entries: Vec<(Key, Bytes)>) -> Result<()>;
     /// Removes many in one durable commit.
     fn delete(&self, keys: &[Key]) -> Result<()>;
-    /// Length of the value, and its last byte: it is here, whole.
-    fn get(&self, key: &Key) -> Result<Option<(usize, u8)>>;
-    /// Number of entries and bytes of their keys and values, in key order.
-    fn scan(&self) -> Result<(usize, usize)>;
+    /// Shows the value as the engine hands it out; false when there is none.
+    fn get(&self, key: &Key, see: &mut dyn FnMut(&[u8])) -> Result<bool>;
+    /// Shows all keys and values, in key order.
+    fn scan(&self, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<()>;
     /// Gives back what was deleted, as far as the engine does on demand.
     fn compact(&mut self) -> Result<()>;
     fn close(self: Box<Self>) -> Result<()>;
@@ -43,8 +43,4 @@ pub(crate) fn open(name: &str, folder: &Path) -> Result<Box<dyn Engine>> {
         "sqlite" => Box::new(sqlite::Sqlite::open(folder)?),
         other => return Err(format!("no engine {other}").into()),
     })
-}
-
-fn seen(value: &[u8]) -> (usize, u8) {
-    (value.len(), value.last().copied().unwrap_or_default())
 }

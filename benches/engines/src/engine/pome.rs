@@ -1,6 +1,6 @@
 //! Our block store, as it is opened by default.
 
-use super::{Engine, Key, Result, seen};
+use super::{Engine, Key, Result};
 use bytes::Bytes;
 use pome_storage::{Batch, Durability, Options, Space, Store};
 use std::path::Path;
@@ -41,18 +41,17 @@ impl Engine for Pome {
         Ok(())
     }
 
-    fn get(&self, key: &Key) -> Result<Option<(usize, u8)>> {
-        Ok(self.0.get(SPACE, key)?.map(|value| seen(&value)))
+    fn get(&self, key: &Key, see: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        let value = self.0.get(SPACE, key)?;
+        Ok(value.map(|value| see(&value)).is_some())
     }
 
-    fn scan(&self) -> Result<(usize, usize)> {
-        let (mut count, mut bytes) = (0, 0);
+    fn scan(&self, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<()> {
         for entry in self.0.snapshot().range(SPACE, ..) {
             let (key, value) = entry?;
-            count += 1;
-            bytes += key.len() + seen(&value).0;
+            see(&key, &value);
         }
-        Ok((count, bytes))
+        Ok(())
     }
 
     fn compact(&mut self) -> Result<()> {

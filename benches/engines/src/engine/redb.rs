@@ -1,6 +1,6 @@
 //! A copy-on-write B-tree.
 
-use super::{Engine, Key, Result, seen};
+use super::{Engine, Key, Result};
 use bytes::Bytes;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::path::Path;
@@ -46,20 +46,19 @@ impl Engine for Redb {
         Ok(write.commit()?)
     }
 
-    fn get(&self, key: &Key) -> Result<Option<(usize, u8)>> {
+    fn get(&self, key: &Key, see: &mut dyn FnMut(&[u8])) -> Result<bool> {
         let table = self.0.begin_read()?.open_table(ITEMS)?;
-        Ok(table.get(&key[..])?.map(|value| seen(value.value())))
+        let value = table.get(&key[..])?;
+        Ok(value.map(|value| see(value.value())).is_some())
     }
 
-    fn scan(&self) -> Result<(usize, usize)> {
+    fn scan(&self, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<()> {
         let table = self.0.begin_read()?.open_table(ITEMS)?;
-        let (mut count, mut bytes) = (0, 0);
         for entry in table.iter()? {
             let (key, value) = entry?;
-            count += 1;
-            bytes += key.value().len() + seen(value.value()).0;
+            see(key.value(), value.value());
         }
-        Ok((count, bytes))
+        Ok(())
     }
 
     fn compact(&mut self) -> Result<()> {

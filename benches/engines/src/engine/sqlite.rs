@@ -1,6 +1,6 @@
 //! SQLite with a write-ahead log that is synced at each commit.
 
-use super::{Engine, Key, Result, seen};
+use super::{Engine, Key, Result};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension};
 use std::{path::Path, sync::Mutex};
@@ -55,23 +55,24 @@ impl Engine for Sqlite {
         Ok(write.commit()?)
     }
 
-    fn get(&self, key: &Key) -> Result<Option<(usize, u8)>> {
+    fn get(&self, key: &Key, see: &mut dyn FnMut(&[u8])) -> Result<bool> {
         let db = self.db()?;
         let mut get = db.prepare_cached("select value from items where key = ?1")?;
-        let found = get.query_row((&key[..],), |row| Ok(seen(row.get_ref(0)?.as_blob()?)));
-        Ok(found.optional()?)
+        let found = get.query_row((&key[..],), |row| {
+            see(row.get_ref(0)?.as_blob()?);
+            Ok(())
+        });
+        Ok(found.optional()?.is_some())
     }
 
-    fn scan(&self) -> Result<(usize, usize)> {
+    fn scan(&self, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<()> {
         let db = self.db()?;
         let mut all = db.prepare_cached("select key, value from items order by key")?;
         let mut rows = all.query([])?;
-        let (mut count, mut bytes) = (0, 0);
         while let Some(row) = rows.next()? {
-            count += 1;
-            bytes += row.get_ref(0)?.as_blob()?.len() + seen(row.get_ref(1)?.as_blob()?).0;
+            see(row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
         }
-        Ok((count, bytes))
+        Ok(())
     }
 
     fn compact(&mut self) -> Result<()> {
