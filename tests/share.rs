@@ -6,13 +6,12 @@
 
 mod process;
 
-use pome_test_support::{npm_folder, npm_works};
-use process::Pome;
-use serde_json::{Value, json};
-use std::{
-    io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+use pome_test_support::npm_works;
+use process::{
+    Pome,
+    talk::{Npm, share},
 };
+use serde_json::json;
 
 /// The npm modules that the other side is made of.
 const NPM: &[&str] = &["corestore", "hypercore-crypto"];
@@ -21,47 +20,6 @@ fn pome() -> (tempfile::TempDir, Pome) {
     let folder = tempfile::tempdir().unwrap();
     let pome = Pome::new(folder.path().join("store"));
     (folder, pome)
-}
-
-/// A process that says lines of JSON.
-struct Talker {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Talker {
-    fn new(mut child: Child) -> Self {
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Self { child, lines }
-    }
-
-    fn line(&mut self) -> Value {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
-    }
-
-    /// Control-C, as a person ends it.
-    fn interrupt(&mut self) {
-        process::MountProcess::signal(self.child.id() as i32, "-INT");
-    }
-}
-
-impl Drop for Talker {
-    fn drop(&mut self) {
-        self.interrupt();
-        let _ = self.child.wait();
-    }
-}
-
-fn share(pome: &Pome, targets: &[&str]) -> (Talker, String) {
-    let args = [&["--json", "share"], targets, &["--listen", "127.0.0.1:0"]].concat();
-    let child = pome.command(&args).stdout(Stdio::piped()).spawn().unwrap();
-    let mut talker = Talker::new(child);
-    let event = talker.line();
-    assert_eq!(event["event"], "listening");
-    let address = event["address"].as_str().unwrap().to_owned();
-    (talker, address)
 }
 
 fn key_of(pome: &Pome, core: &str) -> String {
@@ -119,39 +77,6 @@ fn pome_append(pome: &Pome, core: &str, blocks: &[&str]) {
     pome.ok(&[&["core", "append", core], blocks].concat());
 }
 
-struct Npm {
-    talker: Talker,
-    input: ChildStdin,
-    _folder: tempfile::TempDir,
-}
-
-impl Npm {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut child = Command::new("node")
-            .arg(npm_folder().join("replicate.js"))
-            .arg(folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let input = child.stdin.take().unwrap();
-        Self {
-            talker: Talker::new(child),
-            input,
-            _folder: folder,
-        }
-    }
-
-    fn say(&mut self, word: &str, mut with: Value) -> Value {
-        with["word"] = word.into();
-        writeln!(self.input, "{with}").unwrap();
-        let answer = self.talker.line();
-        assert!(answer["error"].is_null(), "{word}: {answer}");
-        answer
-    }
-}
-
 #[test]
 fn npm_reads_what_is_shared() {
     if !npm_works("npm_reads_what_is_shared", NPM) {
@@ -162,7 +87,7 @@ fn npm_reads_what_is_shared() {
     let key: pome::Key = key_of(&pome, "log").parse().unwrap();
     let (_sharing, address) = share(&pome, &[]);
     let port: u16 = address.rsplit(':').next().unwrap().parse().unwrap();
-    let mut npm = Npm::start();
+    let mut npm = Npm::start("replicate.js");
     npm.say("connect", json!({ "port": port }));
     let core = json!({ "key": key.to_hex() });
     let got = npm.say("get", json!({ "core": core, "index": 1 }));
@@ -179,7 +104,7 @@ fn what_npm_shares_is_downloaded() {
         return;
     }
     let (_folder, pome) = pome();
-    let mut npm = Npm::start();
+    let mut npm = Npm::start("replicate.js");
     let log = json!({ "core": { "name": "log" }, "from": 0, "count": 200, "size": 100 });
     let key = npm.say("append", log)["key"].as_str().unwrap().to_owned();
     let port = npm.say("listen", json!({}))["port"].to_string();

@@ -39,9 +39,19 @@ pub(crate) struct Global {
     /// The key comes through a pipe from the process that started this one
     #[arg(long, global = true, hide = true)]
     pub(crate) key_from_stdin: bool,
+    /// A peer to ask for what is not here, by secret stream on TCP: `pome share`, or npm's corestore behind a socket (repeatable)
+    #[arg(long, global = true, value_name = "HOST:PORT", value_parser = address)]
+    pub(crate) peer: Vec<String>,
     /// Give up waiting after this many seconds
     #[arg(long, global = true, default_value_t = 30.0, value_name = "S", value_parser = seconds)]
     pub(crate) timeout: f64,
+}
+
+fn address(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.into()),
+        _ => Err("a host and a port are wanted, as in `127.0.0.1:4711`".into()),
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -353,20 +363,14 @@ pub(crate) enum CoreCommand {
         /// One past the last block [default: START + 1]
         end: Option<u64>,
     },
-    /// Get all blocks of a core from peers
+    /// Get all blocks of a core from the peers of `--peer`
     Download {
         /// The core
         #[arg(value_name = "KEY")]
         core: String,
-        /// A peer that listens: `pome share`, or npm's corestore behind a TCP socket; may be given again
-        #[arg(long, value_name = "HOST:PORT", required = true)]
-        peer: Vec<String>,
         /// Go on with what is appended later
         #[arg(long)]
         live: bool,
-        /// As `--timeout` says, in seconds.
-        #[arg(skip)]
-        patience: f64,
     },
     /// Verify every block, tree node and signature of a core
     Audit {

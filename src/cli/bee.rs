@@ -4,11 +4,11 @@ use super::{
     args::{BeeCommand, BeeRange, Encoding},
     failure::Failure,
     io::{Io, hex, value_json},
+    peers::Peers,
     service::{IfMissing, Service},
 };
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
-use pome_bee::{Change, HistoryOptions, RangeOptions};
+use pome_bee::{Change, HistoryOptions, Hyperbee, RangeOptions};
 use pome_cores::Durability;
 use serde_json::{Value, json};
 use std::pin::pin;
@@ -33,8 +33,9 @@ pub(crate) async fn execute(
                 .await
         }
         BeeCommand::Get { bee, key, encoding } => {
-            let bee = service.bee(&bee, IfMissing::Refuse).await?;
-            let Some(entry) = bee.get(&encoding.read(&key)?).await? else {
+            let (bee, peers) = open(service, &bee, io).await?;
+            let key_bytes = encoding.read(&key)?;
+            let Some(entry) = peers.within(bee.get(&key_bytes)).await? else {
                 return Err(Failure::not_found(format!("the bee has no key {key:?}")));
             };
             if io.json() {
@@ -64,10 +65,9 @@ pub(crate) async fn execute(
             range,
             encoding,
         } => {
-            let bee = service.bee(&bee, IfMissing::Refuse).await?;
+            let (bee, peers) = open(service, &bee, io).await?;
             let mut entries = pin!(bee.range(options(&range, encoding)?));
-            while let Some(entry) = entries.next().await {
-                let entry = entry?;
+            while let Some(entry) = peers.next(&mut entries).await? {
                 let (key, value) = (
                     encoding.show(Some(&entry.key)),
                     encoding.show(entry.value.as_deref()),
@@ -88,15 +88,14 @@ pub(crate) async fn execute(
             limit,
             encoding,
         } => {
-            let bee = service.bee(&bee, IfMissing::Refuse).await?;
+            let (bee, peers) = open(service, &bee, io).await?;
             let options = HistoryOptions {
                 reverse,
                 limit,
                 ..HistoryOptions::default()
             };
             let mut entries = pin!(bee.history(options));
-            while let Some(entry) = entries.next().await {
-                let entry = entry?;
+            while let Some(entry) = peers.next(&mut entries).await? {
                 let (key, value) = (
                     encoding.show(Some(&entry.key)),
                     encoding.show(entry.value.as_deref()),
@@ -120,14 +119,13 @@ pub(crate) async fn execute(
             v2,
             encoding,
         } => {
-            let bee = service.bee(&bee, IfMissing::Refuse).await?;
+            let (bee, peers) = open(service, &bee, io).await?;
             let (old, new) = (
                 bee.checkout(v1),
                 bee.checkout(v2.unwrap_or_else(|| bee.version())),
             );
             let mut differences = pin!(new.diff(&old, RangeOptions::new()));
-            while let Some(difference) = differences.next().await {
-                let difference = difference?;
+            while let Some(difference) = peers.next(&mut differences).await? {
                 let side = |entry: Option<pome_bee::Entry>| {
                     entry.map(|entry| {
                         json!({
@@ -157,7 +155,7 @@ pub(crate) async fn execute(
             Ok(())
         }
         BeeCommand::Info { bee } => {
-            let bee = service.bee(&bee, IfMissing::Refuse).await?;
+            let (bee, _peers) = open(service, &bee, io).await?;
             let core = bee.core();
             let value = json!({
                 "key": core.key().to_string(),
@@ -177,6 +175,14 @@ pub(crate) async fn execute(
             io.result(value, text).await
         }
     }
+}
+
+/// A bee to be read, as long as it is here or with the peers that were named.
+async fn open(service: &Service, target: &str, io: &Io) -> Result<(Hyperbee, Peers), Failure> {
+    let bee = service.bee(target, io.if_missing()).await?;
+    let peers = Peers::of(service, io);
+    peers.newest(bee.core()).await?;
+    Ok((bee, peers))
 }
 
 impl Encoding {

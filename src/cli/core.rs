@@ -5,12 +5,12 @@ use super::{
     failure::Failure,
     io::{Io, value_json},
     names::{Kind, Target},
+    peers::Peers,
     service::{IfMissing, Service},
-    share::{self, Downloading},
     space,
 };
 use bytes::{Bytes, BytesMut};
-use pome_cores::{Durability, GetOptions, Hypercore};
+use pome_cores::{Durability, GetOptions, Hypercore, replication::CoreEvent};
 use serde_json::json;
 
 /// The largest block that npm takes, in bytes.
@@ -76,12 +76,8 @@ pub(crate) async fn execute(
             }
         }
         CoreCommand::Get { core, index } => {
-            let core = service.core(&core, IfMissing::Refuse).await?;
-            let options = GetOptions {
-                no_wait: true,
-                ..GetOptions::default()
-            };
-            let Some(block) = core.get_with(index, options).await? else {
+            let core = service.core(&core, io.if_missing()).await?;
+            let Some(block) = block(service, &core, index, io).await? else {
                 let length = core.length();
                 return Err(Failure {
                     code: "BLOCK_NOT_AVAILABLE".into(),
@@ -99,7 +95,9 @@ pub(crate) async fn execute(
             }
         }
         CoreCommand::Info { core } => {
-            let core = service.core(&core, IfMissing::Refuse).await?;
+            let core = service.core(&core, io.if_missing()).await?;
+            let peers = Peers::of(service, io);
+            peers.newest(&core).await?;
             info(&core, io).await
         }
         CoreCommand::Truncate { name, length } => {
@@ -129,24 +127,34 @@ pub(crate) async fn execute(
             )
             .await
         }
-        CoreCommand::Download {
-            core,
-            peer,
-            live,
-            patience,
-        } => {
-            let ask = Downloading {
-                key: core,
-                peers: peer,
-                live,
-                patience: std::time::Duration::from_secs_f64(patience),
-            };
-            share::download(service, ask, io).await
-        }
+        CoreCommand::Download { core, live } => download(service, &core, live, io).await,
         CoreCommand::Audit { core } => {
             let core = service.core(&core, IfMissing::Refuse).await?;
             super::store::audit(&core, io).await
         }
+    }
+}
+
+/// A block, from here or from peers; `None` when nobody is asked, or the core is too short.
+async fn block(
+    service: &Service,
+    core: &Hypercore,
+    index: u64,
+    io: &Io,
+) -> Result<Option<Bytes>, Failure> {
+    let options = GetOptions {
+        no_wait: true,
+        ..GetOptions::default()
+    };
+    let here = core.get_with(index, options).await?;
+    if here.is_some() || io.peers().is_empty() {
+        return Ok(here);
+    }
+    let peers = Peers::of(service, io);
+    peers.newest(core).await?;
+    match index < core.length() {
+        true => peers.within(core.get(index)).await.map(Some),
+        false => Ok(None),
     }
 }
 
@@ -219,6 +227,64 @@ async fn info(core: &Hypercore, io: &Io) -> Result<(), Failure> {
         if core.writable() { "yes" } else { "no" },
     );
     io.result(value, text).await
+}
+
+/// Gets a whole core from peers, and with `live` all that is appended after that.
+async fn download(service: &Service, target: &str, live: bool, io: &mut Io) -> Result<(), Failure> {
+    let core = service.core(target, io.if_missing()).await?;
+    let peers = Peers::of(service, io);
+    peers.newest(&core).await?;
+    let mut lengths = core.watch();
+    loop {
+        let (length, fork) = *lengths.borrow_and_update();
+        let came = fetch(&core, length, &peers, io).await?;
+        service.sync().await?;
+        // Cut while it was downloaded: what is left of it is downloaded anew.
+        if *lengths.borrow() == (length, fork) || core.length() > length {
+            io.result(
+                json!({ "length": length, "downloaded": came }),
+                format!("{length} blocks, {came} of them downloaded"),
+            )
+            .await?;
+            if !live {
+                return Ok(());
+            }
+        }
+        if *lengths.borrow() == (length, fork) {
+            tokio::select! {
+                changed = lengths.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                }
+                _ = io.stopped() => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Gets the blocks up to `length` that are not here; how many came.
+async fn fetch(core: &Hypercore, length: u64, peers: &Peers, io: &mut Io) -> Result<u64, Failure> {
+    let contiguous = core.contiguous_length().min(length);
+    let mut missing = 0;
+    for index in contiguous..length {
+        missing += u64::from(!core.has(index..index + 1).await?);
+    }
+    let (mut here, mut events) = (length - missing, core.events());
+    let mut download = core.download(contiguous..length)?;
+    let mut done = std::pin::pin!(peers.within(download.done()));
+    loop {
+        tokio::select! {
+            done = &mut done => {
+                done?;
+                return Ok(missing);
+            }
+            event = events.recv() => if let Ok(CoreEvent::Download { .. }) = event {
+                here += 1;
+                io.progress(here.min(length), length, "blocks");
+            },
+        }
+    }
 }
 
 /// Where `append` puts blocks.

@@ -5,10 +5,10 @@ use super::{
     failure::Failure,
     io::{Io, value_json},
     mirror,
+    peers::Peers,
     service::Service,
     space,
 };
-use futures_util::StreamExt;
 use pome_bee::HistoryOptions;
 use pome_drive_fs::{Entry, EntryValue, Hyperdrive, ListOptions, PutOptions};
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ pub(crate) async fn execute(
             io.result(value, drive.key()).await
         }
         DriveCommand::Ls { at, shallow } => {
-            let (drive, folder) = place(service, &at, "/").await?;
+            let (drive, peers, folder) = place(service, &at, "/", io).await?;
             let mut entries = pin!(drive.list(
                 &folder,
                 ListOptions {
@@ -39,8 +39,7 @@ pub(crate) async fn execute(
                     ..ListOptions::default()
                 }
             ));
-            while let Some(entry) = entries.next().await {
-                let entry = entry?;
+            while let Some(entry) = peers.next(&mut entries).await? {
                 io.result(entry_json(&entry), &entry.path).await?;
             }
             Ok(())
@@ -48,7 +47,7 @@ pub(crate) async fn execute(
         DriveCommand::Get(at) => get(service, &at, io).await,
         DriveCommand::Put { at, executable } => put(service, &at, executable, io).await,
         DriveCommand::Rm(at) => {
-            let (drive, path) = place(service, &at.at, "").await?;
+            let (drive, _peers, path) = place(service, &at.at, "", io).await?;
             if drive.entry(&path).await?.is_none() {
                 return Err(missing(&path));
             }
@@ -61,8 +60,9 @@ pub(crate) async fn execute(
             .await
         }
         DriveCommand::Entry(at) => {
-            let (drive, path) = place(service, &at.at, "").await?;
-            let entry = drive.entry(&path).await?.ok_or_else(|| missing(&path))?;
+            let (drive, peers, path) = place(service, &at.at, "", io).await?;
+            let entry = peers.within(drive.entry(&path)).await?;
+            let entry = entry.ok_or_else(|| missing(&path))?;
             let value = entry_json(&entry);
             io.result(value.clone(), value).await
         }
@@ -79,18 +79,17 @@ pub(crate) async fn execute(
                     Failure::usage(format!("{text:?} is no version: a number is wanted"))
                 })
             };
-            let (_, drive) = open(service, target).await?;
             let [v1, v2] = versions else {
                 return Err(Failure::usage("two versions are wanted"));
             };
             let (v1, v2) = (version(v1)?, version(v2)?);
-            changes(&drive, v1, v2, io).await
+            let (_, drive, peers) = open(service, target, io).await?;
+            changes(&drive, &peers, v1, v2, io).await
         }
         DriveCommand::History { drive } => {
-            let (_, drive) = open(service, drive.as_deref()).await?;
+            let (_, drive, peers) = open(service, drive.as_deref(), io).await?;
             let mut changes = pin!(drive.history(HistoryOptions::default()));
-            while let Some(change) = changes.next().await {
-                let change = change?;
+            while let Some(change) = peers.next(&mut changes).await? {
                 let kind = if change.entry.is_some() { "put" } else { "del" };
                 let value = json!({
                     "type": kind,
@@ -104,8 +103,8 @@ pub(crate) async fn execute(
             Ok(())
         }
         DriveCommand::Versions { drive } => {
-            let (_, drive) = open(service, drive.as_deref()).await?;
-            for version in drive.whole_versions().await? {
+            let (_, drive, peers) = open(service, drive.as_deref(), io).await?;
+            for version in peers.within(drive.whole_versions()).await? {
                 io.result(json!({ "version": version }), version).await?;
             }
             Ok(())
@@ -116,14 +115,27 @@ pub(crate) async fn execute(
     }
 }
 
-/// A drive as a command sees it: with all that its mounts have written.
+/// A drive as a command sees it: with all that its mounts have written, and as new as the peers that were named have it.
 pub(crate) async fn open(
     service: &Service,
     target: Option<&str>,
-) -> Result<(Option<String>, Hyperdrive), Failure> {
-    let (name, drive) = service.drive(target).await?;
+    io: &Io,
+) -> Result<(Option<String>, Hyperdrive, Peers), Failure> {
+    let (name, drive) = service.drive(target, io.if_missing()).await?;
     service.mounts.publish(drive.key()).await?;
-    Ok((name, drive))
+    let peers = Peers::of(service, io);
+    peers.newest(drive.core()).await?;
+    follow_contents(&drive, &peers).await?;
+    Ok((name, drive, peers))
+}
+
+/// Has the contents of a drive exchanged too. An empty drive may not even say yet which core they are in.
+pub(crate) async fn follow_contents(drive: &Hyperdrive, peers: &Peers) -> Result<(), Failure> {
+    if !peers.is_empty() && drive.core().length() > 0 {
+        let blobs = peers.within(drive.blobs()).await?;
+        peers.exchange(blobs.core());
+    }
+    Ok(())
 }
 
 /// Makes what a command wrote durable, and shows it to the drive's mounts.
@@ -148,7 +160,8 @@ async fn place(
     service: &Service,
     words: &[String],
     default: &str,
-) -> Result<(Hyperdrive, String), Failure> {
+    io: &Io,
+) -> Result<(Hyperdrive, Peers, String), Failure> {
     let (target, path) = match words {
         [] => (None, default.to_owned()),
         [path] if path.starts_with('/') => (None, path.clone()),
@@ -157,8 +170,8 @@ async fn place(
         [target, path] if path.starts_with('/') => (Some(target.as_str()), path.clone()),
         [.., path] => return Err(not_a_path(path)),
     };
-    let (_, drive) = open(service, target).await?;
-    Ok((drive, path))
+    let (_, drive, peers) = open(service, target, io).await?;
+    Ok((drive, peers, path))
 }
 
 fn not_a_path(word: &str) -> Failure {
@@ -182,9 +195,10 @@ fn value_of(value: &EntryValue) -> Value {
 }
 
 async fn get(service: &Service, at: &DrivePath, io: &mut Io) -> Result<(), Failure> {
-    let (drive, path) = place(service, &at.at, "").await?;
-    let entry = drive.entry(&path).await?.ok_or_else(|| missing(&path))?;
-    if entry.value.blob.is_none() {
+    let (drive, peers, path) = place(service, &at.at, "", io).await?;
+    let entry = peers.within(drive.entry(&path)).await?;
+    let entry = entry.ok_or_else(|| missing(&path))?;
+    let Some(blob) = &entry.value.blob else {
         return Err(match &entry.value.linkname {
             Some(target) => Failure::new(
                 "IS_A_LINK",
@@ -192,9 +206,18 @@ async fn get(service: &Service, at: &DrivePath, io: &mut Io) -> Result<(), Failu
             ),
             None => missing(&path),
         });
-    }
+    };
+    let blobs = peers.within(drive.blobs()).await?.core();
+    // All of it is on its way while the first of it is written; dropped, what has not come is asked for no more.
+    let _coming = match peers.is_empty() {
+        true => None,
+        false => {
+            Some(blobs.download_linear(blob.block_offset..blob.block_offset + blob.block_length)?)
+        }
+    };
     if io.json() {
-        let bytes = drive.get(&path).await?.ok_or_else(|| missing(&path))?;
+        let bytes = peers.within(drive.get(&path)).await?;
+        let bytes = bytes.ok_or_else(|| missing(&path))?;
         return io
             .result(
                 json!({ "key": path, "seq": entry.seq, "value": value_json(&bytes) }),
@@ -202,9 +225,9 @@ async fn get(service: &Service, at: &DrivePath, io: &mut Io) -> Result<(), Failu
             )
             .await;
     }
-    let mut pieces = pin!(drive.read_stream(&path, pome_drive_fs::ReadOptions::default()));
-    while let Some(piece) = pieces.next().await {
-        io.raw(piece?).await?;
+    let mut pieces = pin!(drive.read_entry(&entry, pome_drive_fs::ReadOptions::default()));
+    while let Some(piece) = peers.next(&mut pieces).await? {
+        io.raw(piece).await?;
     }
     Ok(())
 }
@@ -224,7 +247,7 @@ async fn put(
         [.., word] => return Err(not_a_path(word)),
         [] => return Err(Failure::usage("a path is wanted")),
     };
-    let (_, drive) = open(service, target).await?;
+    let (_, drive, _peers) = open(service, target, io).await?;
     let options = PutOptions {
         executable,
         ..PutOptions::default()
@@ -272,12 +295,17 @@ async fn put(
 }
 
 /// Prints what differs between two versions, in npm's words: `left` is the newer side.
-async fn changes(drive: &Hyperdrive, v1: u64, v2: u64, io: &Io) -> Result<(), Failure> {
+async fn changes(
+    drive: &Hyperdrive,
+    peers: &Peers,
+    v1: u64,
+    v2: u64,
+    io: &Io,
+) -> Result<(), Failure> {
     let (old, new) = (v1.min(v2), v1.max(v2));
     let newer = drive.checkout(new)?;
     let mut differences = pin!(newer.diff(old, "/"));
-    while let Some(difference) = differences.next().await {
-        let difference = difference?;
+    while let Some(difference) = peers.next(&mut differences).await? {
         let (left, right) = if v1 <= v2 {
             (difference.left, difference.right)
         } else {
@@ -305,7 +333,7 @@ async fn changes(drive: &Hyperdrive, v1: u64, v2: u64, io: &Io) -> Result<(), Fa
 
 /// Prints each change as it is published, until the client wants the end.
 async fn watch(service: &Service, target: Option<&str>, io: &mut Io) -> Result<(), Failure> {
-    let (_, drive) = open(service, target).await?;
+    let (_, drive, peers) = open(service, target, io).await?;
     let mut lengths = drive.db().core().watch();
     let mut seen = drive.version();
     io.event(
@@ -329,8 +357,7 @@ async fn watch(service: &Service, target: Option<&str>, io: &mut Io) -> Result<(
         let (old, new) = (seen.min(now), seen.max(now));
         let newer = drive.checkout(new)?;
         let mut differences = pin!(newer.diff(old, "/"));
-        while let Some(difference) = differences.next().await {
-            let difference = difference?;
+        while let Some(difference) = peers.next(&mut differences).await? {
             let (left, right) = if now >= seen {
                 (difference.left, difference.right)
             } else {
@@ -350,17 +377,16 @@ async fn watch(service: &Service, target: Option<&str>, io: &mut Io) -> Result<(
 }
 
 async fn info(service: &Service, target: Option<&str>, io: &mut Io) -> Result<(), Failure> {
-    let (name, drive) = open(service, target).await?;
+    let (name, drive, peers) = open(service, target, io).await?;
     let (mut files, mut bytes) = (0u64, 0u64);
     let mut entries = pin!(drive.list("/", ListOptions::default()));
-    while let Some(entry) = entries.next().await {
-        let entry = entry?;
+    while let Some(entry) = peers.next(&mut entries).await? {
         files += 1;
-        bytes += drive.content_length(&entry).await?;
+        bytes += peers.within(drive.content_length(&entry)).await?;
     }
     let db = drive.db().core().info().await?;
     let content = drive.content_key();
-    let blobs = drive.blobs().await?.core();
+    let blobs = peers.within(drive.blobs()).await?.core();
     let value = json!({
         "name": name,
         "key": drive.key().to_string(),

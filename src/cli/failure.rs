@@ -28,6 +28,21 @@ impl Failure {
         }
     }
 
+    /// Without a message yet; the exit status is that of the code.
+    pub(crate) fn of_code(code: &str) -> Self {
+        let status = match code {
+            "NOT_FOUND" | "BLOCK_NOT_AVAILABLE" | "STORAGE_EMPTY" | "NOT_MOUNTED" => {
+                status::NOT_FOUND
+            }
+            "REQUEST_TIMEOUT" | "TIMED_OUT" | "CONNECTION_TIMED_OUT" => status::TIMED_OUT,
+            _ => status::ERROR,
+        };
+        Self {
+            status,
+            ..Self::new(code, "")
+        }
+    }
+
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self {
             status: status::USAGE,
@@ -88,17 +103,9 @@ impl Failure {
             }
             source = cause.source();
         }
-        let status = match code {
-            "NOT_FOUND" | "BLOCK_NOT_AVAILABLE" | "STORAGE_EMPTY" | "NOT_MOUNTED" => {
-                status::NOT_FOUND
-            }
-            "REQUEST_TIMEOUT" | "TIMED_OUT" | "CONNECTION_TIMED_OUT" => status::TIMED_OUT,
-            _ => status::ERROR,
-        };
         Self {
-            code: code.into(),
             message,
-            status,
+            ..Self::of_code(code)
         }
     }
 }

@@ -28,6 +28,10 @@ pub(crate) struct Context {
     pub(crate) json: bool,
     /// Progress is worth sending.
     pub(crate) progress: bool,
+    /// Whom to ask for what is not here: `--peer`.
+    pub(crate) peers: Vec<String>,
+    /// How long nothing may come, in seconds: `--timeout`.
+    pub(crate) patience: f64,
 }
 
 /// From the client.

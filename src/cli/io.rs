@@ -3,6 +3,7 @@
 use super::{
     failure::Failure,
     frame::{ClientFrame, Context, Progress, WorkFrame},
+    service::IfMissing,
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -41,6 +42,24 @@ impl Io {
 
     pub(crate) fn json(&self) -> bool {
         self.context.json
+    }
+
+    /// The peers that were named.
+    pub(crate) fn peers(&self) -> &[String] {
+        &self.context.peers
+    }
+
+    /// How long nothing may come.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs_f64(self.context.patience)
+    }
+
+    /// May what is not in the store be asked of peers?
+    pub(crate) fn if_missing(&self) -> IfMissing {
+        match self.context.peers.is_empty() {
+            true => IfMissing::Refuse,
+            false => IfMissing::Fetch,
+        }
     }
 
     /// True when somebody looks at a progress bar.

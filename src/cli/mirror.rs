@@ -5,6 +5,7 @@ use super::{
     drive::{finish, open, split},
     failure::Failure,
     io::Io,
+    peers::Peers,
     service::Service,
 };
 use futures_util::StreamExt;
@@ -23,8 +24,8 @@ pub(crate) async fn import(
 ) -> Result<(), Failure> {
     let (target, rest) = split(at, 1);
     let folder = local(&io.path(rest.first().map_or("", String::as_str)), false)?;
-    let (_, drive) = open(service, target).await?;
-    run(service, folder.into(), drive.into(), asked, io).await
+    let (_, drive, peers) = open(service, target, io).await?;
+    run(service, folder.into(), drive.into(), (asked, &[peers]), io).await
 }
 
 pub(crate) async fn export(
@@ -34,12 +35,12 @@ pub(crate) async fn export(
     io: &mut Io,
 ) -> Result<(), Failure> {
     let (target, rest) = split(at, 1);
-    let (_, drive) = open(service, target).await?;
+    let (_, drive, peers) = open(service, target, io).await?;
     let folder = local(
         &io.path(rest.first().map_or("", String::as_str)),
         !asked.dry_run,
     )?;
-    run(service, drive.into(), folder.into(), asked, io).await
+    run(service, drive.into(), folder.into(), (asked, &[peers]), io).await
 }
 
 pub(crate) async fn between(
@@ -49,18 +50,24 @@ pub(crate) async fn between(
     asked: &Asked,
     io: &mut Io,
 ) -> Result<(), Failure> {
-    let a = side(service, a, false, io).await?;
-    let b = side(service, b, !asked.dry_run, io).await?;
-    run(service, a, b, asked, io).await
+    let (a, a_peers) = side(service, a, false, io).await?;
+    let (b, b_peers) = side(service, b, !asked.dry_run, io).await?;
+    let peers: Vec<Peers> = a_peers.into_iter().chain(b_peers).collect();
+    run(service, a, b, (asked, &peers), io).await
 }
 
 /// A word with a `/` in it is a folder (a link to a key has one too), else a drive.
-async fn side(service: &Service, word: &str, create: bool, io: &Io) -> Result<MirrorSide, Failure> {
+async fn side(
+    service: &Service,
+    word: &str,
+    create: bool,
+    io: &Io,
+) -> Result<(MirrorSide, Option<Peers>), Failure> {
     if word.contains('/') && !word.contains("://") {
-        return Ok(local(&io.path(word), create)?.into());
+        return Ok((local(&io.path(word), create)?.into(), None));
     }
-    let (_, drive) = open(service, Some(word)).await?;
-    Ok(drive.into())
+    let (_, drive, peers) = open(service, Some(word), io).await?;
+    Ok((drive.into(), Some(peers)))
 }
 
 fn local(folder: &Path, create: bool) -> Result<Localdrive, Failure> {
@@ -92,9 +99,11 @@ async fn run(
     service: &Service,
     from: MirrorSide,
     to: MirrorSide,
-    asked: &Asked,
+    (asked, peers): (&Asked, &[Peers]),
     io: &mut Io,
 ) -> Result<(), Failure> {
+    // What is only on this machine may take its time; what comes from peers is waited for as long as some of it comes.
+    let peers = peers.iter().find(|peers| !peers.is_empty());
     let ignore = if asked.ignore.is_empty() {
         Ignore::none()
     } else {
@@ -119,8 +128,10 @@ async fn run(
     let mirror = Mirrordrive::new(from, to, options);
     let mut count = MirrorCount::default();
     let mut events = pin!(mirror.events());
-    while let Some(event) = events.next().await {
-        let event = event?;
+    while let Some(event) = match peers {
+        Some(peers) => peers.next(&mut events).await?,
+        None => events.next().await.transpose()?,
+    } {
         count.add(&event);
         io.progress(count.files, total.max(count.files), "files");
         let op = event.op.as_str();

@@ -18,6 +18,7 @@ mod mirror;
 mod mount;
 mod names;
 mod owner;
+mod peers;
 mod present;
 mod run;
 mod service;

@@ -1,6 +1,15 @@
 //! `pome mount`, `pome unmount` and `pome status`, on the owner's side.
 
-use super::{args::MountArgs, failure::Failure, io::Io, keeper, names::Kind, service::Service};
+use super::{
+    args::MountArgs,
+    drive,
+    failure::Failure,
+    io::Io,
+    keeper,
+    names::Kind,
+    peers::Peers,
+    service::{IfMissing, Service},
+};
 use parking_lot::Mutex;
 use pome_cores::Key;
 use pome_drive_fs::{
@@ -104,7 +113,9 @@ impl Mounts {
 pub(crate) async fn mount(service: &Service, args: MountArgs, io: &mut Io) -> Result<(), Failure> {
     let root = io.path(&args.mountpoint);
     let mut mountpoints = Vec::new();
-    let outcome = start(service, &args, &root, &mut mountpoints, io).await;
+    // Connected for as long as it is mounted.
+    let peers = Peers::of(service, io);
+    let outcome = start(service, &args, &root, &peers, &mut mountpoints, io).await;
     let reason = match outcome {
         Ok(()) => wait(service, &mountpoints, io).await,
         Err(_) => "failed",
@@ -146,6 +157,7 @@ async fn start(
     service: &Service,
     args: &MountArgs,
     root: &Path,
+    peers: &Peers,
     mountpoints: &mut Vec<PathBuf>,
     io: &mut Io,
 ) -> Result<(), Failure> {
@@ -155,7 +167,8 @@ async fn start(
         let mut remaining = drives.len();
         for (name, _) in drives {
             remaining -= 1;
-            let (_, drive) = service.drive(Some(&name)).await?;
+            let (_, drive) = service.drive(Some(&name), IfMissing::Refuse).await?;
+            fetch(&drive, peers, io).await?;
             one(
                 service,
                 args,
@@ -173,9 +186,31 @@ async fn start(
         None if service.names.of(Kind::Drive)?.is_empty() => {
             (Some("home".into()), service.make_drive("home").await?)
         }
-        drive => service.drive(drive.as_deref()).await?,
+        drive => service.drive(drive.as_deref(), io.if_missing()).await?,
     };
+    fetch(&drive, peers, io).await?;
     one(service, args, drive, name, root, (mountpoints, None), io).await
+}
+
+/// Looks for the drive's newest version at the peers that were named. One that was here before is mounted as it is when they are away.
+async fn fetch(drive: &Hyperdrive, peers: &Peers, io: &Io) -> Result<(), Failure> {
+    if peers.is_empty() {
+        return Ok(());
+    }
+    match peers.newest(drive.core()).await {
+        Err(failure) if drive.core().length() > 0 => {
+            let message = failure.message;
+            io.note(format!("{message}; it is shown as it is here until then"))
+                .await?;
+        }
+        outcome => outcome?,
+    }
+    if drive.core().length() == 0 {
+        return Err(Failure::not_found(
+            "the peers have nothing of this drive yet",
+        ));
+    }
+    drive::follow_contents(drive, peers).await
 }
 
 async fn one(

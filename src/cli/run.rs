@@ -136,8 +136,31 @@ impl Command {
         )
     }
 
-    /// True when it makes sense where no store is yet.
-    fn makes_a_store(&self) -> bool {
+    /// Refuses peers where none is asked, and their absence where nothing can be done without.
+    fn check_peers(&self, peers: &[String]) -> Result<(), Failure> {
+        match self {
+            Self::Core(CoreCommand::Download { .. }) if peers.is_empty() => Err(Failure::usage(
+                "from whom? `--peer HOST:PORT` names a peer that has it",
+            )),
+            _ if peers.is_empty() || self.asks_peers() => Ok(()),
+            _ => Err(Failure::usage("this command asks no peer: drop `--peer`")),
+        }
+    }
+
+    /// True when the command may ask peers for what is not here.
+    fn asks_peers(&self) -> bool {
+        match self {
+            Self::Mount(_) | Self::Drive(_) | Self::Bee(_) | Self::Share(_) => true,
+            Self::Core(core) => !matches!(core, CoreCommand::Create { .. } | CoreCommand::Ls),
+            _ => false,
+        }
+    }
+
+    /// True when it makes sense where no store is yet: also when all comes from peers.
+    fn makes_a_store(&self, peers: &[String]) -> bool {
+        if !peers.is_empty() && self.asks_peers() {
+            return true;
+        }
         use super::args::{BeeCommand as B, CoreCommand as C, DriveCommand as D};
         match self {
             Self::Mount(_) | Self::Owner => true,
@@ -164,15 +187,15 @@ async fn client(
     // In this order where both come from stdin: the key of the store, then the new one.
     let mut keys = Keys::of(global)?;
     keys::complete(&mut command)?;
-    if let Command::Core(CoreCommand::Download { patience, .. }) = &mut command {
-        *patience = global.timeout;
-    }
+    command.check_peers(&global.peer)?;
     let cwd = std::env::current_dir().map_err(|e| Failure::io("the working folder", &e))?;
     let context = Context {
         version: VERSION.into(),
         cwd,
         json: global.json,
         progress: present::wants_progress(global.quiet),
+        peers: global.peer.clone(),
+        patience: global.timeout,
     };
     let patience = Duration::from_secs_f64(global.timeout);
     let mut deadline = Instant::now() + patience;
@@ -226,7 +249,7 @@ async fn client(
                 let service = init(dir, *encrypt, &mut keys)?;
                 return local(service, Request { command, context }, how).await;
             }
-            _ => match Service::open(dir, command.makes_a_store(), keys.get()?) {
+            _ => match Service::open(dir, command.makes_a_store(&global.peer), keys.get()?) {
                 Ok(service) => return local(service, Request { command, context }, how).await,
                 Err(failure) if failure.code == "LOCKED" => {}
                 Err(failure) if keys.ask(&failure, dir)? => {

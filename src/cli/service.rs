@@ -21,6 +21,8 @@ use std::{
 pub(crate) enum IfMissing {
     Make,
     Refuse,
+    /// A key that is not in the store yet is one that peers have.
+    Fetch,
 }
 
 pub(crate) struct Service {
@@ -120,10 +122,11 @@ impl Service {
         }
     }
 
-    async fn core_by_key(&self, key: Key) -> Result<Hypercore, Failure> {
+    async fn core_by_key(&self, key: Key, if_missing: IfMissing) -> Result<Hypercore, Failure> {
+        let fetch = if_missing == IfMissing::Fetch;
         Ok(self
             .corestore
-            .get(CoreOptions::key(key).with_create_if_missing(false))
+            .get(CoreOptions::key(key).with_create_if_missing(fetch))
             .await?)
     }
 
@@ -134,11 +137,11 @@ impl Service {
         if_missing: IfMissing,
     ) -> Result<Hypercore, Failure> {
         let name = match Target::parse(target)? {
-            Target::Key(key) => return self.core_by_key(key).await,
+            Target::Key(key) => return self.core_by_key(key, if_missing).await,
             Target::Name(name) => name,
         };
         let known = self.names.of_kind(&name, kind)?.is_some();
-        if !known && if_missing == IfMissing::Refuse {
+        if !known && if_missing != IfMissing::Make {
             return Err(Failure::not_found(format!(
                 "there is no {kind} called {name:?} in this store"
             )));
@@ -157,7 +160,7 @@ impl Service {
         if_missing: IfMissing,
     ) -> Result<Hypercore, Failure> {
         // A bee or a drive's core can be looked at as the core that it is.
-        if if_missing == IfMissing::Refuse
+        if if_missing != IfMissing::Make
             && let Target::Name(name) = Target::parse(target)?
             && let Some(row) = self.names.get(&name)?
             && row.kind == Kind::Bee
@@ -186,6 +189,7 @@ impl Service {
     pub(crate) async fn drive(
         &self,
         target: Option<&str>,
+        if_missing: IfMissing,
     ) -> Result<(Option<String>, Hyperdrive), Failure> {
         let Some(target) = target else {
             let drives = self.names.of(Kind::Drive)?;
@@ -219,7 +223,7 @@ impl Service {
                     .map(|(name, _)| name);
                 match name {
                     Some(name) => Ok((Some(name.clone()), self.drive_by_name(&name).await?)),
-                    None => Ok((None, self.drive_by_key(key).await?)),
+                    None => Ok((None, self.drive_by_key(key, if_missing).await?)),
                 }
             }
         }
@@ -256,12 +260,12 @@ impl Service {
         Ok(drive)
     }
 
-    async fn drive_by_key(&self, key: Key) -> Result<Hyperdrive, Failure> {
+    async fn drive_by_key(&self, key: Key, if_missing: IfMissing) -> Result<Hyperdrive, Failure> {
         let mut drives = self.drives.lock().await;
         if let Some(drive) = drives.get(&key) {
             return Ok(drive.clone());
         }
-        self.core_by_key(key).await?;
+        self.core_by_key(key, if_missing).await?;
         let options = DriveOptions {
             key: Some(key),
             ..DriveOptions::default()

@@ -1,59 +1,56 @@
-//! `pome share`, and what a command does with `--peer`: cores over secret streams on TCP.
+//! `pome share`: cores over secret streams on TCP.
 
 use super::{
     args::ShareArgs,
     failure::Failure,
     io::Io,
     names::{Kind, Target},
-    service::{IfMissing, Service},
+    peers::{self, Peers},
+    service::Service,
 };
-use pome_cores::{CoreOptions, Corestore, DiscoveryKey, Key, replication::CoreEvent};
-use pome_net::{
-    driver::{Connection, ConnectionOptions, ReplicateOptions, Replication, tcp},
-    secret_stream::StreamOptions,
-};
+use pome_bee::Hyperbee;
+use pome_cores::{CoreOptions, Corestore, DiscoveryKey, Hypercore, Key};
+use pome_drive_fs::content_key;
+use pome_net::driver::{Connection, ReplicateOptions, Replication, tcp};
 use serde_json::json;
 use std::time::Duration;
-use tokio::{sync::mpsc, task::JoinSet, time::timeout};
-
-/// How often an idle connection shows that it lives; hypercore's own default.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
+use tokio::{sync::mpsc, task::JoinSet};
 
 /// How long to wait before the next connection is taken when the system refuses one, as when too many files are open.
 const RETRY: Duration = Duration::from_millis(100);
 
-fn options() -> ConnectionOptions {
-    ConnectionOptions {
-        stream: StreamOptions {
-            keep_alive: Some(KEEP_ALIVE),
-            ..StreamOptions::default()
-        },
-        ..ConnectionOptions::default()
-    }
-}
-
 /// Serves what is named, and nothing else, until the client wants the end.
 pub(crate) async fn share(service: &Service, args: ShareArgs, io: &mut Io) -> Result<(), Failure> {
-    let only = match args.targets.as_slice() {
-        [] => None,
-        targets => {
-            let mut only = Vec::new();
-            for target in targets {
-                only.extend(cores_of(service, target).await?);
-            }
-            Some(only)
+    let mut named = Vec::new();
+    for target in &args.targets {
+        named.extend(cores_of(service, target, io).await?);
+    }
+    let only: Option<Vec<DiscoveryKey>> =
+        (!named.is_empty()).then(|| named.iter().map(Hypercore::discovery_key).collect());
+    // Whom it dials has the same from it as who dials it.
+    let dialled = Peers::of(service, io);
+    if only.is_none() && !dialled.is_empty() {
+        for key in service.corestore.list()? {
+            named.push(
+                service
+                    .corestore
+                    .get(CoreOptions::discovery_key(key))
+                    .await?,
+            );
         }
-    };
+    }
+    for core in &named {
+        dialled.exchange(core);
+    }
     let cores = service.corestore.clone();
-    let key_pair = cores.create_key_pair("pome/share");
-    let server = tcp::Server::bind(&args.listen, key_pair, options()).await?;
+    let server = tcp::Server::bind(&args.listen, peers::key_pair(&cores), peers::options()).await?;
     let address = server.address().to_string();
     io.event(
         json!({ "event": "listening", "address": address }),
         &format!("listening on {address}"),
     )
     .await?;
-    let mut peers = JoinSet::new();
+    let mut connected = JoinSet::new();
     let (opened, mut came) = mpsc::channel::<[u8; 32]>(16);
     loop {
         tokio::select! {
@@ -61,7 +58,7 @@ pub(crate) async fn share(service: &Service, args: ShareArgs, io: &mut Io) -> Re
                 Ok(connection) => {
                     let replication = replicate(&connection, &cores, only.clone());
                     let opened = opened.clone();
-                    peers.spawn(async move {
+                    connected.spawn(async move {
                         if connection.opened().await.is_ok()
                             && let Some(key) = connection.remote_public_key()
                         {
@@ -78,7 +75,7 @@ pub(crate) async fn share(service: &Service, args: ShareArgs, io: &mut Io) -> Re
             Some(key) = came.recv() => {
                 io.event(json!({ "event": "peer", "key": Key(key).to_string() }), "").await?;
             }
-            Some(_) = peers.join_next() => {}
+            Some(_) = connected.join_next() => {}
             _ = io.stopped() => break,
         }
     }
@@ -95,120 +92,43 @@ fn replicate(
 }
 
 /// The cores behind a name or key: two for a drive.
-async fn cores_of(service: &Service, target: &str) -> Result<Vec<DiscoveryKey>, Failure> {
-    let kind = match Target::parse(target)? {
-        Target::Name(name) => service.names.get(&name)?.map(|row| row.kind),
-        Target::Key(key) => service
-            .names
-            .of(Kind::Drive)?
-            .iter()
-            .any(|(_, row)| row.key.parse() == Ok(key))
-            .then_some(Kind::Drive),
+async fn cores_of(service: &Service, target: &str, io: &Io) -> Result<Vec<Hypercore>, Failure> {
+    let drive = match Target::parse(target)? {
+        Target::Name(name) => service.names.get(&name)?.map(|row| row.kind) == Some(Kind::Drive),
+        Target::Key(key) => {
+            let drives = service.names.of(Kind::Drive)?;
+            drives.iter().any(|(_, row)| row.key.parse() == Ok(key))
+        }
     };
-    if kind != Some(Kind::Drive) {
-        let core = service.core(target, IfMissing::Refuse).await?;
-        return Ok(vec![core.discovery_key()]);
+    if drive {
+        let (_, drive) = service.drive(Some(target), io.if_missing()).await?;
+        let blobs = drive.blobs().await?.core().clone();
+        return Ok(vec![drive.core().clone(), blobs]);
     }
-    let (_, drive) = service.drive(Some(target)).await?;
-    let blobs = drive.blobs().await?.core().discovery_key();
-    Ok(vec![drive.core().discovery_key(), blobs])
+    let core = service.core(target, io.if_missing()).await?;
+    let contents = contents_of(service, &core).await?;
+    Ok([core].into_iter().chain(contents).collect())
 }
 
-/// What `pome core download` is asked for.
-pub(crate) struct Downloading {
-    pub(crate) key: String,
-    pub(crate) peers: Vec<String>,
-    pub(crate) live: bool,
-    /// How long nothing may come.
-    pub(crate) patience: Duration,
-}
-
-/// Gets a whole core from the peers that are named, and with `live` all that is appended after that.
-pub(crate) async fn download(
-    service: &Service,
-    ask: Downloading,
-    io: &mut Io,
-) -> Result<(), Failure> {
-    let core = match Target::parse(&ask.key)? {
-        Target::Key(key) => service.corestore.get(CoreOptions::key(key)).await?,
-        Target::Name(name) => service.core(&name, IfMissing::Refuse).await?,
+/// The contents of a drive that came from elsewhere and has no name here, if this is its database and they are here.
+async fn contents_of(service: &Service, core: &Hypercore) -> Result<Option<Hypercore>, Failure> {
+    let derived = core
+        .manifest()
+        .and_then(|manifest| content_key(&manifest, &core.key()));
+    let named = if core.has(0..1).await? && core.length() > 0 {
+        let header = Hyperbee::new(core.clone()).header().await.ok().flatten();
+        let feed = header.and_then(|header| header.metadata?.content_feed);
+        feed.and_then(|feed| feed.first_chunk().copied().map(Key))
+    } else {
+        None
     };
-    // Peers are on their way: until they have said what they have, nobody is to conclude that there is nothing.
-    let finding = core.finding_peers();
-    let late = |what: &str| {
-        let seconds = ask.patience.as_secs_f64();
-        Failure::timed_out(format!("{what} within {seconds} s"))
-    };
-    let mut replications = Vec::new();
-    for peer in &ask.peers {
-        let key_pair = service.corestore.create_key_pair("pome/share");
-        let options = options();
-        let dial = async {
-            let connection = tcp::connect(peer.as_str(), &key_pair, &options).await?;
-            connection.opened().await?;
-            Ok::<_, pome_net::Error>(connection)
-        };
-        let connection = timeout(ask.patience, dial)
-            .await
-            .map_err(|_| late(&format!("{peer} does not answer")))??;
-        let only = Some(vec![core.discovery_key()]);
-        replications.push(replicate(&connection, &service.corestore, only));
-    }
-    let mut events = core.events();
-    let had = async |length: u64| {
-        let contiguous = core.contiguous_length();
-        let mut had = contiguous;
-        for index in contiguous..length {
-            had += u64::from(core.has(index..index + 1).await?);
-        }
-        Ok::<_, Failure>(had)
-    };
-    let mut done = None;
-    loop {
-        if done.is_none() {
-            timeout(ask.patience, core.update())
-                .await
-                .map_err(|_| late("no peer has said how long the core is"))??;
-        }
-        let length = core.length();
-        if done != Some(length) {
-            let before = had(length).await?;
-            let mut download = core.download(0..length)?;
-            let mut here = before;
-            loop {
-                tokio::select! {
-                    ended = download.done() => break ended?,
-                    event = timeout(ask.patience, events.recv()) => match event {
-                        Ok(Ok(CoreEvent::Download { .. })) => {
-                            here += 1;
-                            io.progress(here.min(length), length, "blocks");
-                        }
-                        Ok(_) => {}
-                        Err(_) => return Err(late("no block came")),
-                    },
-                }
-            }
-            service.sync().await?;
-            done = Some(length);
-            let downloaded = length.saturating_sub(before);
-            io.result(
-                json!({ "length": length, "downloaded": downloaded }),
-                format!("{length} blocks, {downloaded} of them downloaded"),
-            )
-            .await?;
-        }
-        if !ask.live {
-            drop(finding);
-            return Ok(());
-        }
-        let mut lengths = core.watch();
-        tokio::select! {
-            changed = lengths.wait_for(|(length, _)| Some(*length) != done) => {
-                if changed.is_err() {
-                    return Ok(());
-                }
-            }
-            _ = io.stopped() => return Ok(()),
+    for key in named.into_iter().chain(derived) {
+        let options = CoreOptions::key(key).with_create_if_missing(false);
+        match service.corestore.get(options).await {
+            Ok(contents) => return Ok(Some(contents)),
+            Err(pome_cores::Error::StorageEmpty { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
     }
+    Ok(None)
 }

@@ -88,7 +88,7 @@ pub(crate) async fn set(
     keep: &KeepArgs,
     io: &mut Io,
 ) -> Result<(), Failure> {
-    let (_, drive) = drive::open(service, target).await?;
+    let (_, drive, _peers) = drive::open(service, target, io).await?;
     let rule = match (keep.keep_versions, keep.keep) {
         (Some(n), _) => Keep::Versions(n),
         (None, Some(seconds)) => Keep::Duration(Duration::from_secs(seconds)),
@@ -104,6 +104,6 @@ pub(crate) async fn gc(
     target: Option<&str>,
     io: &mut Io,
 ) -> Result<(), Failure> {
-    let (_, drive) = drive::open(service, target).await?;
+    let (_, drive, _peers) = drive::open(service, target, io).await?;
     collect(service, &drive, io).await
 }
