@@ -229,6 +229,7 @@ impl Change {
             batch.put(self.core.space, layout::lost_key(index), Bytes::new());
             self.contiguous = self.contiguous.min(index);
             self.note.went.push(index..index + 1);
+            self.note.lost = true;
         }
     }
 

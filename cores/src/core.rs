@@ -200,6 +200,10 @@ impl Core {
             // a core that was closed a moment ago may have a head that is not on disk yet
             synced.push(seq, &head, None);
         }
+        let replication = Shared::default();
+        if record.forked {
+            replication.set_forked();
+        }
         Ok(Self {
             store: store.clone(),
             space,
@@ -215,7 +219,7 @@ impl Core {
             arrivals: OnceLock::new(),
             snapshots: Mutex::default(),
             synced: Mutex::new(synced),
-            replication: Shared::default(),
+            replication,
             head: RwLock::new(head),
             purged: AtomicBool::new(false),
             registry: Arc::downgrade(registry),
@@ -245,6 +249,24 @@ impl Core {
 
     pub(crate) fn has_block(&self, index: u64) -> Result<bool, Error> {
         Ok(self.store.contains(self.space, &layout::block_key(index))?)
+    }
+
+    /// The blocks that the disk has lost and that have not come back, in order: the first `limit` of them.
+    pub(crate) fn lost(&self, limit: usize) -> Result<Vec<u64>, Error> {
+        let snapshot = self.store.snapshot();
+        let (start, end) = layout::lost_from(0);
+        let length = self.head.read().tree.length;
+        let mut lost = vec![];
+        for key in snapshot.keys(self.space, &start[..]..&end[..]) {
+            let index = layout::number(&key?)?;
+            if lost.len() >= limit || index >= length {
+                break;
+            }
+            if !snapshot.contains(self.space, &layout::block_key(index))? {
+                lost.push(index);
+            }
+        }
+        Ok(lost)
     }
 
     /// Which time the store recovers, when it does.

@@ -258,7 +258,7 @@ pub(crate) fn node_parse(index: u64, value: &[u8]) -> Result<Node, Error> {
     })
 }
 
-/// What the registry knows about a core: `01` ‖ space (`u64` LE) ‖ key (32 bytes) ‖ flags (1 manifest, 2 key pair) ‖ the encoded manifest
+/// What the registry knows about a core: `01` ‖ space (`u64` LE) ‖ key (32 bytes) ‖ flags (1 manifest, 2 key pair, 4 signed twice) ‖ the encoded manifest
 /// (length first) ‖ the seed of the key pair (32 bytes).
 #[derive(Debug, Clone)]
 pub(crate) struct CoreRecord {
@@ -270,6 +270,8 @@ pub(crate) struct CoreRecord {
     pub(crate) manifest: Option<Vec<u8>>,
     /// The seed of the key pair that signs for it.
     pub(crate) seed: Option<Zeroizing<[u8; 32]>>,
+    /// Two histories of one length were signed: it is never signed nor replicated again.
+    pub(crate) forked: bool,
 }
 
 impl CoreRecord {
@@ -277,7 +279,13 @@ impl CoreRecord {
         let mut out = vec![VERSION];
         out.extend_from_slice(&self.space.0.to_le_bytes());
         out.extend_from_slice(&self.key.0);
-        out.push(u8::from(self.manifest.is_some()) | u8::from(self.seed.is_some()) << 1);
+        let flags = [self.manifest.is_some(), self.seed.is_some(), self.forked];
+        out.push(
+            (0..)
+                .zip(flags)
+                .map(|(bit, set)| u8::from(set) << bit)
+                .sum(),
+        );
         if let Some(manifest) = &self.manifest {
             put_buffer(&mut out, manifest);
         }
@@ -311,6 +319,7 @@ impl CoreRecord {
             key,
             manifest,
             seed,
+            forked: flags & 4 != 0,
         })
     }
 }
@@ -385,10 +394,12 @@ mod tests {
             key: Key([5; 32]),
             manifest: Some(vec![1, 2, 3]),
             seed: Some(Zeroizing::new([6; 32])),
+            forked: true,
         };
         let back = CoreRecord::decode(&record.encode()).unwrap();
         assert_eq!((back.space, back.key), (record.space, record.key));
         assert_eq!((back.manifest, back.seed), (record.manifest, record.seed));
+        assert!(back.forked);
         let node = Node {
             index: 4,
             size: 9,

@@ -154,6 +154,7 @@ impl Registry {
                     key: new.key,
                     manifest: new.manifest.map(|manifest| manifest.encode()),
                     seed: new.key_pair.map(|pair| pair.seed()),
+                    forked: false,
                 };
                 let mut batch = Batch::new();
                 put_record(&mut batch, &discovery_key, &record);
@@ -177,6 +178,17 @@ impl Registry {
         let mut batch = Batch::new();
         put_record(&mut batch, &core.discovery_key, &record);
         self.commit(batch)?;
+        Ok(())
+    }
+
+    /// Stores that a core was signed twice. On disk when this returns.
+    pub(crate) fn set_forked(&self, core: &Core) -> Result<(), Error> {
+        let _table = self.table.lock();
+        let mut record = self.record(&core.discovery_key)?.ok_or(Error::Closed)?;
+        record.forked = true;
+        let mut batch = Batch::new();
+        put_record(&mut batch, &core.discovery_key, &record);
+        self.store.commit(batch, Durability::Synced)?;
         Ok(())
     }
 

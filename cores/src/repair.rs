@@ -199,17 +199,7 @@ impl Hypercore {
     /// [`Closed`](Error::Closed), or from the store.
     pub fn lost(&self) -> Result<Vec<Range<u64>>, Error> {
         self.session.check_open()?;
-        let core = &self.session.core;
-        let snapshot = core.store.snapshot();
-        let (start, end) = layout::lost_from(0);
-        let length = core.head.read().tree.length;
-        let mut lost = vec![];
-        for key in snapshot.keys(core.space, &start[..]..&end[..]) {
-            let index = layout::number(&key?)?;
-            if index < length && !snapshot.contains(core.space, &layout::block_key(index))? {
-                lost.push(index);
-            }
-        }
+        let lost = self.session.core.lost(usize::MAX)?;
         Ok(ranges(lost))
     }
 

@@ -64,6 +64,7 @@ impl Corestore {
                 key,
                 manifest: Some(manifest.encode()),
                 seed: None,
+                forked: false,
             };
             batch.put(space, layout::HEAD_KEY, head.encode());
             put_record(&mut batch, &discovery_key, &record);

@@ -358,9 +358,58 @@ async fn a_chain_of_both() {
     assert_eq!(soon(end.get(1050)).await.unwrap(), block(1050));
     let waits = tokio::time::timeout(Duration::from_millis(300), end.get(5)).await;
     assert!(waits.is_err(), "nobody has it");
-    // asked for by the last, fetched by the third from the second
+    // ranges: the third asks the second, which has no more of it
+    third.tell(json!({"cmd": "download", "id": id, "start": 1000, "end": 1100}));
     for n in 1000..1100 {
         assert_eq!(third.get(&id, n), block(n));
-        assert_eq!(soon(end.get(n)).await.unwrap(), block(n));
     }
+    let mut some = end.download(1000..1100).unwrap();
+    soon(some.done()).await.unwrap();
+    for n in 1000..1100 {
+        assert_eq!(end.get(n).await.unwrap(), block(n));
+    }
+    assert!(!end.has(999..1000).await.unwrap() && !end.has(1100..1101).await.unwrap());
+}
+
+/// A range of which the one that is asked has a part, and gets the rest later: both ways.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_comes_as_its_holder_gets_it() {
+    if !npm_works("a_range_comes_as_its_holder_gets_it", NPM) {
+        return;
+    }
+    // npm has all, pome a part of it, and another npm asks pome.
+    let (mut first, mut third, second) = (Npm::start(), Npm::start(), Pome::start().await);
+    let made = first.tell(json!({"cmd": "create", "name": "log"}));
+    let id = made["id"].as_str().unwrap().to_owned();
+    first.tell(json!({"cmd": "append", "id": id, "prefix": "block ", "from": 0, "count": 3000}));
+    let middle = second.reader(&made).await;
+    let _a = second.dial(&first).await;
+    let mut some = middle.download(1000..1050).unwrap();
+    soon(some.done()).await.unwrap();
+    let _b = second.dial(&third).await;
+    let open = json!({"cmd": "open", "key": middle.key().to_hex(), "quick": true});
+    third.tell(open);
+    assert_eq!(third.get(&id, 1049), block(1049));
+    third.send(json!({"cmd": "download", "id": id, "start": 1000, "end": 1200}));
+    let mut rest = middle.download_linear(1050..1200).unwrap();
+    soon(rest.done()).await.unwrap();
+    let answer = tokio::task::block_in_place(|| third.line());
+    assert!(answer.get("error").is_none(), "{answer}");
+    for n in [1000, 1049, 1050, 1199] {
+        assert_eq!(third.get(&id, n), block(n));
+    }
+    // And the other way round: pome asks npm, which has a part.
+    let fourth = Pome::start().await;
+    let end = fourth.reader(&made).await;
+    let _c = fourth.dial(&third).await;
+    let mut part = end.download(1100..1300).unwrap();
+    assert_eq!(soon(end.get(1199)).await.unwrap(), block(1199));
+    let more = json!({"cmd": "download", "id": id, "start": 1200, "end": 1300});
+    third.send(more);
+    let mut rest = middle.download(1200..1300).unwrap();
+    soon(rest.done()).await.unwrap();
+    let answer = tokio::task::block_in_place(|| third.line());
+    assert!(answer.get("error").is_none(), "{answer}");
+    soon(part.done()).await.unwrap();
+    assert_eq!(end.get(1299).await.unwrap(), block(1299));
 }

@@ -1,7 +1,7 @@
 //! All cores of a store over one connection: what a driver of streams joins.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Instant,
 };
@@ -116,6 +116,8 @@ pub struct Connection {
 struct State {
     channels: BTreeMap<u64, Channel>,
     by_core: HashMap<DiscoveryKey, u64>,
+    /// Which channels want to be looked at, and when. A time may be too early, never too late.
+    timers: BTreeSet<(Instant, u64)>,
     last: u64,
     destroyed: bool,
     closed: bool,
@@ -126,7 +128,38 @@ struct Channel {
     peer: PeerId,
     /// The driver has been told to open it.
     offered: bool,
-    opened: bool,
+    /// Its entry in the timers.
+    timer: Option<Instant>,
+}
+
+impl State {
+    /// This channel is to be looked at then, at the latest.
+    fn set_timer(&mut self, channel: u64, at: Option<Instant>) {
+        let Some(entry) = self.channels.get_mut(&channel) else {
+            return;
+        };
+        let Some(at) = at.filter(|at| entry.timer.is_none_or(|set| *at < set)) else {
+            return;
+        };
+        if let Some(set) = entry.timer.replace(at) {
+            self.timers.remove(&(set, channel));
+        }
+        self.timers.insert((at, channel));
+    }
+
+    /// The channels whose time has come; their timers are gone.
+    fn take_due(&mut self, now: Instant) -> Vec<u64> {
+        let mut due = Vec::new();
+        while self.timers.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, channel)) = self.timers.pop_first()
+        {
+            if let Some(entry) = self.channels.get_mut(&channel) {
+                entry.timer = None;
+            }
+            due.push(channel);
+        }
+        due
+    }
 }
 
 impl std::fmt::Debug for Connection {
@@ -198,7 +231,7 @@ impl Connection {
             core,
             peer,
             offered: false,
-            opened: false,
+            timer: None,
         };
         state.channels.insert(channel, entry);
         drop(state);
@@ -209,6 +242,9 @@ impl Connection {
     fn detach(&self, channel: u64) -> Option<Channel> {
         let mut state = self.state.lock();
         let entry = state.channels.remove(&channel)?;
+        if let Some(set) = entry.timer {
+            state.timers.remove(&(set, channel));
+        }
         state.by_core.remove(&entry.core.discovery_key);
         drop(state);
         Some(entry)
@@ -244,9 +280,6 @@ impl Connection {
         let Some((core, peer)) = self.channel(channel) else {
             return;
         };
-        if let Some(entry) = self.state.lock().channels.get_mut(&channel) {
-            entry.opened = true;
-        }
         let Ok(handshake) = Handshake::decode(&mut Reader::new(handshake)) else {
             self.destroy(&core, peer, "a handshake that does not decode");
             return;
@@ -305,27 +338,24 @@ impl Connection {
 
     /// Time has passed.
     pub fn handle_timeout(&self, now: Instant) {
-        for (core, _) in self.all() {
-            core.replication
-                .with_existing(|machine| machine.handle_timeout(&core, now));
+        let due = self.state.lock().take_due(now);
+        for channel in due {
+            let Some((core, _)) = self.channel(channel) else {
+                continue;
+            };
+            let next = core.replication.with_existing(|machine| {
+                machine.handle_timeout(&core, now);
+                machine.poll_timeout()
+            });
+            self.state.lock().set_timer(channel, next.flatten());
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called; to be asked after every other call.
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called; to be asked after every other call. It may be too early, never too late.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let timeouts = self.all().into_iter().filter_map(|(core, _)| {
-            core.replication
-                .with_existing(|machine| machine.poll_timeout())
-                .flatten()
-        });
-        timeouts.min()
-    }
-
-    fn all(&self) -> Vec<(Arc<Core>, PeerId)> {
         let state = self.state.lock();
-        let all = state.channels.values();
-        all.map(|entry| (entry.core.clone(), entry.peer)).collect()
+        state.timers.first().map(|(at, _)| *at)
     }
 
     /// The next thing for the driver to do; `None`: nothing until something comes, [`ready`](Self::ready) resolves or time passes. To be
@@ -379,14 +409,15 @@ impl Connection {
         if core.is_purged() {
             return self.close_channel(channel);
         }
-        let (message, closing, lag) = core.replication.with(&core, |machine| {
+        let (message, closing, lag, timer) = core.replication.with(&core, |machine| {
             let message = machine.poll(&core, peer, now);
             let state = machine.peers.get(&peer);
             let closing = state.and_then(|peer| peer.closing);
             let opened = state.is_some_and(|peer| peer.opened);
             let lag = machine.lag(&core).filter(|_| opened);
-            (message, closing, lag)
+            (message, closing, lag, machine.poll_timeout())
         });
+        self.state.lock().set_timer(channel, timer);
         if let Some(message) = message {
             let mut payload = Vec::with_capacity(message.size_hint());
             message.encode(&mut payload);

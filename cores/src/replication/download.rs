@@ -72,13 +72,13 @@ pub(crate) struct SeekDemand {
 
 /// What the core is, for one round of planning.
 #[derive(Clone, Copy)]
-struct Here {
-    length: u64,
-    fork: u64,
+pub(super) struct Here {
+    pub(super) length: u64,
+    pub(super) fork: u64,
 }
 
 /// What one step of planning came to.
-type Planned = Result<bool, Error>;
+pub(super) type Planned = Result<bool, Error>;
 
 impl Machine {
     /// Somebody waits for a block.
@@ -137,6 +137,7 @@ impl Machine {
 
     /// A block is here: whoever else was asked for it need not send it.
     pub(crate) fn got_block(&mut self, index: u64) {
+        self.lost.remove(&index);
         if let Some(block) = self.blocks.remove(&index) {
             for (peer, request) in block.asked {
                 if let Some(peer) = self.peers.get_mut(&peer) {
@@ -251,6 +252,7 @@ impl Machine {
         }
         Ok(self.plan_seeks(core, id, here, now)?
             || self.plan_blocks(core, id, here, now)?
+            || self.plan_lost(core, id, here, now)?
             || self.plan_ranges(core, id, here, now)?
             || self.plan_upgrade(core, id, here, now)
             || self.plan_slow(core, id, here, now)?)
@@ -365,7 +367,7 @@ impl Machine {
     }
 
     /// Asks for a block. False when this peer cannot be asked for it.
-    fn ask_block(
+    pub(super) fn ask_block(
         &mut self,
         core: &Core,
         id: PeerId,
@@ -427,7 +429,7 @@ impl Machine {
     }
 
     /// Asks to be told which blocks around this one the peer has.
-    fn want_around(&mut self, id: PeerId, index: u64, here: Here) {
+    pub(super) fn want_around(&mut self, id: PeerId, index: u64, here: Here) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };

@@ -183,9 +183,6 @@ impl Machine {
     /// While a peer shows a longer history of a core that is written here, nothing is signed: it may be our own, of before a loss. It is
     /// believed until it was asked and could not prove it.
     pub(crate) fn check_behind(&mut self, core: &Core) {
-        if core.auth.read().key_pair.is_none() {
-            return;
-        }
         let (length, fork) = {
             let head = core.head.read();
             (head.tree.length, head.tree.fork)
@@ -202,7 +199,8 @@ impl Machine {
             .max();
         let was = core.replication.check_signing(core.key).is_err();
         core.replication.set_behind(longest);
-        if was && longest.is_none() && !core.replication.is_forked() {
+        let ours = core.auth.read().key_pair.is_some();
+        if was && ours && longest.is_none() && !core.replication.is_forked() {
             core.replication.emit(|| CoreEvent::Recovered { length });
             core.wake();
         }
@@ -251,6 +249,12 @@ impl Machine {
         let length = proof.upgrade.as_ref().map_or(0, |upgrade| upgrade.length);
         let fork = proof.fork;
         core.replication.set_forked();
+        let kept = core
+            .registry()
+            .and_then(|registry| registry.set_forked(core));
+        if let Err(error) = kept {
+            tracing::error!(%error, "that the core was signed twice cannot be stored");
+        }
         tracing::error!(key = %core.key, length, fork, "the core was signed twice for one length");
         core.replication
             .emit(|| CoreEvent::Conflict { length, fork });

@@ -33,6 +33,8 @@ use crate::{
 pub(crate) const END: u64 = 1 << 53;
 /// How long a core counts as downloaded after its last session was closed.
 const LINGER: Duration = Duration::from_secs(20);
+/// How often peers are looked at for being slow.
+const SLOW_EVERY: Duration = Duration::from_millis(250);
 /// Without an answer for this long, a peer is not asked any more for a while.
 const SILENCE: Duration = Duration::from_secs(30);
 /// Wants that may wait for an answer.
@@ -71,8 +73,22 @@ pub(crate) struct Machine {
     pub(crate) shown: Option<Arc<Head>>,
     pub(crate) retry_at: Option<Instant>,
     idle_since: Option<Instant>,
+    /// It has been idle for long enough.
+    lingered: bool,
+    /// Peers are being told so.
+    wound_down: bool,
+    /// When peers are looked at again for being slow.
+    slow_again: Option<Instant>,
     seen: (u64, u64),
     pub(crate) allow_push: bool,
+    /// Blocks that the disk has lost: they are wanted without anybody waiting for them.
+    pub(super) lost: BTreeSet<u64>,
+    /// They were read from the store.
+    pub(super) lost_known: bool,
+    /// While the store recovers: peers that knew of less than is here when they were first met. What they know later they may have from us.
+    pub(super) late: BTreeSet<[u8; 32]>,
+    /// The store's time of recovering in which this core was found to be whole.
+    pub(super) recovered: Option<u32>,
 }
 
 impl Machine {
@@ -101,8 +117,15 @@ impl Machine {
             shown: None,
             retry_at: None,
             idle_since: None,
+            lingered: false,
+            wound_down: false,
+            slow_again: None,
             seen,
             allow_push: false,
+            lost: BTreeSet::new(),
+            lost_known: false,
+            late: BTreeSet::new(),
+            recovered: None,
         }
     }
 
@@ -139,6 +162,7 @@ impl Machine {
             || !self.blocks.is_empty()
             || !self.downloads.is_empty()
             || !self.seeks.is_empty()
+            || !self.lost.is_empty()
             || self.idle_since.is_some_and(lingers)
     }
 
@@ -182,6 +206,8 @@ impl Machine {
             peer.due.sync = true;
             peer.due.contiguous = true;
             core.replication.emit(|| CoreEvent::PeerAdd(id));
+            self.load_lost(core);
+            return self.mark_peer(id);
         }
         peer.mark();
     }
@@ -237,6 +263,7 @@ impl Machine {
             Some(notes) => {
                 for note in notes {
                     changed = true;
+                    self.lost_known &= !note.lost;
                     if let Some(cut) = note.cut {
                         self.forget(cut..END);
                     }
@@ -254,12 +281,16 @@ impl Machine {
                         self.mark_asked();
                     }
                     for range in &note.came {
+                        self.forget_lost(range);
                         self.taken.set_range(range.start, range.end, true);
                         self.unsynced.set_range(range.start, range.end, true);
                     }
                     self.syncing.push_back((note.seq, note.came));
                 }
             }
+        }
+        if !self.lost_known && self.peers.values().any(|peer| peer.opened) {
+            self.load_lost(core);
         }
         let (length, fork) = {
             let head = core.head.read();
@@ -279,10 +310,16 @@ impl Machine {
             changed = true;
         }
         changed |= self.show(core);
+        self.check_recovered(core, now);
         if self.is_idle(core, now) {
             self.idle_since.get_or_insert(now);
         } else {
             self.idle_since = None;
+            self.lingered = false;
+            self.wound_down = false;
+        }
+        if self.lingered {
+            self.wind_down(core, now);
         }
         if changed {
             self.check_downloads(core);
@@ -292,6 +329,7 @@ impl Machine {
 
     /// Blocks that are not here any more are not told of either.
     fn forget(&mut self, gone: Range<u64>) {
+        self.forget_lost(&gone);
         self.taken.set_range(gone.start, gone.end, false);
         self.unsynced.set_range(gone.start, gone.end, false);
         for (_, came) in &mut self.syncing {
@@ -316,6 +354,19 @@ impl Machine {
                         length: left.end - left.start,
                     }));
             }
+        }
+    }
+
+    /// These blocks are here, or are not to be here.
+    fn forget_lost(&mut self, range: &Range<u64>) {
+        while let Some(index) = self.lost.range(range.clone()).next().copied() {
+            self.lost.remove(&index);
+        }
+    }
+
+    fn mark_peer(&self, id: PeerId) {
+        if let Some(peer) = self.peers.get(&id) {
+            peer.mark();
         }
     }
 
@@ -447,6 +498,8 @@ impl Machine {
         }
         self.review_forks(core);
         self.check_behind(core);
+        self.met(core, id);
+        self.check_recovered(core, now);
         core.wake();
     }
 
@@ -608,7 +661,11 @@ impl Machine {
             }
         }
         if self.has_slow(now) {
+            self.slow_again = Some(now + SLOW_EVERY);
             self.replan();
+        }
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
         }
         for id in silent {
             if let Some(peer) = self.peers.get_mut(&id) {
@@ -620,14 +677,24 @@ impl Machine {
             self.check_behind(core);
             self.review_forks(core);
         }
-        if !self.is_downloading(core, now) {
-            for peer in self.peers.values_mut().filter(|peer| peer.synced) {
-                peer.due.sync = true;
-                if !peer.remote.downloading && peer.closing.is_none() {
-                    peer.closing = Some(Closing::Channel);
-                }
-                peer.mark();
+        if self.idle_since.is_some_and(|since| since + LINGER <= now) {
+            self.lingered = true;
+            self.wind_down(core, now);
+        }
+    }
+
+    /// Nobody here wants more of the core: peers are told, and left when they do not want any either.
+    fn wind_down(&mut self, core: &Core, now: Instant) {
+        let wanted = self.is_downloading(core, now);
+        if std::mem::replace(&mut self.wound_down, !wanted) || wanted {
+            return;
+        }
+        for peer in self.peers.values_mut().filter(|peer| peer.synced) {
+            peer.due.sync = true;
+            if !peer.remote.downloading && peer.closing.is_none() {
+                peer.closing = Some(Closing::Channel);
             }
+            peer.mark();
         }
     }
 
@@ -638,9 +705,11 @@ impl Machine {
             let oldest = peer.requests.values().next();
             let silent = oldest.map(|asked| asked.sent.max(peer.heard) + SILENCE);
             let slow = (self.peers.len() > 1).then(|| self.slow_at(peer)).flatten();
+            let slow = slow.map(|at| self.slow_again.map_or(at, |again| at.max(again)));
             [peer.aside_until, silent, slow]
         });
-        let all = peers.chain([self.retry_at, lingers.filter(|_| !self.peers.is_empty())]);
+        let lingers = lingers.filter(|_| !self.peers.is_empty() && !self.lingered);
+        let all = peers.chain([self.retry_at, lingers]);
         all.flatten().min()
     }
 

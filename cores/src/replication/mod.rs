@@ -17,6 +17,7 @@ mod machine;
 pub mod messages;
 mod peer;
 mod ready;
+mod restore;
 mod shared;
 mod tell;
 mod upload;

@@ -65,6 +65,8 @@ pub(crate) struct Peer {
     pub(crate) seeks: bool,
     /// What it last said of itself.
     pub(crate) remote: Sync,
+    /// While the store recovers: fork and length that it last said it has.
+    pub(crate) first: Option<(u64, u64)>,
     /// It has said something of itself.
     pub(crate) synced: bool,
     pub(crate) contiguous: u64,
@@ -129,6 +131,7 @@ impl Peer {
                 downloading: true,
                 ..Sync::default()
             },
+            first: None,
             synced: false,
             contiguous: 0,
             bits: Bits::default(),

@@ -37,6 +37,8 @@ pub(crate) struct Note {
     pub(crate) cut: Option<u64>,
     /// Blocks that were dropped.
     pub(crate) went: Vec<Range<u64>>,
+    /// Some of them because the disk has lost them.
+    pub(crate) lost: bool,
     /// Blocks that were stored.
     pub(crate) came: Vec<Range<u64>>,
 }

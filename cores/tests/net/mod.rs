@@ -34,7 +34,12 @@ pub(crate) enum Frame {
 
 impl End {
     pub(crate) fn new(cores: &Corestore, is_initiator: bool, now: Instant) -> Self {
-        let options = ConnectionOptions::new(is_initiator, [7; 64], [u8::from(is_initiator); 32]);
+        Self::to(cores, is_initiator, [u8::from(is_initiator); 32], now)
+    }
+
+    /// To a peer with this static key.
+    pub(crate) fn to(cores: &Corestore, is_initiator: bool, peer: [u8; 32], now: Instant) -> Self {
+        let options = ConnectionOptions::new(is_initiator, [7; 64], peer);
         Self {
             connection: Connection::open(cores, options, now).unwrap(),
             channels: HashMap::new(),
@@ -124,8 +129,13 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn new(a: &Corestore, b: &Corestore, now: Instant) -> Self {
+        Self::keyed(a, b, [1; 32], now)
+    }
+
+    /// The first end knows the second by this static key.
+    pub(crate) fn keyed(a: &Corestore, b: &Corestore, key: [u8; 32], now: Instant) -> Self {
         Self {
-            ends: [End::new(a, true, now), End::new(b, false, now)],
+            ends: [End::to(a, true, key, now), End::new(b, false, now)],
             frames: [VecDeque::new(), VecDeque::new()],
             counts: HashMap::new(),
             frozen: false,

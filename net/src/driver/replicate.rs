@@ -15,22 +15,13 @@ use pome_cores::{
     },
 };
 use std::{
-    collections::HashMap,
-    fmt,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::Context,
-    time::{Duration, Instant},
+    collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, task::Context, time::Instant,
 };
 use tokio::sync::Notify;
 
 /// Small messages are collected into frames of about this size (bytes): enough that the cost of a frame does not matter, and not so much
 /// that the peer waits long for the first of them.
 const BATCH_BYTES: usize = 64 << 10;
-
-/// To ask when the state machine wants to be woken costs a look at every core: not more often than this.
-const CLOCK_EVERY: Duration = Duration::from_millis(50);
 
 /// What is replicated.
 #[derive(Debug, Clone, Default)]
@@ -146,7 +137,6 @@ impl Joining {
             pairings: Vec::new(),
             state: self.state,
             clock: None,
-            asked: None,
         })
     }
 }
@@ -176,8 +166,6 @@ pub(super) struct Replicating {
     state: Arc<ReplicationState>,
     ready: Ready,
     clock: Option<Instant>,
-    /// When `clock` was asked for.
-    asked: Option<Instant>,
 }
 
 impl Replicating {
@@ -348,22 +336,12 @@ impl Replicating {
     }
 
     /// When the state machine wants to be polled again.
-    pub(super) fn poll_timeout(&mut self, now: Instant) -> Option<Instant> {
+    pub(super) fn poll_timeout(&mut self) -> Option<Instant> {
         if self.stopped() {
             return None;
         }
-        match self.asked {
-            // Asked just now: whatever has changed since, it is early enough to ask again a moment later.
-            Some(asked) if now.saturating_duration_since(asked) < CLOCK_EVERY => {
-                let again = asked + CLOCK_EVERY;
-                Some(self.clock.map_or(again, |clock| clock.min(again)))
-            }
-            _ => {
-                self.asked = Some(now);
-                self.clock = self.cores.poll_timeout();
-                self.clock
-            }
-        }
+        self.clock = self.cores.poll_timeout();
+        self.clock
     }
 }
 

@@ -89,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
             if self.write_ended && self.read_ended {
                 return Poll::Ready(Ok(()));
             }
-            if !busy && self.poll_clock(cx, now).is_pending() {
+            if !busy && self.poll_clock(cx).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -132,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
     }
 
     /// Sleeps until the next timeout; ready when it has come.
-    fn poll_clock(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let handshake = self
             .options
             .handshake_timeout
@@ -141,10 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
         let close = self
             .ending_since
             .map(|since| since + self.options.close_timeout);
-        let replications = self
-            .replications
-            .iter_mut()
-            .map(|replicating| replicating.poll_timeout(now));
+        let replications = self.replications.iter_mut().map(Replicating::poll_timeout);
         let next = replications
             .chain([self.stream.poll_timeout(), handshake, close])
             .flatten()
