@@ -1,10 +1,13 @@
 //! All cores of one store.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use pome_encoding::{DiscoveryKey, Key};
-use pome_storage::{Journal, SpaceUsage, Store};
+use pome_storage::{Batch, Journal, SpaceUsage, Store};
 
 use crate::{
     core::Core,
@@ -324,6 +327,35 @@ impl Corestore {
         self.check_open()?;
         let record = self.registry.record(&crypto::discovery_key(key))?;
         Ok(record.is_some())
+    }
+
+    /// Removes cores as [`Hypercore::purge`] does, all of them in one commit, with what else `batch` has: a crash leaves all or nothing of it.
+    ///
+    /// # Errors
+    /// [`Closed`](Error::Closed); [`BadArgument`](Error::BadArgument) for a core of another store; or from the store.
+    pub async fn purge(&self, cores: &[&Hypercore], batch: Batch) -> Result<(), Error> {
+        self.check_open()?;
+        // Locked in an order that cannot deadlock with others that do so.
+        let mut sorted = BTreeMap::new();
+        for core in cores {
+            core.session.check_open()?;
+            if !Arc::ptr_eq(&self.registry, &core.session.registry) {
+                return Err(Error::BadArgument {
+                    what: "the core is of another store",
+                });
+            }
+            let core = &*core.session.core;
+            sorted.insert(core.discovery_key, core);
+        }
+        let mut locks = vec![];
+        for core in sorted.values() {
+            locks.push(core.write.lock().await);
+            if core.is_purged() {
+                return Err(Error::Closed);
+            }
+        }
+        let cores: Vec<&Core> = sorted.into_values().collect();
+        self.registry.purge(&cores, batch)
     }
 
     /// Several changes to several cores and local keyspaces as one commit.

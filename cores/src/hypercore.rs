@@ -419,7 +419,7 @@ impl Hypercore {
         if core.is_purged() {
             return Err(Error::Closed);
         }
-        self.session.registry.purge(core)
+        self.session.registry.purge(&[core], Batch::new())
     }
 }
 

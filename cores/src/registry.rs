@@ -218,25 +218,29 @@ impl Registry {
         }
     }
 
-    /// Removes a core with all that is in it, and its names. Its space is not used again.
-    pub(crate) fn purge(&self, core: &Core) -> Result<(), Error> {
+    /// Removes cores with all that is in them, and their names, in one commit with `batch`. Their spaces are not used again.
+    pub(crate) fn purge(&self, cores: &[&Core], mut batch: Batch) -> Result<(), Error> {
         let mut table = self.table.lock();
-        let mut batch = Batch::new();
-        batch.delete(REGISTRY, layout::core_key(&core.discovery_key));
         let names = layout::names_prefix(None);
         let names_end = layout::prefix_end(&names);
         let snapshot = self.store.snapshot();
         for entry in snapshot.range(REGISTRY, &names[..]..&names_end[..]) {
             let (key, value) = entry?;
-            if layout::name_value_parse(&value)?.0 == core.discovery_key {
+            let named = layout::name_value_parse(&value)?.0;
+            if cores.iter().any(|core| core.discovery_key == named) {
                 batch.delete(REGISTRY, key.to_vec());
             }
         }
         let (start, end) = layout::WHOLE_SPACE;
-        batch.delete_range(core.space, start, end);
+        for core in cores {
+            batch.delete(REGISTRY, layout::core_key(&core.discovery_key));
+            batch.delete_range(core.space, start, end);
+        }
         self.commit(batch)?;
-        core.set_purged();
-        table.open.remove(&core.discovery_key);
+        for core in cores {
+            core.set_purged();
+            table.open.remove(&core.discovery_key);
+        }
         Ok(())
     }
 

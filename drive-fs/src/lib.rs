@@ -16,6 +16,7 @@ mod localdrive;
 mod mirrordrive;
 pub mod path;
 pub mod posix;
+mod purge;
 mod retention;
 mod streams;
 pub mod vfs;

@@ -151,6 +151,12 @@ impl Rows {
         batch.delete_range(self.local.space(), start, end);
     }
 
+    /// Forgets the drive.
+    pub(crate) fn forget(&self, batch: &mut Batch) {
+        let end = [self.key.as_bytes(), &[VERSIONS + 1][..]].concat();
+        batch.delete_range(self.local.space(), self.rule_key(), end);
+    }
+
     pub(crate) fn commit(&self, batch: Batch) -> Result<(), Error> {
         let store = self.corestore.store();
         let committed = store.commit(batch, Durability::Buffered);

@@ -16,6 +16,19 @@ pub(crate) fn add(name: &str, vfs: &Arc<Vfs>) {
     mounted.push((name.to_owned(), Arc::downgrade(vfs)));
 }
 
+/// True while this process shows the drive `name` somewhere.
+pub(crate) fn is_mounted(name: &str) -> bool {
+    let mounted = MOUNTED.lock();
+    mounted
+        .iter()
+        .any(|(other, vfs)| other == name && vfs.strong_count() > 0)
+}
+
+/// The local keyspace in which a mount of the drive `name` keeps what it has not published.
+pub(crate) fn overlay_name(name: &str) -> String {
+    format!("mount/{name}")
+}
+
 /// The oldest version that a mount of the drive `name` shows, and the contents that mounts and their overlays may still read.
 pub(crate) fn in_use(
     corestore: &Corestore,
@@ -35,7 +48,7 @@ pub(crate) fn in_use(
         let files = state.nodes.values().filter_map(|node| node.file());
         contents.extend(files.filter_map(|file| file.base));
     }
-    let overlay = format!("mount/{name}");
+    let overlay = overlay_name(name);
     if live.is_empty() && corestore.locals(&overlay)?.contains(&overlay) {
         contents.extend(Overlay::bases(&corestore.local(&overlay)?)?);
     }

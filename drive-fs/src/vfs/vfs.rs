@@ -119,7 +119,7 @@ impl Vfs {
         name: &str,
         options: VfsOptions,
     ) -> Result<Arc<Self>> {
-        let (overlay, loaded) = Overlay::open(corestore, &format!("mount/{name}"))?;
+        let (overlay, loaded) = Overlay::open(corestore, &mounted::overlay_name(name))?;
         let description = match tree.lookup("").await? {
             Some(Found::Folder { description }) => description,
             Some(Found::Leaf(_)) | None => None,
