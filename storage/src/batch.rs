@@ -6,6 +6,8 @@
 //! 2 │ key │ length varint                  put, the value is the next payload of the frame
 //! 3 │ key                                  delete
 //! 4 │ key │ key                            delete range: first, past the last
+//! 5 │ key │ length varint │ segment varint │ offset varint
+//!                                          move: as 2, of a value that lay there
 //! key, value = length varint │ bytes       (a key begins with its space: u64, big-endian)
 //! ```
 
@@ -15,11 +17,13 @@ use crate::{
     format::{Input, KEY_BYTES_MAX, PAYLOAD_BYTES_MIN, SPACE_BYTES, VALUE_BYTES_MAX, put_varint},
 };
 use bytes::Bytes;
+use pome_wal::PayloadRef;
 
 const PUT: u8 = 1;
 const PUT_PAYLOAD: u8 = 2;
 const DELETE: u8 = 3;
 const DELETE_RANGE: u8 = 4;
+const MOVE: u8 = 5;
 
 /// Changes that become visible and durable together, or not at all. Applied in the order in which they were added.
 #[derive(Debug, Default)]
@@ -99,12 +103,14 @@ impl Batch {
         self.refused.clone().map_or(Ok(()), Err)
     }
 
-    /// Adds to a body that a whole key is set to a value of `len` bytes, which is the next payload.
-    pub(crate) fn put_payload(body: &mut Vec<u8>, whole_key: &[u8], len: u64) {
-        body.push(PUT_PAYLOAD);
+    /// Adds to a body that the value of a whole key, which lies at `from` and has `len` bytes, is the next payload as well, and shall be looked for there.
+    pub(crate) fn move_payload(body: &mut Vec<u8>, whole_key: &[u8], len: u64, from: &PayloadRef) {
+        body.push(MOVE);
         put_varint(body, whole_key.len() as u64);
         body.extend_from_slice(whole_key);
         put_varint(body, len);
+        put_varint(body, u64::from(from.segment));
+        put_varint(body, from.offset);
     }
 
     fn refuse(&mut self, error: Error) {
@@ -130,8 +136,20 @@ pub(crate) enum Change {
     Put(Bytes, Bytes),
     /// Takes the next payload of the frame, which has this many bytes.
     PutPayload(Bytes, u64),
+    /// The same, of a value that the key has already: it lies in this segment, at this offset. Nothing changes for readers.
+    Move(Bytes, u64, (u32, u64)),
     Delete(Bytes),
     DeleteRange(Bytes, Bytes),
+}
+
+impl Change {
+    /// The key whose value is the next payload of the frame, if that is what this says.
+    pub(crate) fn payload_key(&self) -> Option<&Bytes> {
+        match self {
+            Self::PutPayload(key, _) | Self::Move(key, ..) => Some(key),
+            _ => None,
+        }
+    }
 }
 
 /// The changes in a body, in order; `None` in place of one that breaks the format, and then no more.
@@ -160,6 +178,11 @@ fn change(body: &Bytes, input: &mut Input<'_>) -> Option<Change> {
     Some(match input.u8()? {
         PUT => Change::Put(key(input)?, own(input.counted()?)),
         PUT_PAYLOAD => Change::PutPayload(key(input)?, input.varint()?),
+        MOVE => {
+            let (key, len) = (key(input)?, input.varint()?);
+            let segment = u32::try_from(input.varint()?).ok()?;
+            Change::Move(key, len, (segment, input.varint()?))
+        }
         DELETE => Change::Delete(key(input)?),
         DELETE_RANGE => Change::DeleteRange(key(input)?, key(input)?),
         _ => return None,
@@ -193,6 +216,25 @@ mod tests {
             )
         );
         assert!(matches!(&all[1], Change::PutPayload(_, len) if *len == PAYLOAD_BYTES_MIN as u64));
+    }
+
+    #[test]
+    fn a_move_says_from_where() {
+        let mut body = vec![];
+        let from = PayloadRef {
+            segment: 300,
+            offset: 1 << 20,
+            len: 2_000,
+            crc: 1,
+        };
+        Batch::move_payload(&mut body, b"\0\0\0\0\0\0\0\x01key", 2_000, &from);
+        let body = Bytes::from(body);
+        let key = Bytes::from_static(b"\0\0\0\0\0\0\0\x01key");
+        let all: Vec<_> = changes(&body).map(Option::unwrap).collect();
+        assert_eq!(all, [Change::Move(key, 2_000, (300, 1 << 20))]);
+        for len in 1..body.len() {
+            assert_eq!(changes(&body.slice(..len)).collect::<Vec<_>>(), [None]);
+        }
     }
 
     #[test]

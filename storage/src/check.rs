@@ -6,7 +6,9 @@ mod log;
 use crate::{
     Space, Store,
     error::{Error, Op},
-    format::{Live, MANIFEST_PREFIX, Manifest, SLOT_BYTES, SPACE_BYTES, file_name},
+    format::{
+        Live, MANIFEST_PREFIX, Manifest, SLOT_BYTES, SPACE_BYTES, file_name, manifest_file_bytes,
+    },
     index::{Cursor, KeyRange, Slot, Table, TablePart},
     store::Inner,
     view::{Lower, View},
@@ -163,7 +165,8 @@ impl<'a> Check<'a> {
             for error in switch.verify()? {
                 checked.report.add(Fault::Head, error);
             }
-            let head_bytes = 2 * SLOT_BYTES as u64 + switch.superblock().manifest_len;
+            let manifest_bytes = manifest_file_bytes(switch.superblock().manifest_len);
+            let head_bytes = 2 * SLOT_BYTES as u64 + manifest_bytes;
             (switch.manifest.clone(), head_bytes)
         };
         let log_bytes = inner.log.log_bytes();

@@ -1,15 +1,16 @@
 //! Gives back the space of what is dead: values that were overwritten or deleted, and entries of the index that nothing needs any more.
 //!
 //! How much of each payload segment is alive is counted by checkpoints. A segment in which much is dead is emptied: each living value is committed again
-//! under its key, as an ordinary put that changes nothing for readers, and so goes to the end of the newest segment. After the next checkpoint nothing
+//! under its key, which changes nothing for readers, and so goes to the end of the newest segment. After the next checkpoint nothing
 //! points at the old segment, and it is removed once no reader can look there. The segment that is written to is sealed first when it is its turn.
 //!
-//! A crash at any point leaves either the old values or both: what is written here is a commit like any other. A value that is damaged stays where it is,
-//! and with it its segment.
+//! A crash at any point leaves either the old values or both: what is written here is a commit like any other. But it is no new value, and must not be
+//! lost as one: where the log is damaged, recovery takes a move only when the new copy is whole and the key still has the value that was moved
+//! (`replay.rs`). A value that is damaged stays where it is, and with it its segment.
 
 use crate::{
     Batch, Options, Store,
-    batch::{Change, changes},
+    batch::changes,
     error::{Error, Op},
     format::{Live, TableMeta},
     index::{Found, Slot},
@@ -422,10 +423,9 @@ impl Inner {
             let Ok(body) = body_of(self.seal.as_deref(), frame.seq, &frame.body) else {
                 return Ok(None);
             };
-            let keys = changes(&body).filter_map(|change| match change {
-                Some(Change::PutPayload(key, _)) => Some(Bytes::copy_from_slice(&key)),
-                _ => None,
-            });
+            let keys = changes(&body)
+                .flatten()
+                .filter_map(|change| change.payload_key().map(|key| Bytes::copy_from_slice(key)));
             let before = values.len();
             values.extend(keys.zip(frame.payloads.iter().copied()));
             if values.len() - before != frame.payloads.len() {
@@ -523,7 +523,8 @@ impl Inner {
         for (key, at, value) in moves.values {
             if same || self.has_at(&moves.view, &key, &at)? {
                 bytes += u64::from(at.len);
-                Batch::put_payload(&mut body, &key, u64::from(at.len).saturating_sub(sealed));
+                let len = u64::from(at.len).saturating_sub(sealed);
+                Batch::move_payload(&mut body, &key, len, &at);
                 payloads.push(value);
             }
         }
@@ -643,6 +644,53 @@ mod tests {
         assert_eq!(dead_tables(&aim(10, 5_000))(&tables, 50), None);
         assert_eq!(dead_tables(&aim(10, 0))(&tables, 95), None);
         assert_eq!(dead_tables(&aim(10, 0))(&tables[..1], 0), None);
+    }
+
+    /// The commit that wrote a value is lost, and the one that moved it is there.
+    #[test]
+    fn a_move_brings_nothing_back_that_is_lost() {
+        let device = pome_wal::SimDevice::new(1);
+        let options = Options {
+            background: false,
+            ..Options::default()
+        };
+        let open = |device: &pome_wal::SimDevice| {
+            Store::open_on(Arc::new(device.clone()), options.clone()).unwrap()
+        };
+        let store = open(&device);
+        let space = crate::Space(1);
+        let mut batch = Batch::new();
+        batch.put(space, b"large", vec![1; 2_000]);
+        batch.put(space, b"small", &b"of the same commit"[..]);
+        store.commit(batch, crate::Durability::Buffered).unwrap();
+        let inner = store.inner();
+        inner.log.seal_payload_segment().unwrap();
+        let victim = Victim {
+            segment: 1,
+            todo: inner.values_in(1).unwrap(),
+            len: 0,
+            moved: 0,
+        };
+        let moves = inner.read_some(&victim).unwrap();
+        assert_eq!(inner.commit_again(moves).unwrap().0, 1);
+        let mut device = device.kill();
+        std::mem::forget(store);
+        let whole = open(&device.fork(1));
+        assert!(!whole.is_damaged());
+        assert!(whole.get(space, b"large").unwrap().is_some());
+        // The header of the first frame.
+        let file = pome_wal::Device::open(&device, "payload-1", false).unwrap();
+        file.write_at(&[std::io::IoSlice::new(&[0; 56])], HEADER)
+            .unwrap();
+        for _ in 0..2 {
+            let store = open(&device);
+            assert_eq!(store.damage()[0].seqs, 1..2);
+            assert_eq!(store.committed_seq().0, 2);
+            assert_eq!(store.get(space, b"large").unwrap(), None);
+            assert_eq!(store.get(space, b"small").unwrap(), None);
+            device = device.kill();
+            std::mem::forget(store);
+        }
     }
 
     /// Between the reading of a value and its new commit, others commit: what they wrote stays.

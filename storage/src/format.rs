@@ -3,7 +3,7 @@
 //! A store is one folder:
 //! ```text
 //! superblock          two slots of 4 KiB: which manifest is current
-//! manifest-<n>        which tables there are, from where the log is read, live bytes of each payload segment
+//! manifest-<n>        which tables there are, from where the log is read, live bytes of each payload segment; twice in one file
 //! table-<n>           a sorted table of the index
 //! lock, log and payload files    see pome-wal
 //! ```
@@ -12,7 +12,7 @@
 use pome_wal::{Damage, Start, mutation::fits};
 
 /// The one version this code reads and writes.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 /// Longest key a caller may use, in bytes.
 pub const KEY_BYTES_MAX: usize = 1024;
 /// Longest value, in bytes.
@@ -33,6 +33,8 @@ pub(crate) const MANIFEST_PREFIX: &str = "manifest-";
 /// Bytes of one slot of the superblock; there are two.
 pub(crate) const SLOT_BYTES: usize = 4096;
 pub(crate) const SUPERBLOCK_MAGIC: [u8; 8] = *b"pomestor";
+/// The copies of a manifest begin at multiples of this.
+const COPY_ALIGN: u64 = 4096;
 pub(crate) const MANIFEST_MAGIC: [u8; 8] = *b"pomemani";
 pub(crate) const TABLE_MAGIC: [u8; 8] = *b"pometabl";
 
@@ -271,9 +273,11 @@ const FLAG_ENCRYPTED: u32 = 1;
 const FLAG_RECOVERING: u32 = 2;
 const KEY_SLOT_HEAD_BYTES: usize = 28;
 const KEY_SLOT_BYTES: usize = 100;
+/// No store gets so far: with commits, generations, tables or keys.
+const NUMBER_END: u64 = 1 << 62;
+/// Nor so far with segments.
+const SEGMENT_END: u32 = 1 << 31;
 /// A slot without its crc.
-/// No store gets so far.
-const SEQ_END: u64 = 1 << 62;
 const SLOT_CONTENT_BYTES: usize = 188;
 
 impl Superblock {
@@ -395,6 +399,27 @@ pub(crate) struct Live {
     pub(crate) values: u64,
 }
 
+/// Where the second copy in the file of a manifest begins, which has so many bytes: no sector holds bytes of both.
+pub(crate) fn second_copy(len: u64) -> u64 {
+    len.next_multiple_of(COPY_ALIGN)
+}
+
+/// The length of the file of a manifest of so many bytes: a copy, zeros, a copy.
+pub(crate) fn manifest_file_bytes(len: u64) -> u64 {
+    second_copy(len) + len
+}
+
+/// A manifest larger than this is not read: nobody has so many tables and segments.
+pub(crate) const MANIFEST_BYTES_MAX: u64 = 256 << 20;
+
+/// The reverse of [`manifest_file_bytes`]; `None` when no manifest has a file of this length.
+pub(crate) fn manifest_bytes(file: u64) -> Option<u64> {
+    let second = file.div_ceil(2 * COPY_ALIGN) * COPY_ALIGN;
+    let len = file.checked_sub(second)?;
+    let fits = (1..=MANIFEST_BYTES_MAX).contains(&len) && second_copy(len) == second;
+    fits.then_some(len)
+}
+
 /// What a checkpoint leaves behind: a file of its own, written whole, never changed.
 ///
 /// ```text
@@ -469,9 +494,6 @@ impl Manifest {
         let generation = input.varint()?;
         let next_table = input.varint()?;
         let start = Start::from_bytes(&input.array()?);
-        if start.seq >= SEQ_END {
-            return None;
-        }
         let mut tables = vec![];
         for _ in 0..input.varint()? {
             tables.push(TableMeta {
@@ -501,7 +523,7 @@ impl Manifest {
                 seqs: input.varint()?..input.varint()?,
             });
         }
-        input.is_empty().then_some(Self {
+        let manifest = Self {
             generation,
             next_table,
             start,
@@ -509,7 +531,28 @@ impl Manifest {
             live,
             keys,
             damage,
-        })
+        };
+        (input.is_empty() && manifest.can_be()).then_some(manifest)
+    }
+
+    /// False when a number is in it that no store gets to: what is reckoned with them has room below 2^64.
+    fn can_be(&self) -> bool {
+        let (segment, offset) = self.start.payload.unwrap_or_default();
+        let tables = self.tables.len() < 1 << 16
+            && (self.tables.iter()).all(|t| t.len.max(t.entries) < 1 << 46 && t.id < NUMBER_END);
+        let live = self.live.len() < 1 << 24
+            && (self.live.iter()).all(|(n, l)| *n < SEGMENT_END && l.bytes.max(l.values) < 1 << 38);
+        let numbers = [
+            self.generation,
+            self.next_table,
+            self.start.seq,
+            self.keys,
+            offset,
+        ];
+        tables
+            && live
+            && numbers.iter().all(|n| *n < NUMBER_END)
+            && self.start.log.max(segment) < SEGMENT_END
     }
 }
 
@@ -581,7 +624,7 @@ mod tests {
         }
         .encode();
         assert_eq!(&raw[..8], b"pomestor");
-        assert_eq!(raw[8..16], [2, 0, 0, 0, 3, 0, 0, 0]);
+        assert_eq!(raw[8..16], [3, 0, 0, 0, 3, 0, 0, 0]);
         assert_eq!(raw[16..32], [3; 16]);
         assert_eq!(raw[32..40], 7u64.to_le_bytes());
         assert_eq!(raw[40..48], 99u64.to_le_bytes());
@@ -598,6 +641,19 @@ mod tests {
         assert_eq!(raw[140..188], [8; 48]);
         assert_eq!(raw[188..192], crc32fast::hash(&raw[..188]).to_le_bytes());
         assert_eq!(raw[192..], [0; SLOT_BYTES - 192]);
+    }
+
+    #[test]
+    fn the_length_of_a_file_tells_that_of_the_manifest() {
+        let mut last = 0;
+        for len in 1..20_000 {
+            let file = manifest_file_bytes(len);
+            assert_eq!(manifest_bytes(file), Some(len));
+            assert!((last + 1..file).all(|other| manifest_bytes(other).is_none()));
+            last = file;
+        }
+        assert_eq!(manifest_bytes(0), None);
+        assert_eq!(manifest_bytes(u64::MAX), None);
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod options;
 mod payload;
 mod rekey;
 mod repair;
+mod replay;
 mod seal;
 mod snapshot;
 mod stamp;

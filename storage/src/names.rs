@@ -19,7 +19,7 @@ impl StoreFile {
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let decimal = |prefix| {
             let digits = name.strip_prefix(prefix)?;
-            let number: u32 = digits.parse().ok().filter(|n| *n > 0)?;
+            let number: u32 = digits.parse().ok().filter(|n| (1..1 << 31).contains(n))?;
             (number.to_string() == digits).then_some(number)
         };
         if name == SUPERBLOCK || name == SUPERBLOCK_NEW {

@@ -4,7 +4,7 @@ use crate::{
     Batch, Durability, Options, Seq, Snapshot, Space,
     background::{Background, Wake},
     backup::RESTORING,
-    batch::{Change, changes},
+    batch::changes,
     checkpoint::Retired,
     compact::Compacting,
     error::{Error, Op},
@@ -14,7 +14,8 @@ use crate::{
     },
     index::{Found, Slot, Table},
     names::StoreFile,
-    seal::{Nonces, SEAL_BYTES, Seal},
+    replay::{apply, moved_in_vain},
+    seal::{Nonces, Seal},
     stamp::make_stamp,
     superblock::{Loaded, Switch},
     view::{self, Lower, State},
@@ -387,6 +388,7 @@ impl Inner {
                 switch.check_stamp(&*device, &options).map_err(named)?;
                 let start = switch.manifest.start;
                 let seal = switch.seal.clone();
+                let damaged = !switch.manifest.damage.is_empty();
                 let replay = |commit: Replayed<'_>| {
                     fresh.body_bytes += commit.body.len() as u64;
                     fresh.payload_bytes += commit
@@ -396,8 +398,12 @@ impl Inner {
                         .sum::<u64>();
                     let seal = seal.as_deref();
                     let body = body_of(seal, commit.seq, commit.body)?;
-                    let deletes = &mut fresh.deletes;
-                    if apply(&mut state, &body, &commit.payloads, seal.is_some(), deletes) {
+                    let lost = match damaged || commit.damaged {
+                        true => moved_in_vain(&state, &body, &commit)?,
+                        false => vec![],
+                    };
+                    let (at, deletes) = (&commit.payloads, &mut fresh.deletes);
+                    if apply(&mut state, &body, at, seal.is_some(), &lost, deletes) {
                         return Ok(());
                     }
                     Err(bad_commit(
@@ -542,7 +548,7 @@ impl Inner {
         let before = state.lower.clone();
         let sealed = self.seal.is_some();
         let deletes = &mut fresh.deletes;
-        let whole = apply(&mut state, body, &committed.payloads, sealed, deletes);
+        let whole = apply(&mut state, body, &committed.payloads, sealed, &[], deletes);
         assert!(whole, "a batch encodes what can be decoded");
         if !Arc::ptr_eq(&before, &state.lower) {
             self.retire(before);
@@ -737,45 +743,10 @@ pub(crate) fn body_of(seal: Option<&Seal>, seq: u64, stored: &[u8]) -> Result<By
 
 /// The payloads of a batch with their keys.
 fn payloads_of(body: &Bytes, payloads: Vec<Bytes>) -> Vec<(Bytes, Bytes)> {
-    let keys = changes(body).filter_map(|change| match change {
-        Some(Change::PutPayload(key, _)) => Some(key),
-        _ => None,
-    });
+    let keys = changes(body)
+        .flatten()
+        .filter_map(|change| change.payload_key().cloned());
     keys.zip(payloads).collect()
-}
-
-/// Applies the changes of a commit to the memtable. False when they make no sense; then some may have been applied.
-fn apply(
-    state: &mut State,
-    body: &Bytes,
-    payloads: &[PayloadRef],
-    sealed: bool,
-    deletes: &mut bool,
-) -> bool {
-    let more = if sealed { SEAL_BYTES as u64 } else { 0 };
-    let mut payloads = payloads.iter();
-    for change in changes(body) {
-        *deletes |= matches!(change, Some(Change::Delete(..) | Change::DeleteRange(..)));
-        match change {
-            Some(Change::Put(key, value)) => state.memtable.set(key, Slot::Inline(value)),
-            Some(Change::PutPayload(key, len)) => match payloads.next() {
-                Some(at) if Some(u64::from(at.len)) == len.checked_add(more) => {
-                    state.memtable.set(key, Slot::Payload(*at));
-                }
-                _ => return false,
-            },
-            Some(Change::Delete(key)) => state.memtable.set(key, Slot::Deleted),
-            Some(Change::DeleteRange(start, end)) => {
-                if !state.memtable.delete_range(&start, &end) {
-                    state.freeze();
-                    let done = state.memtable.delete_range(&start, &end);
-                    debug_assert!(done, "a new memtable has no points in the way");
-                }
-            }
-            None => return false,
-        }
-    }
-    payloads.next().is_none()
 }
 
 /// A folder without a superblock may become a store only when it is empty.

@@ -2,6 +2,9 @@
 //!
 //! A switch: write `manifest-<n+1>`, sync it, sync the folder, write slot `n+1` over the slot that does not hold `n`, sync. A crash in between leaves
 //! `n` current; a torn slot is no loss, since the other one holds and its manifest is removed only after the switch.
+//!
+//! The file of a manifest holds it twice, so that one bad sector costs nothing: whichever copy is whole is read, and a writer that found one bad
+//! switches to the next manifest, of the same content.
 
 use crate::{
     Options,
@@ -10,8 +13,9 @@ use crate::{
 use crate::{
     error::{Error, Op},
     format::{
-        BadSlot, FORMAT_VERSION, MANIFEST_PREFIX, Manifest, SLOT_BYTES, SUPERBLOCK, SUPERBLOCK_NEW,
-        Superblock, file_name, file_number,
+        BadSlot, FORMAT_VERSION, MANIFEST_BYTES_MAX, MANIFEST_PREFIX, Manifest, SLOT_BYTES,
+        SUPERBLOCK, SUPERBLOCK_NEW, Superblock, file_name, file_number, manifest_bytes,
+        manifest_file_bytes, second_copy,
     },
 };
 use pome_wal::{
@@ -30,6 +34,8 @@ pub(crate) struct Switch {
     /// Of an encrypted store.
     pub(crate) seal: Option<Arc<Seal>>,
     pub(crate) manifest: Manifest,
+    /// What is wrong with the file of the manifest, though a copy in it is whole.
+    bad_copies: Vec<Error>,
 }
 
 /// What a folder holds.
@@ -39,19 +45,76 @@ pub(crate) enum Loaded {
     Unfinished,
 }
 
-/// A manifest larger than this is not read: nobody has so many tables and segments.
-const MANIFEST_BYTES_MAX: u64 = 256 << 20;
+/// The file of a manifest, read.
+struct ManifestFile {
+    name: String,
+    /// Its first bytes: all of which any can be needed.
+    bytes: Vec<u8>,
+    len: u64,
+}
 
-fn read_whole(device: &dyn Device, name: &str) -> Result<Vec<u8>, Error> {
-    let io = |e| Error::io(Op::Read, name, e);
-    let file = device.open(name, false).map_err(io)?;
-    let len = file.len().map_err(io)?;
-    if len > MANIFEST_BYTES_MAX {
-        let what = "manifest (length)";
-        return Err(corrupt(what, name, 0, MANIFEST_BYTES_MAX, len));
+impl ManifestFile {
+    /// The file of a generation, and no more of it than a manifest of `most` bytes needs. `None` when there is no such file.
+    fn read(device: &dyn Device, generation: u64, most: u64) -> Result<Option<Self>, Error> {
+        let name = file_name(MANIFEST_PREFIX, generation);
+        let io = |e| Error::io(Op::Read, &name, e);
+        let file = match device.open(&name, false) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(io)?,
+        };
+        let len = file.len().map_err(io)?;
+        if most > MANIFEST_BYTES_MAX {
+            let what = "manifest (length)";
+            return Err(corrupt(what, &name, 0, MANIFEST_BYTES_MAX, most));
+        }
+        let used = len.min(manifest_file_bytes(most));
+        let bytes = file.view(0..used).map_err(io)?.to_vec();
+        Ok(Some(Self { name, bytes, len }))
     }
-    let view = file.view(0..len).map_err(io)?;
-    Ok(view.to_vec())
+
+    /// Both copies of a manifest of this length; nothing of one that the file is too short for.
+    fn copies(&self, len: u64) -> [&[u8]; 2] {
+        [0, second_copy(len)].map(|from| {
+            let range = from as usize..from.saturating_add(len) as usize;
+            self.bytes.get(range).unwrap_or_default()
+        })
+    }
+
+    /// The manifest of the first copy that is one, and the crc of that copy.
+    fn decode(
+        &self,
+        generation: u64,
+        len: u64,
+        crc: Option<u32>,
+        seal: Option<&Seal>,
+    ) -> Option<(Manifest, u32)> {
+        self.copies(len).into_iter().find_map(|copy| {
+            let found = crc32fast::hash(copy);
+            let right = crc.is_none_or(|crc| fits(found, crc));
+            let manifest = decode_manifest(generation, copy, seal).filter(|_| right)?;
+            Some((manifest, found))
+        })
+    }
+
+    /// What is not as it was written: each copy of a manifest of this length and crc, and the bytes around them.
+    fn verify(&self, len: u64, crc: u32) -> Vec<Error> {
+        let second = second_copy(len);
+        let mut findings = vec![];
+        for (offset, copy) in [0, second].into_iter().zip(self.copies(len)) {
+            let found = crc32fast::hash(copy);
+            if found != crc {
+                let found = found.into();
+                findings.push(corrupt("manifest", &self.name, offset, crc.into(), found));
+            }
+        }
+        let mut between = self.bytes.iter().take(second as usize).skip(len as usize);
+        let (expected, found) = (manifest_file_bytes(len), self.len);
+        if found != expected || between.any(|byte| *byte != 0) {
+            let what = "manifest (beside its copies)";
+            findings.push(corrupt(what, &self.name, len, expected, found));
+        }
+        findings
+    }
 }
 
 fn corrupt(what: &'static str, file: &str, offset: u64, expected: u64, found: u64) -> Error {
@@ -64,23 +127,6 @@ fn corrupt(what: &'static str, file: &str, offset: u64, expected: u64, found: u6
     }
 }
 
-/// The manifest of a generation: `None` when there is no such file, or when it is bad and nothing vouches for it.
-fn load_manifest(
-    device: &dyn Device,
-    generation: u64,
-    seal: Option<&Seal>,
-) -> Result<Option<(Manifest, Vec<u8>)>, Error> {
-    let name = file_name(MANIFEST_PREFIX, generation);
-    let bytes = match read_whole(device, &name) {
-        Ok(bytes) => bytes,
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(None);
-        }
-        Err(e) => return Err(e),
-    };
-    Ok(decode_manifest(generation, &bytes, seal).map(|m| (m, bytes)))
-}
-
 /// `None` when these are not the bytes of this manifest.
 fn decode_manifest(generation: u64, bytes: &[u8], seal: Option<&Seal>) -> Option<Manifest> {
     let manifest = match seal {
@@ -88,6 +134,21 @@ fn decode_manifest(generation: u64, bytes: &[u8], seal: Option<&Seal>) -> Option
         Some(seal) => Manifest::decode(&seal.open_manifest(generation, bytes)?),
     };
     manifest.filter(|m| m.generation == generation)
+}
+
+/// The crc of the file of the current manifest.
+///
+/// # Errors
+/// `Corrupt` when anything in it is not as it was written; `Io`.
+pub(crate) fn whole_manifest(device: &dyn Device, current: &Superblock) -> Result<u32, Error> {
+    let name = file_name(MANIFEST_PREFIX, current.generation);
+    let file = ManifestFile::read(device, current.generation, current.manifest_len)?;
+    let file = file.ok_or_else(|| corrupt("manifest (missing)", &name, 0, 0, 0))?;
+    let found = file.verify(current.manifest_len, current.manifest_crc);
+    match found.into_iter().next() {
+        Some(bad) => Err(bad),
+        None => Ok(crc32fast::hash(&file.bytes)),
+    }
 }
 
 /// After a failed sync of the folder nobody knows which files a power cut would leave, those of the log among them.
@@ -106,9 +167,9 @@ impl Switch {
         store: &str,
     ) -> Result<Loaded, Error> {
         let io = |e| Error::io(Op::Open, SUPERBLOCK, e);
-        let file = device.open(SUPERBLOCK, false).map_err(io)?;
+        let superblock = device.open(SUPERBLOCK, false).map_err(io)?;
         let mut raw = vec![0; 2 * SLOT_BYTES];
-        let len = file.read_at(&mut raw, 0).map_err(io)?;
+        let len = superblock.read_at(&mut raw, 0).map_err(io)?;
         let slots: Vec<_> = raw.chunks(SLOT_BYTES).map(Superblock::decode).collect();
         let best = (0..slots.len())
             .filter_map(|slot| Some((slot, *slots[slot].as_ref().ok()?)))
@@ -167,18 +228,22 @@ impl Switch {
         // A broken slot may be a switch that was cut short, or the current one, damaged later. A whole manifest of the next generation is right in
         // both cases: all it names was on disk before it was written.
         if broken
-            && let Some((manifest, bytes)) =
-                load_manifest(&*device, current.generation + 1, seal.as_deref())?
+            && let Some(file) =
+                ManifestFile::read(&*device, current.generation + 1, MANIFEST_BYTES_MAX)?
+            && let Some(manifest_len) = manifest_bytes(file.len)
+            && let Some((manifest, manifest_crc)) =
+                file.decode(current.generation + 1, manifest_len, None, seal.as_deref())
         {
             let current = Superblock {
                 generation: manifest.generation,
-                manifest_len: bytes.len() as u64,
-                manifest_crc: crc32fast::hash(&bytes),
+                manifest_len,
+                manifest_crc,
                 ..current
             };
             return Ok(Loaded::Store(Box::new(Self {
+                bad_copies: file.verify(manifest_len, manifest_crc),
                 device,
-                file,
+                file: superblock,
                 current,
                 slot: 1 - slot,
                 seal,
@@ -188,39 +253,32 @@ impl Switch {
         if current.generation == 0 {
             return Ok(Loaded::Unfinished);
         }
-        let name = file_name(MANIFEST_PREFIX, current.generation);
-        let bytes = match read_whole(&*device, &name) {
-            // The superblock that names the next manifest is gone with its slot.
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                let what = if broken {
-                    "superblock"
-                } else {
-                    "manifest (missing)"
-                };
-                let file = if broken { SUPERBLOCK } else { &name };
-                return Err(corrupt(what, file, 0, 0, 0));
-            }
-            read => read?,
+        let (len, crc) = (current.manifest_len, current.manifest_crc);
+        let Some(file) = ManifestFile::read(&*device, current.generation, len)? else {
+            // Of a broken slot: the superblock that names the next manifest is gone with it.
+            let name = file_name(MANIFEST_PREFIX, current.generation);
+            return Err(match broken {
+                true => corrupt("superblock", SUPERBLOCK, 0, 0, 0),
+                false => corrupt("manifest (missing)", &name, 0, 0, 0),
+            });
         };
-        let found = crc32fast::hash(&bytes);
-        let manifest = decode_manifest(current.generation, &bytes, seal.as_deref())
-            .filter(|_| fits(found, current.manifest_crc))
-            .ok_or_else(|| {
-                corrupt(
-                    "manifest",
-                    &name,
-                    0,
-                    current.manifest_crc.into(),
-                    found.into(),
-                )
-            })?;
+        let mut bad_copies = file.verify(len, crc);
+        let read = file.decode(current.generation, len, Some(crc), seal.as_deref());
+        let Some((manifest, _)) = read else {
+            // Both have the right crc only where the bytes do not open, or are of no manifest.
+            return Err(match bad_copies.is_empty() {
+                true => corrupt("manifest", &file.name, 0, crc.into(), crc.into()),
+                false => bad_copies.swap_remove(0),
+            });
+        };
         Ok(Loaded::Store(Box::new(Self {
             device,
-            file,
+            file: superblock,
             current,
             slot,
             seal,
             manifest,
+            bad_copies,
         })))
     }
 
@@ -263,6 +321,7 @@ impl Switch {
             slot: 0,
             seal,
             manifest: manifest.clone(),
+            bad_copies: vec![],
         };
         switch.to(manifest)?;
         Ok(switch)
@@ -304,13 +363,16 @@ impl Switch {
             bytes = seal.seal_manifest(manifest.generation, &bytes)?;
         }
         let name = file_name(MANIFEST_PREFIX, manifest.generation);
+        let len = bytes.len() as u64;
+        let zeros = vec![0; (second_copy(len) - len) as usize];
+        let copies = [&bytes, &zeros, &bytes].map(|part| IoSlice::new(part));
         let written = self
             .device
             .open(&name, true)
             .map_err(|e| Error::io(Op::Create, &name, e))
             .and_then(|file| {
                 file.set_len(0)
-                    .and_then(|()| file.write_at(&[IoSlice::new(&bytes)], 0))
+                    .and_then(|()| file.write_at(&copies, 0))
                     .map_err(|e| Error::io(Op::Write, &name, e))?;
                 file.sync().map_err(|e| Error::io(Op::Sync, &name, e))
             })
@@ -326,7 +388,7 @@ impl Switch {
         }
         let next = Superblock {
             generation: manifest.generation,
-            manifest_len: bytes.len() as u64,
+            manifest_len: len,
             manifest_crc: crc32fast::hash(&bytes),
             ..superblock
         };
@@ -341,11 +403,23 @@ impl Switch {
         self.current = next;
         self.slot = slot;
         self.manifest = manifest;
+        self.bad_copies.clear();
         Ok(())
     }
 
-    /// Writes the current slot again: that the last process could read it does not prove that it is on disk.
+    /// Writes the current slot again: that the last process could read it does not prove that it is on disk. Where a copy of the manifest is bad,
+    /// the next manifest takes its place.
     pub(crate) fn reaffirm(&mut self) -> Result<(), Error> {
+        if let Some(bad) = self.bad_copies.first().cloned() {
+            tracing::warn!(error = %bad, "a copy of the manifest is bad; the other one is whole, and both are written anew");
+            match self.switch(self.manifest.clone(), self.current) {
+                // A full disk must not keep a store from being opened: the next switch mends it.
+                Err(e @ (Error::Full { .. } | Error::Io { .. })) => {
+                    tracing::warn!(error = %e, "the copy stays bad for now");
+                }
+                switched => return switched,
+            }
+        }
         if is_on(Mutation::NoReaffirm) {
             return Ok(());
         }
@@ -392,10 +466,10 @@ impl Switch {
             ));
         }
         let name = file_name(MANIFEST_PREFIX, self.current.generation);
-        let found = crc32fast::hash(&read_whole(&*self.device, &name)?);
-        if found != self.current.manifest_crc {
-            let expected = self.current.manifest_crc;
-            findings.push(corrupt("manifest", &name, 0, expected.into(), found.into()));
+        let (len, crc) = (self.current.manifest_len, self.current.manifest_crc);
+        match ManifestFile::read(&*self.device, self.current.generation, len)? {
+            Some(file) => findings.extend(file.verify(len, crc)),
+            None => findings.push(corrupt("manifest (missing)", &name, 0, 0, 0)),
         }
         Ok(findings)
     }

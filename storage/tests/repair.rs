@@ -94,10 +94,10 @@ fn every_byte_is_read_and_told() {
     for prefix in ["superblock", "manifest-", "table-", "payload-"] {
         let name = find(&device, prefix);
         let bits = device.bytes(&name).unwrap().len() as u64 * 8;
-        let step = if prefix == "table-" || prefix == "payload-" {
-            1013
-        } else {
-            7
+        let step = match prefix {
+            "table-" | "payload-" => 1013,
+            "manifest-" => 29,
+            _ => 7,
         };
         for bit in (0..bits).step_by(step) {
             let copy = device.copy(9, true);
@@ -121,6 +121,8 @@ fn superblock_and_manifest_are_written_again() {
         ("superblock", 4096 + 50),
         ("superblock", 3000),
         ("manifest-", 20),
+        ("manifest-", 4096 + 20),
+        ("manifest-", 3000),
     ] {
         let device = filled(1);
         let store = open(&device);
@@ -393,34 +395,97 @@ fn a_folder_that_lost_its_superblock_is_not_made_anew() {
 }
 
 #[test]
+fn one_bad_copy_of_the_manifest_costs_nothing() {
+    let clean = filled(10);
+    let name = find(&clean, "manifest-");
+    let len = clean.bytes(&name).unwrap().len() as u64;
+    let second = len.div_ceil(8192) * 4096;
+    let copy = len - second;
+    for bit in (0..copy * 8).step_by(11) {
+        for at in [0, second] {
+            let device = clean.copy(9, true);
+            assert!(device.flip_bit(&name, at * 8 + bit));
+            device.evict();
+            if bit % 10 == 0 {
+                let mut options = quiet();
+                options.read_only = true;
+                let store = Store::open_on(Arc::new(device.clone()), options).unwrap();
+                assert_eq!(faults(&store), [Fault::Head], "bit {bit}");
+                assert_eq!(readable(&store).len(), 611);
+            }
+            let store = open(&device);
+            assert!(faults(&store).is_empty(), "it is mended, bit {bit}");
+            std::mem::forget(store);
+            let device = device.power_cut();
+            let now = find(&device, "manifest-");
+            let bytes = device.bytes(&now).unwrap();
+            let (one, two) = (&bytes[..copy as usize], &bytes[second as usize..]);
+            assert_eq!((one, now == name), (two, false));
+            assert_eq!(readable(&open(&device)).len(), 611);
+        }
+        let device = clean.copy(9, true);
+        assert!(device.flip_bit(&name, bit));
+        assert!(device.flip_bit(&name, (second + 5) * 8));
+        device.evict();
+        let refused = Store::open_on(Arc::new(device), quiet()).unwrap_err();
+        assert_eq!(refused.code(), "CORRUPT", "bit {bit} and another");
+    }
+}
+
+/// A disk without a free byte is no reason not to open: the copy stays bad, and is told.
+#[test]
+fn a_bad_copy_of_the_manifest_waits_on_a_full_disk() {
+    let device = filled(10);
+    let name = find(&device, "manifest-");
+    assert!(device.flip_bit(&name, 100));
+    device.evict();
+    let mut full = Faults::default();
+    full.full_from = Some(0);
+    full.full_calls = u64::MAX;
+    device.set_faults(full);
+    let store = open(&device);
+    device.set_faults(Faults::default());
+    assert_eq!(faults(&store), [Fault::Head]);
+    assert_eq!(readable(&store).len(), 611);
+    store.repair(&mut never, &mut none).unwrap();
+    assert!(faults(&store).is_empty());
+}
+
+#[test]
 fn a_manifest_that_grew_is_not_read_into_memory() {
     let device = filled(10);
     let name = find(&device, "manifest-");
-    device
-        .open(&name, false)
-        .unwrap()
-        .set_len(300 << 20)
-        .unwrap();
+    let grow = |len| device.open(&name, false).unwrap().set_len(len).unwrap();
+    grow(300 << 20);
+    let store = open(&device);
+    assert_eq!(readable(&store).len(), 611);
+    assert!(device.bytes(&name).is_none(), "another is there instead");
+    drop(store);
+    // A superblock that says so.
+    let mut raw = device.bytes("superblock").unwrap();
+    for slot in raw.chunks_mut(4096) {
+        slot[40..48].copy_from_slice(&(300u64 << 20).to_le_bytes());
+        let crc = crc32fast::hash(&slot[..188]);
+        slot[188..192].copy_from_slice(&crc.to_le_bytes());
+    }
+    let file = device.open("superblock", false).unwrap();
+    file.write_at(&[std::io::IoSlice::new(&raw)], 0).unwrap();
     let refused = Store::open_on(Arc::new(device), quiet()).unwrap_err();
+    let what = "manifest (length)";
     assert!(
-        matches!(
-            &refused,
-            Error::Corrupt {
-                what: "manifest (length)",
-                ..
-            }
-        ),
+        matches!(&refused, Error::Corrupt { what: said, .. } if *said == what),
         "{refused}"
     );
 }
 
 #[test]
 fn operations_that_make_no_sense_are_refused() {
-    let bodies: [&[u8]; 4] = [
+    let bodies: [&[u8]; 5] = [
         b"\x09",
         b"\x01\x02ab\x00",
         b"\x03\xff\xff\xff\xff\x0f",
         b"\x02\x09\0\0\0\0\0\0\0\x01k\x80\x10",
+        b"\x05\x09\0\0\0\0\0\0\0\x01k\x80\x10\xff\xff\xff\xff\x1f\x20",
     ];
     for body in bodies {
         let device = SimDevice::new(1);

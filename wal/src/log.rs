@@ -164,6 +164,29 @@ pub struct Replayed<'a> {
     pub body: &'a [u8],
     /// Where its payloads lie, in the order in which they were given.
     pub payloads: Vec<PayloadRef>,
+    /// This recovery found [damage](Recovery::damage): commits before this one may be lost, and payloads of any.
+    pub damaged: bool,
+    /// The file that the payloads lie in, from `base` on.
+    pub(crate) bytes: &'a Bytes,
+    pub(crate) base: u64,
+}
+
+impl Replayed<'_> {
+    /// True when the payload of this index is what was committed; reads it.
+    pub fn is_whole(&self, index: usize) -> bool {
+        let Some(at) = self.payloads.get(index) else {
+            return false;
+        };
+        let from = at.offset.checked_sub(self.base).map(usize::try_from);
+        let Some(Ok(from)) = from else {
+            return false;
+        };
+        self.bytes
+            .get(from..from.saturating_add(at.len as usize))
+            .is_some_and(|bytes| {
+                fits(crc32fast::hash(bytes), at.crc) || is_on(Mutation::TrustPayload)
+            })
+    }
 }
 
 /// What [`Log::commit`] answers.

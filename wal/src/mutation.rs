@@ -36,13 +36,15 @@ pub enum Mutation {
     NoReaffirm,
     /// Damage that recovery found is not written down.
     ForgetDamage,
+    /// A value that compaction has moved is looked for in its new place, whatever became of it there.
+    BlindMove,
     /// Every crc fits: not a rule that a simulation could miss, but what lets a fuzzer past them.
     AnyCrc,
 }
 
 impl Mutation {
     /// All of them, but for [`AnyCrc`](Self::AnyCrc).
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::IgnoreGap,
         Self::NoRewrite,
         Self::TrustOldEpoch,
@@ -58,6 +60,7 @@ impl Mutation {
         Self::ManifestNotLinked,
         Self::NoReaffirm,
         Self::ForgetDamage,
+        Self::BlindMove,
     ];
 }
 

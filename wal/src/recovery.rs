@@ -556,6 +556,9 @@ impl Scan {
                 seq: found.header.seq,
                 body,
                 payloads: refs(entries, file.id, found.offset),
+                damaged: !self.recovery.damage.is_empty(),
+                bytes: &file.bytes,
+                base: file.base,
             })?;
         }
         Ok(())

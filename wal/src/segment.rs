@@ -42,7 +42,7 @@ impl FileId {
         };
         let file = Self {
             kind,
-            number: digits.parse().ok().filter(|n| *n > 0)?,
+            number: digits.parse().ok().filter(|n| (1..1 << 31).contains(n))?,
         };
         (file.to_string() == name).then_some(file)
     }

@@ -6,10 +6,11 @@ use super::{
 use crate::{
     Store,
     error::{Error, Op},
-    format::{MANIFEST_PREFIX, Manifest, Superblock, file_name, file_number},
+    format::{MANIFEST_PREFIX, Manifest, Superblock, file_name, file_number, manifest_file_bytes},
     index::Table,
     names::StoreFile,
     store::{Inner, make_folder},
+    superblock::whole_manifest,
     view::Lower,
 };
 use pome_wal::{Device, File, PwriteDevice};
@@ -232,7 +233,8 @@ impl Run<'_> {
             .collect();
         let table_bytes: u64 = tables.iter().map(|table| table.meta.len).sum();
         let payload_bytes: u64 = payloads.iter().map(|(_, len)| len).sum();
-        self.total = moment.superblock.manifest_len + table_bytes + payload_bytes;
+        self.total =
+            manifest_file_bytes(moment.superblock.manifest_len) + table_bytes + payload_bytes;
         self.step(0);
         let mut files = vec![self.manifest(&moment.superblock)?];
         for table in tables {
@@ -325,9 +327,10 @@ impl Run<'_> {
 
     fn manifest(&mut self, superblock: &Superblock) -> Result<Kept, Error> {
         let name = file_name(MANIFEST_PREFIX, superblock.generation);
-        let len = superblock.manifest_len;
+        let len = manifest_file_bytes(superblock.manifest_len);
+        let crc = whole_manifest(self.source, superblock)?;
         if let Some(kept) = self.there(&name, len)
-            && kept.crc == superblock.manifest_crc
+            && kept.crc == crc
         {
             let kept = kept.clone();
             self.step(len);
@@ -337,7 +340,7 @@ impl Run<'_> {
             let file = self.open(&name)?;
             self.copy(&name, &*file, len)?
         };
-        same_crc("manifest", &name, superblock.manifest_crc, kept.crc)?;
+        same_crc("manifest", &name, crc, kept.crc)?;
         Ok(kept)
     }
 

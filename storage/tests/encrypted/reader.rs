@@ -160,7 +160,7 @@ fn read_table(opener: &Opener, number: u64, file: &[u8], entries: u64, map: &mut
     let footer_at = file.len() as u64 - 128;
     let footer = checked(footer_at, 128);
     assert_eq!(&footer[..8], b"pometabl");
-    assert_eq!(u32_at(footer, 8), 2);
+    assert_eq!(u32_at(footer, 8), 3);
     assert_eq!(u64_at(footer, 16), entries);
     let nonce = &footer[88..104];
     match &opener.cipher {
@@ -343,9 +343,18 @@ fn apply(map: &mut Map, files: &Files, frame: &Frame, body: &[u8], sealed: bool)
                 let key = body.bytes().to_vec();
                 map.insert(key, Slot::Value(body.bytes().to_vec()));
             }
-            2 => {
+            // Of a log without damage a move is a put.
+            operation @ (2 | 5) => {
                 let key = body.bytes().to_vec();
                 let len = body.varint() as usize;
+                if operation == 5 {
+                    let (segment, from) = (body.varint(), body.varint());
+                    let there = matches!(
+                        map.get(&key),
+                        Some(Slot::Payload { segment: s, offset: o, .. }) if (*s, *o) == (segment, from)
+                    );
+                    assert!(there, "it is moved from where it lies");
+                }
                 let (offset, stored) = *payloads.next().unwrap();
                 assert_eq!(len + if sealed { 40 } else { 0 }, stored);
                 let slot = Slot::Payload {
@@ -377,7 +386,7 @@ fn current(files: &Files, key: Option<[u8; 32]>) -> (Opener, Vec<u8>) {
         })
         .max_by_key(|slot| u64_at(slot, 32))
         .expect("a slot is whole");
-    assert_eq!(u32_at(slot, 8), 2);
+    assert_eq!(u32_at(slot, 8), 3);
     let mut opener = Opener {
         store_id: slot[16..32].to_vec(),
         cipher: None,
@@ -393,8 +402,13 @@ fn current(files: &Files, key: Option<[u8; 32]>) -> (Opener, Vec<u8>) {
         opener.cipher = Some(XChaCha20Poly1305::new(&data.into()));
     }
     let generation = u64_at(slot, 32);
-    let manifest = &files[&format!("manifest-{generation:08x}")];
-    assert_eq!(manifest.len() as u64, u64_at(slot, 40));
+    let file = &files[&format!("manifest-{generation:08x}")];
+    let len = u64_at(slot, 40) as usize;
+    let second = len.next_multiple_of(4096);
+    assert_eq!(file.len(), second + len);
+    assert_eq!(file[len..second], vec![0; second - len]);
+    let manifest = &file[..len];
+    assert_eq!(manifest, &file[second..]);
     assert_eq!(crc32fast::hash(manifest), u32_at(slot, 48));
     let plain = opener.open("manifest", &generation.to_le_bytes(), manifest);
     (opener, plain)
@@ -407,7 +421,7 @@ pub(crate) fn decode(files: &Files, key: Option<[u8; 32]>) -> State {
     assert_eq!(crc32fast::hash(content), u32_at(&manifest, content.len()));
     let mut input = Bytes(content);
     assert_eq!(input.take(8), b"pomemani");
-    assert_eq!(input.number(4), 2);
+    assert_eq!(input.number(4), 3);
     let _generation = input.varint();
     let _next_table = input.varint();
     let start = input.take(40);
@@ -462,9 +476,27 @@ pub(crate) fn log_id(files: &Files, key: [u8; 32]) -> u64 {
 
 #[test]
 fn another_reader_finds_the_same() {
-    for (seal, keys) in [(false, 40), (true, 40), (false, 900), (true, 900)] {
+    for (seal, keys, moves) in [
+        (false, 40, false),
+        (true, 40, true),
+        (false, 900, true),
+        (true, 900, false),
+    ] {
         let device = SimDevice::new(1);
         live(&device, seal.then(key), keys);
+        if moves {
+            let store = open(&device, seal.then(key)).unwrap();
+            // Up to the first commit that moves something: no checkpoint has seen it.
+            let before = store.committed_seq();
+            while store.committed_seq() == before {
+                assert!(
+                    store.compact_step().unwrap(),
+                    "there is something to be moved"
+                );
+            }
+            std::mem::forget(store);
+        }
+        let device = device.kill();
         let files = files(&device);
         assert!(files.keys().any(|name| name.starts_with("table-")));
         let state = decode(&files, seal.then_some(KEY));

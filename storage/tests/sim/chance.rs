@@ -2,7 +2,7 @@
 
 use crate::oracle::{JOURNAL, Key, Op, SPACES};
 use bytes::Bytes;
-use pome_storage::{Options, PAYLOAD_BYTES_MIN};
+use pome_storage::{Durability, Options, PAYLOAD_BYTES_MIN};
 use pome_wal::{Device, Faults, SimDevice};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -32,6 +32,13 @@ impl Chance {
         let mut value = vec![0; len as usize];
         self.rng.fill_bytes(&mut value);
         value.into()
+    }
+
+    pub(crate) fn durability(&mut self) -> Durability {
+        match self.one_in(3) {
+            true => Durability::Synced,
+            false => Durability::Buffered,
+        }
     }
 
     pub(crate) fn key(&mut self) -> Key {

@@ -2,8 +2,9 @@
 
 use crate::{
     chance::Chance,
+    oracle::Op,
     seeds,
-    world::{Life, World},
+    world::{ALL_STEPS, Life, World},
 };
 use pome_storage::Durability;
 use pome_wal::{Faults, SimDevice};
@@ -86,6 +87,80 @@ fn live(world: &mut World, chance: &mut Chance, luck: Luck) {
     if world.alive() && chance.one_in(5) {
         world.close();
     }
+}
+
+/// Large values that compaction moves, and a disk that fails or a process that ends before the moves are on disk. Answers how many operations were made.
+pub(crate) fn moved(seed: u64) -> u64 {
+    let mut chance = Chance::new(seed ^ 0x6d6f_7665);
+    let mut options = chance.options(seed);
+    options.payload_segment_bytes = 4096 << chance.below(3);
+    let mut world = World::new(SimDevice::new(seed), options);
+    assert!(world.open());
+    for _ in 0..1 + chance.below(3) {
+        for _ in 0..3 + chance.below(8) {
+            let len = 1024 + chance.below(2000);
+            let key = vec![b'm', chance.below(6) as u8];
+            let put = Op::Put(1, key.into(), chance.bytes(len));
+            let more = match chance.one_in(4) {
+                true => chance.ops(),
+                false => vec![],
+            };
+            let ops = [vec![put], more].concat();
+            world.commit(ops, chance.durability());
+        }
+        if !chance.one_in(4) {
+            world.checkpoint();
+        }
+        let steps = match chance.one_in(4) {
+            true => ALL_STEPS,
+            false => 1 + chance.below(5),
+        };
+        world.compact(steps);
+        let mut faults = Faults::default();
+        match chance.below(6) {
+            0 => faults.fail_call = Some(chance.soon()),
+            1 => faults.stop_at = Some(chance.soon()),
+            _ => faults.fail_sync = Some(1 + chance.below(2)),
+        }
+        world.set_faults(faults);
+        for _ in 0..chance.below(4) {
+            let ops = chance.ops();
+            if world.alive() {
+                world.commit(ops, Durability::Buffered);
+            }
+        }
+        if world.alive() {
+            match chance.below(3) {
+                0 => world.checkpoint(),
+                1 => world.compact(ALL_STEPS),
+                _ => world.sync(),
+            }
+        }
+        let cut = chance.one_in(4);
+        world.crash(cut);
+        if chance.one_in(4) {
+            let faults = chance.faults(&world.device);
+            world.set_faults(faults);
+        }
+        if !world.open() {
+            let cut = chance.one_in(2);
+            world.crash(cut);
+            assert!(world.open());
+        }
+        world.heal();
+        if !world.alive() {
+            world.crash(false);
+            assert!(world.open());
+        }
+    }
+    world.crash(chance.one_in(2));
+    world.verify();
+    world.made
+}
+
+#[test]
+fn what_compaction_moves_is_never_lost() {
+    seeds(5_000, moved);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! | `history` | random operations; kills, power cuts, full disks, I/O errors at any call | the state is a prefix of the history with all that was synced, and the store goes on |
 //! | `media` | random operations, then a disk at rest that lies: flipped bits, sectors of an earlier day, sectors in the wrong place | nothing wrong handed out, nothing undamaged lost, nothing silent |
 //! | `exhaustive` | every sequence of one, two and three operations, an end at every device call, an error at every device call | as `history` |
-//! | `mutations` | `history` and `media` on an engine that was broken on purpose | the oracles notice |
+//! | `mutations` | `history` (that of moves too) and `media` on an engine that was broken on purpose | the oracles notice |
 //!
 //! A failing seed prints the command that runs it again, bit for bit. `POME_SEED=<n>` runs one seed, `POME_SEEDS=<n>` so many of each kind,
 //! `POME_OPS=<n>` goes on with further seeds until so many operations were made, `POME_DEPTH=<n>` sets the longest sequence of the exhaustive part.

@@ -1,7 +1,11 @@
 //! The engine, broken on purpose in one rule at a time: the oracles must notice each, within so many seeds. An oracle that lets one pass proves nothing
 //! about that rule.
 
-use crate::{history::history, media::lie, setting};
+use crate::{
+    history::{history, moved},
+    media::lie,
+    setting,
+};
 use pome_wal::mutation::{Mutation, switch};
 use std::{
     cell::Cell,
@@ -38,6 +42,7 @@ fn noticed(mutation: Mutation) -> Option<(u64, String)> {
         let panic = catch_unwind(|| {
             history(seed);
             lie(seed);
+            moved(seed);
         })
         .err()?;
         let said = panic.downcast_ref::<String>().cloned();

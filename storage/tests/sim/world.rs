@@ -253,6 +253,7 @@ impl World {
             want.remove(key);
         }
         assert_same(&read, &want);
+        let store = self.open_damaged_again(store, upto, (&read, &refused));
         store.accept_damage().unwrap();
         assert!(store.damage().is_empty());
         let mut batch = Batch::new();
@@ -266,6 +267,28 @@ impl World {
         self.oracle = Oracle::from(store.committed_seq().0, want);
         self.sync_failed = false;
         self.interrupted = false;
+    }
+
+    /// A process that ends before a person has said anything changes nothing: the next sees the same, though by then a frame calls all of it synced.
+    fn open_damaged_again(
+        &mut self,
+        store: Store,
+        upto: u64,
+        (read, refused): (&State, &BTreeSet<(u64, Key)>),
+    ) -> Store {
+        let next = self.device.kill();
+        drop(store);
+        self.store = None;
+        self.device = next;
+        let device = Arc::new(self.device.clone());
+        let store = Store::open_on(device, self.options.clone()).unwrap();
+        assert!(store.is_damaged() || refused.is_empty());
+        assert_eq!(store.committed_seq().0, upto);
+        let (again, still) = read_each(&store, &self.oracle);
+        assert_same(&again, read);
+        assert_eq!(still, *refused);
+        self.store = Some(store.clone());
+        store
     }
 
     pub(crate) fn commit(&mut self, ops: Vec<Op>, durability: Durability) -> bool {
@@ -571,10 +594,7 @@ impl World {
 
     /// One random operation.
     pub(crate) fn step(&mut self, chance: &mut Chance) {
-        let durability = match chance.one_in(3) {
-            true => Durability::Synced,
-            false => Durability::Buffered,
-        };
+        let durability = chance.durability();
         match chance.below(44) {
             0..=1 => self.sync(),
             2..=6 => self.checkpoint(),
