@@ -6,11 +6,16 @@
 #[path = "dht/npm.rs"]
 mod npm;
 
+use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use npm::{MODULES, Npm, addresses};
-use pome_net::dht_rpc::{Dht, DhtOptions, RequestError, node_id};
+use pome_cores::{KeyPair, crypto::hash};
+use pome_net::{
+    dht_rpc::{Dht, DhtOptions, RequestError, node_id},
+    hyperdht::{AnnounceOptions, HyperDht, HyperDhtOptions},
+};
 use pome_test_support::{namespace, npm_works};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     future::Future,
     net::{Ipv4Addr, SocketAddrV4},
@@ -200,4 +205,201 @@ fn a_network_of_pome_nodes_outlives_half_of_them() {
         };
         tokio::join!(look(0), look(1), look(2), look(3), look(4));
     });
+}
+
+async fn hyper(bootstrap: &[SocketAddrV4], lasting: bool) -> HyperDht {
+    let mut options = HyperDhtOptions::default();
+    options.dht.host = Ipv4Addr::LOCALHOST;
+    options.dht.node.bootstrap = bootstrap.to_vec();
+    options.dht.node.ephemeral = Some(!lasting);
+    options.dht.node.firewalled = !lasting;
+    let dht = HyperDht::bind(options).unwrap();
+    dht.ready().await.unwrap();
+    dht
+}
+
+/// Nodes of both, and an asker of each that is none of them.
+struct Mixed {
+    npm: Npm,
+    ours: Vec<HyperDht>,
+    start: SocketAddrV4,
+    /// npm's asker.
+    them: u64,
+    /// Ours.
+    us: HyperDht,
+}
+
+async fn mixed(theirs: usize, own: usize) -> Mixed {
+    let mut options = HyperDhtOptions::bootstrapper(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
+    options.dht.host = Ipv4Addr::LOCALHOST;
+    let mut ours = vec![HyperDht::bind(options).unwrap()];
+    let start = ours[0].dht().local_addr();
+    let mut npm = Npm::start();
+    for _ in 0..theirs {
+        npm.node(&[start]).await;
+    }
+    while ours.len() < own {
+        ours.push(hyper(&[start], true).await);
+    }
+    let options = json!({"ephemeral": true, "firewalled": true});
+    let (them, _) = npm.node_with(&[start], options).await;
+    let us = hyper(&[start], false).await;
+    Mixed {
+        npm,
+        ours,
+        start,
+        them,
+        us,
+    }
+}
+
+/// The keys that a lookup of npm's finds.
+async fn npm_lookup(mixed: &mut Mixed, topic: &[u8; 32]) -> Vec<String> {
+    let asked = json!({"node": mixed.them, "target": HEXLOWER.encode(topic)});
+    let found = mixed.npm.tell("lookup", asked).await;
+    let peers = found["peers"].as_array().unwrap();
+    let key = |peer: &Value| peer[0].as_str().unwrap().to_owned();
+    peers.iter().map(key).collect()
+}
+
+async fn our_lookup(mixed: &Mixed, topic: &[u8; 32]) -> Vec<String> {
+    let peers = mixed.us.lookup(*topic).peers().await.unwrap();
+    let mut keys: Vec<_> = peers
+        .iter()
+        .map(|peer| HEXLOWER.encode(&peer.public_key))
+        .collect();
+    keys.sort();
+    keys
+}
+
+async fn topics(mixed: &mut Mixed) {
+    let topic = [7; 32];
+    let pair = KeyPair::from_seed(&[1; 32]);
+    let relay = "1.2.3.4:5".parse().unwrap();
+    let took = mixed
+        .us
+        .announce(topic, &pair, &[relay], AnnounceOptions::default())
+        .await
+        .unwrap();
+    assert!(took > 0);
+    let announced = json!({"node": mixed.them, "target": HEXLOWER.encode(&topic),
+        "seed": HEXLOWER.encode(&[2; 32]), "relayAddresses": ["4.3.2.1:9"]});
+    let theirs = mixed.npm.tell("announce", announced.clone()).await;
+    let theirs = theirs["publicKey"].as_str().unwrap().to_owned();
+    let mut both = vec![HEXLOWER.encode(&pair.public), theirs];
+    both.sort();
+    assert_eq!(npm_lookup(mixed, &topic).await, both);
+    assert_eq!(our_lookup(mixed, &topic).await, both);
+    let peers = mixed.us.lookup(topic).peers().await.unwrap();
+    for peer in peers {
+        let relays = if peer.public_key == pair.public {
+            relay
+        } else {
+            "4.3.2.1:9".parse().unwrap()
+        };
+        assert_eq!(peer.relay_addresses, [relays]);
+    }
+    mixed.us.unannounce(topic, &pair).await.unwrap();
+    assert_eq!(npm_lookup(mixed, &topic).await.len(), 1);
+    mixed.npm.tell("unannounce", announced).await;
+    assert_eq!(our_lookup(mixed, &topic).await, Vec::<String>::new());
+
+    // Under the own key: then it is a peer that can be found.
+    let own = hash(&[&pair.public]);
+    mixed
+        .us
+        .announce(own, &pair, &[], AnnounceOptions::default())
+        .await
+        .unwrap();
+    let asked = json!({"node": mixed.them, "publicKey": HEXLOWER.encode(&pair.public)});
+    let found = mixed.npm.tell("findPeer", asked.clone()).await;
+    assert_eq!(found["publicKey"], asked["publicKey"]);
+    let found = mixed.us.find_peer(&pair.public).peers().await.unwrap();
+    assert_eq!(found.len(), 1);
+    mixed.us.unannounce(own, &pair).await.unwrap();
+    let found = mixed.npm.tell("findPeer", asked).await;
+    assert_eq!(found["publicKey"], Value::Null);
+}
+
+async fn values(mixed: &mut Mixed) {
+    let us = mixed.us.clone();
+    let them = mixed.them;
+    for size in [1, 32, 900] {
+        let ours = Bytes::from(vec![b'o'; size]);
+        let target = us.immutable_put(ours.clone()).await.unwrap();
+        let asked = json!({"node": them, "hash": HEXLOWER.encode(&target)});
+        let got = mixed.npm.tell("immutableGet", asked).await;
+        assert_eq!(got["value"], HEXLOWER.encode(&ours));
+        let theirs = vec![b't'; size];
+        let put = json!({"node": them, "value": HEXLOWER.encode(&theirs)});
+        let put = mixed.npm.tell("immutablePut", put).await;
+        let target = HEXLOWER.decode(put["hash"].as_str().unwrap().as_bytes());
+        let target = target.unwrap().try_into().unwrap();
+        let got = us.immutable_get(target).await.unwrap();
+        assert_eq!(got, Some(theirs.into()));
+    }
+    assert_eq!(us.immutable_get([0; 32]).await.unwrap(), None);
+
+    let pair = KeyPair::from_seed(&[3; 32]);
+    let public = HEXLOWER.encode(&pair.public);
+    us.mutable_put(&pair, "one".into(), 1).await.unwrap();
+    let asked = json!({"node": them, "publicKey": public});
+    let got = mixed.npm.tell("mutableGet", asked.clone()).await;
+    assert_eq!(got["seq"], 1);
+    assert_eq!(got["value"], HEXLOWER.encode(b"one"));
+    // The same again is no change; another value with the number is refused, and one with a lower number.
+    us.mutable_put(&pair, "one".into(), 1).await.unwrap();
+    let reused = us.mutable_put(&pair, "two".into(), 1).await.unwrap_err();
+    assert_eq!(reused.code(), "SEQ_REUSED");
+    let low = us.mutable_put(&pair, "two".into(), 0).await.unwrap_err();
+    assert_eq!(low.code(), "SEQ_TOO_LOW");
+    let mut put = json!({"node": them, "seed": HEXLOWER.encode(&[3; 32]),
+        "value": HEXLOWER.encode(b"two"), "seq": 2});
+    let put_by_npm = mixed.npm.tell("mutablePut", put.clone()).await;
+    assert_eq!(put_by_npm["codes"], json!([0]));
+    let got = us
+        .mutable_get(&pair.public, 0, true)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((got.seq, &got.value[..]), (2, &b"two"[..]));
+    let first = us.mutable_get(&pair.public, 2, false).await.unwrap();
+    assert_eq!(first.unwrap().seq, 2);
+    assert_eq!(us.mutable_get(&pair.public, 3, true).await.unwrap(), None);
+    let later = json!({"node": them, "publicKey": public, "seq": 3});
+    assert_eq!(
+        mixed.npm.tell("mutableGet", later).await["seq"],
+        Value::Null
+    );
+    put["value"] = json!(HEXLOWER.encode(b"three"));
+    let codes = mixed.npm.tell("mutablePut", put.clone()).await;
+    assert_eq!(codes["codes"], json!([16]));
+    put["seq"] = json!(1);
+    let codes = mixed.npm.tell("mutablePut", put).await;
+    assert_eq!(codes["codes"], json!([17]));
+}
+
+#[test]
+fn topics_and_values_are_kept_by_npm_nodes_for_both() {
+    run(
+        "topics_and_values_are_kept_by_npm_nodes_for_both",
+        || async {
+            // The bootstrap node is ours, and one of those that keep.
+            let mut mixed = mixed(6, 1).await;
+            topics(&mut mixed).await;
+            values(&mut mixed).await;
+        },
+    );
+}
+
+#[test]
+fn topics_and_values_are_kept_by_pome_nodes_for_both() {
+    run(
+        "topics_and_values_are_kept_by_pome_nodes_for_both",
+        || async {
+            let mut mixed = mixed(0, 6).await;
+            topics(&mut mixed).await;
+            values(&mut mixed).await;
+        },
+    );
 }

@@ -1,0 +1,584 @@
+//! The handle of a HyperDHT node: peers by topic and by key, signed and hashed values.
+
+use super::{
+    Error,
+    messages::{
+        Announce, LookupReply, MutablePut, MutableRecord, MutableSignable, Peer, Wire, command,
+        error::{SEQ_REUSED, SEQ_TOO_LOW},
+    },
+    records::RecordLimits,
+    service::Service,
+    sign::{Place, Purpose, sign_mutable, verify_mutable},
+};
+use crate::{
+    dht_rpc::{
+        Ask, Dht, DhtOptions, Id, Pending, Query, QueryOptions, QueryResult, Reply, RequestError,
+    },
+    udx::Udx,
+};
+use bytes::Bytes;
+use pome_cores::{KeyPair, crypto::hash};
+use pome_encoding::put_uint;
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, SocketAddrV4},
+    sync::Arc,
+    time::Duration,
+};
+
+/// The nodes that everybody begins with who is told of no others (hyperdht 6.34.0).
+pub const BOOTSTRAP: [SocketAddrV4; 3] = [
+    SocketAddrV4::new(Ipv4Addr::new(88, 99, 3, 86), 49737),
+    SocketAddrV4::new(Ipv4Addr::new(142, 93, 90, 113), 49737),
+    SocketAddrV4::new(Ipv4Addr::new(138, 68, 147, 8), 49737),
+];
+
+/// Most bytes of a value: a node tells it with a signature and a token in one datagram, which must not be cut on its way.
+pub const VALUE_MAX: usize = 1_000;
+
+/// Nodes that are told of a peer.
+const ANNOUNCE_RELAYS: usize = 3;
+/// A full answer to a lookup: the own record may be one of those that were left out.
+const PEERS: usize = 20;
+
+/// How a node of the HyperDHT runs.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HyperDhtOptions {
+    /// Its sockets and how it behaves as a node. Without bootstrap nodes it is alone: those of the public network are [`BOOTSTRAP`].
+    pub dht: DhtOptions,
+    /// The key pair for connections and servers that are given none (default: a new one).
+    pub key_pair: Option<KeyPair>,
+    /// How much it keeps for others.
+    pub records: RecordLimits,
+    /// Connections ask for a sign of life after so long (default 5 s).
+    pub connection_keep_alive: Option<Duration>,
+}
+
+impl Default for HyperDhtOptions {
+    fn default() -> Self {
+        Self {
+            dht: DhtOptions::default(),
+            key_pair: None,
+            records: RecordLimits::default(),
+            connection_keep_alive: Some(Duration::from_secs(5)),
+        }
+    }
+}
+
+impl HyperDhtOptions {
+    /// Those of a node that others begin with (npm `DHT.bootstrapper`).
+    pub fn bootstrapper(address: SocketAddrV4) -> Self {
+        Self {
+            dht: DhtOptions::bootstrapper(address),
+            ..Self::default()
+        }
+    }
+}
+
+/// A node of the HyperDHT. Cheap to clone; it stops when it is closed, or when nobody holds it.
+///
+/// ```
+/// use pome_net::hyperdht::{HyperDht, HyperDhtOptions};
+/// use pome_cores::KeyPair;
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// let mut options = HyperDhtOptions::bootstrapper("127.0.0.1:0".parse()?);
+/// options.dht.host = std::net::Ipv4Addr::LOCALHOST;
+/// let node = HyperDht::bind(options)?;
+/// let mut options = HyperDhtOptions::default();
+/// options.dht.host = std::net::Ipv4Addr::LOCALHOST;
+/// options.dht.node.bootstrap = vec![node.dht().local_addr()];
+/// let dht = HyperDht::bind(options)?;
+/// let hash = dht.immutable_put("hello".into()).await?;
+/// assert_eq!(dht.immutable_get(hash).await?, Some("hello".into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct HyperDht {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) dht: Dht,
+    pub(super) service: Arc<Service>,
+    pub(super) key_pair: KeyPair,
+    pub(super) keep_alive: Option<Duration>,
+}
+
+impl fmt::Debug for HyperDht {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HyperDht")
+            .field("dht", &self.inner.dht)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How to announce.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AnnounceOptions {
+    /// Takes older announcements back where they are met (default: no).
+    pub clear: bool,
+    /// Shows the peer before others: milliseconds since 1970; 0 (the default): not.
+    pub bump: u64,
+}
+
+/// A value that may change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MutableValue {
+    /// Grows with each change.
+    pub seq: u64,
+    /// The value.
+    pub value: Bytes,
+    /// By its key.
+    pub signature: [u8; 64],
+}
+
+/// What a node knows about a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The node, with its token.
+    pub reply: Reply,
+    /// The peers.
+    pub peers: Vec<Peer>,
+    /// When the topic was bumped, in milliseconds since 1970; 0: never.
+    pub bump: u64,
+}
+
+/// Looks for peers; given up when it is dropped.
+#[derive(Debug)]
+#[must_use = "a lookup is given up when it is dropped"]
+pub struct Lookup {
+    query: Query,
+    read: fn(&Reply) -> Option<(Vec<Peer>, u64)>,
+    result: Option<QueryResult>,
+}
+
+impl Lookup {
+    /// What the next node knows; `None` at the end.
+    ///
+    /// # Errors
+    /// [`Error::Request`] when our node was closed.
+    pub async fn next(&mut self) -> Result<Option<Found>, Error> {
+        loop {
+            match self.query.next().await {
+                Ok(reply) => {
+                    if let Some((peers, bump)) = (self.read)(&reply) {
+                        return Ok(Some(Found { reply, peers, bump }));
+                    }
+                }
+                Err(end) => {
+                    self.result = Some(end?);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// All peers, each once, with the nodes that were told of first.
+    ///
+    /// # Errors
+    /// [`Error::Request`] when our node was closed.
+    pub async fn peers(mut self) -> Result<Vec<Peer>, Error> {
+        let mut peers: Vec<Peer> = Vec::new();
+        while let Some(found) = self.next().await? {
+            for peer in found.peers {
+                if peers.iter().all(|p| p.public_key != peer.public_key) {
+                    peers.push(peer);
+                }
+            }
+        }
+        Ok(peers)
+    }
+
+    /// The closest nodes, once [`next`](Self::next) said that it is the end.
+    pub fn closest(&self) -> &[Reply] {
+        self.result.as_ref().map_or(&[], |result| &result.closest)
+    }
+}
+
+fn read_lookup(reply: &Reply) -> Option<(Vec<Peer>, u64)> {
+    let found = LookupReply::decode(reply.response.value.as_ref()?).ok()?;
+    Some((found.peers, found.bump))
+}
+
+fn read_peer(reply: &Reply) -> Option<(Vec<Peer>, u64)> {
+    let peer = Peer::decode(reply.response.value.as_ref()?).ok()?;
+    Some((vec![peer], 0))
+}
+
+fn get(command: u64, target: Id, value: Option<Bytes>) -> QueryOptions {
+    QueryOptions {
+        ask: Ask {
+            command,
+            target: Some(target),
+            value,
+            ..Ask::default()
+        },
+        ..QueryOptions::default()
+    }
+}
+
+/// What is asked of one of the closest nodes, with the token it gave out.
+fn put(command: u64, target: Id, token: [u8; 32], value: Bytes) -> Ask {
+    Ask {
+        command,
+        target: Some(target),
+        token: Some(token),
+        value: Some(value),
+        internal: false,
+    }
+}
+
+/// Waits for all of the closest: how many took it, and the first refusal.
+async fn taken(pending: Vec<Pending>) -> Result<usize, Error> {
+    let (mut count, mut refusal, mut failure) = (0, None, None);
+    for answer in pending {
+        match answer.await {
+            Ok(reply) if reply.response.error == 0 => count += 1,
+            Ok(reply) => refusal = refusal.or(Some(reply.response.error)),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    match (count, refusal, failure) {
+        (0, Some(error), _) => Err(Error::Refused { error }),
+        (0, None, Some(error)) => Err(error.into()),
+        (0, None, None) => Err(Error::TooFewNodes),
+        _ => Ok(count),
+    }
+}
+
+fn fits(value: &[u8]) -> Result<(), Error> {
+    if value.len() > VALUE_MAX {
+        return Err(Error::ValueTooLarge {
+            bytes: value.len(),
+            max: VALUE_MAX,
+        });
+    }
+    Ok(())
+}
+
+impl HyperDht {
+    /// Opens the sockets and begins to look for other nodes.
+    ///
+    /// # Errors
+    /// Those of the system: the address is in use, or not ours.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn bind(options: HyperDhtOptions) -> io::Result<Self> {
+        let service = Arc::new(Service::new(options.records));
+        let dht = Dht::bind_with(options.dht, &Udx::new(), service.clone())?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                dht,
+                service,
+                key_pair: options.key_pair.unwrap_or_else(KeyPair::random),
+                keep_alive: options.connection_keep_alive,
+            }),
+        })
+    }
+
+    /// The node underneath.
+    pub fn dht(&self) -> &Dht {
+        &self.inner.dht
+    }
+
+    /// The key pair for connections and servers that are given none.
+    pub fn key_pair(&self) -> &KeyPair {
+        &self.inner.key_pair
+    }
+
+    fn lookup_with(&self, options: QueryOptions, find_peer: bool) -> Lookup {
+        Lookup {
+            query: self.inner.dht.query(options),
+            read: if find_peer { read_peer } else { read_lookup },
+            result: None,
+        }
+    }
+
+    /// Looks for the peers that announced themselves under a topic.
+    pub fn lookup(&self, topic: Id) -> Lookup {
+        self.lookup_with(get(command::LOOKUP, topic, None), false)
+    }
+
+    /// Looks for the peer with this key.
+    pub fn find_peer(&self, public_key: &[u8; 32]) -> Lookup {
+        self.find_target(hash(&[public_key]), vec![])
+    }
+
+    /// As [`find_peer`](Self::find_peer), by the hash of the key; begins with the given nodes, if any.
+    pub(super) fn find_target(&self, target: Id, nodes: Vec<SocketAddrV4>) -> Lookup {
+        let options = QueryOptions {
+            nodes,
+            ..get(command::FIND_PEER, target, None)
+        };
+        self.lookup_with(options, true)
+    }
+
+    /// Announces the owner of the key pair under a topic at the closest nodes; at most three nodes that know it are told. How many took it.
+    ///
+    /// # Errors
+    /// [`Error::TooFewNodes`] when none took it; [`Error::Request`].
+    pub async fn announce(
+        &self,
+        topic: Id,
+        key_pair: &KeyPair,
+        relay_addresses: &[SocketAddrV4],
+        options: AnnounceOptions,
+    ) -> Result<usize, Error> {
+        let (lookup, withdrawn) = self.withdraw(topic, key_pair, options.clear).await?;
+        for answer in withdrawn {
+            // One that does not answer forgets it in time.
+            let _ = answer.await;
+        }
+        let peer = Peer {
+            public_key: key_pair.public,
+            relay_addresses: relay_addresses
+                .iter()
+                .copied()
+                .take(ANNOUNCE_RELAYS)
+                .collect(),
+        };
+        let pending = lookup.closest().iter().filter_map(|reply| {
+            self.announce_at(
+                reply,
+                topic,
+                Purpose::Announce,
+                &peer,
+                key_pair,
+                options.bump,
+            )
+        });
+        taken(pending.collect()).await
+    }
+
+    /// Takes an announcement back, at all nodes that know of it.
+    ///
+    /// # Errors
+    /// [`Error::Request`] when our node was closed.
+    pub async fn unannounce(&self, topic: Id, key_pair: &KeyPair) -> Result<(), Error> {
+        let (_, withdrawn) = self.withdraw(topic, key_pair, true).await?;
+        for answer in withdrawn {
+            let _ = answer.await;
+        }
+        Ok(())
+    }
+
+    /// Looks a topic up; what is announced of this key pair is taken back on the way.
+    async fn withdraw(
+        &self,
+        topic: Id,
+        key_pair: &KeyPair,
+        clear: bool,
+    ) -> Result<(Lookup, Vec<Pending>), Error> {
+        if clear {
+            let mut kept = self.inner.service.kept.lock();
+            let kept = &mut *kept;
+            if let Some(records) = &mut kept.records {
+                records.forget(&topic, &key_pair.public, &mut kept.router);
+            }
+        }
+        let mut lookup = self.lookup(topic);
+        let mut withdrawn = Vec::new();
+        let gone = Peer {
+            public_key: key_pair.public,
+            relay_addresses: vec![],
+        };
+        while let Some(found) = lookup.next().await? {
+            let here = found.peers.iter().any(|p| p.public_key == gone.public_key);
+            if clear && (here || found.peers.len() >= PEERS) {
+                let purpose = Purpose::Unannounce;
+                withdrawn.extend(self.announce_at(
+                    &found.reply,
+                    topic,
+                    purpose,
+                    &gone,
+                    key_pair,
+                    0,
+                ));
+            }
+        }
+        Ok((lookup, withdrawn))
+    }
+
+    /// Sends an announcement to a node that gave out a token.
+    pub(super) fn announce_at(
+        &self,
+        reply: &Reply,
+        target: Id,
+        purpose: Purpose,
+        peer: &Peer,
+        key_pair: &KeyPair,
+        bump: u64,
+    ) -> Option<Pending> {
+        let place = Place {
+            target,
+            token: reply.response.token?,
+            node: reply.id?,
+        };
+        let mut announce = Announce {
+            peer: Some(peer.clone()),
+            bump,
+            ..Announce::default()
+        };
+        announce.signature = Some(place.sign(purpose, &announce, key_pair));
+        let command = match purpose {
+            Purpose::Announce => command::ANNOUNCE,
+            Purpose::Unannounce => command::UNANNOUNCE,
+        };
+        let ask = put(command, target, place.token, announce.encode().into());
+        Some(self.inner.dht.request(reply.from, ask))
+    }
+
+    /// Asks the closest nodes, then puts the value there: how many took it.
+    async fn store(
+        &self,
+        options: QueryOptions,
+        command: u64,
+        value: Bytes,
+    ) -> Result<usize, Error> {
+        let target = options.ask.target.unwrap_or_default();
+        let result = self.inner.dht.query(options).finished().await?;
+        let pending = result.closest.iter().filter_map(|reply| {
+            let ask = put(command, target, reply.response.token?, value.clone());
+            Some(self.inner.dht.request(reply.from, ask))
+        });
+        taken(pending.collect()).await
+    }
+
+    /// Keeps a value at the nodes closest to its hash, which comes back. They forget it after two days.
+    ///
+    /// # Errors
+    /// [`Error::ValueTooLarge`]; [`Error::TooFewNodes`] when none took it; [`Error::Request`].
+    pub async fn immutable_put(&self, value: Bytes) -> Result<Id, Error> {
+        fits(&value)?;
+        let target = hash(&[&value]);
+        let options = get(command::IMMUTABLE_GET, target, None);
+        self.store(options, command::IMMUTABLE_PUT, value).await?;
+        Ok(target)
+    }
+
+    /// The value with this hash, if any node has it.
+    ///
+    /// # Errors
+    /// [`Error::Request`] when our node was closed.
+    pub async fn immutable_get(&self, target: Id) -> Result<Option<Bytes>, Error> {
+        let mut query = self
+            .inner
+            .dht
+            .query(get(command::IMMUTABLE_GET, target, None));
+        loop {
+            match query.next().await {
+                Ok(reply) => {
+                    if let Some(value) = reply.response.value
+                        && hash(&[&value]) == target
+                    {
+                        return Ok(Some(value));
+                    }
+                }
+                Err(end) => return end.map(|_| None).map_err(Into::into),
+            }
+        }
+    }
+
+    /// Keeps a value under the public key; a later one needs a higher `seq`. They forget it after two days.
+    ///
+    /// # Errors
+    /// [`Error::SeqReused`] and [`Error::SeqTooLow`] when all nodes that answered know a newer one; else as [`immutable_put`](Self::immutable_put).
+    pub async fn mutable_put(
+        &self,
+        key_pair: &KeyPair,
+        value: Bytes,
+        seq: u64,
+    ) -> Result<usize, Error> {
+        fits(&value)?;
+        let signable = MutableSignable { seq, value };
+        let signature = sign_mutable(&signable, key_pair);
+        let record = MutableRecord {
+            signable,
+            signature,
+        };
+        let taken = self.put_record(key_pair.public, record).await;
+        taken.map_err(|error| match error {
+            Error::Refused { error: SEQ_REUSED } => Error::SeqReused { seq },
+            Error::Refused { error: SEQ_TOO_LOW } => Error::SeqTooLow { seq },
+            other => other,
+        })
+    }
+
+    async fn put_record(
+        &self,
+        public_key: [u8; 32],
+        record: MutableRecord,
+    ) -> Result<usize, Error> {
+        let target = hash(&[&public_key]);
+        let put = MutablePut { public_key, record };
+        let options = get(command::MUTABLE_GET, target, Some(number(0)));
+        let value = put.encode().into();
+        self.store(options, command::MUTABLE_PUT, value).await
+    }
+
+    /// The value under a public key with a `seq` of at least the given one: with `latest` the one with the highest that any node has, else the first that comes.
+    ///
+    /// # Errors
+    /// [`Error::Request`] when our node was closed.
+    pub async fn mutable_get(
+        &self,
+        public_key: &[u8; 32],
+        seq: u64,
+        latest: bool,
+    ) -> Result<Option<MutableValue>, Error> {
+        let target = hash(&[public_key]);
+        let options = get(command::MUTABLE_GET, target, Some(number(seq)));
+        let mut query = self.inner.dht.query(options);
+        let mut best: Option<MutableRecord> = None;
+        loop {
+            match query.next().await {
+                Ok(reply) => {
+                    let value = reply.response.value.unwrap_or_default();
+                    let Ok(record) = MutableRecord::decode(&value) else {
+                        continue;
+                    };
+                    let newer = best
+                        .as_ref()
+                        .is_none_or(|b| record.signable.seq > b.signable.seq);
+                    if newer && record.signable.seq >= seq && verify_mutable(&record, public_key) {
+                        best = Some(record);
+                        if !latest {
+                            break;
+                        }
+                    }
+                }
+                Err(end) => {
+                    end?;
+                    break;
+                }
+            }
+        }
+        Ok(best.map(|record| MutableValue {
+            seq: record.signable.seq,
+            value: record.signable.value,
+            signature: record.signature,
+        }))
+    }
+
+    /// Stops: servers, connections and the node itself.
+    pub fn close(&self) {
+        self.inner.dht.close();
+    }
+
+    /// Waits until the table is filled, as far as there are other nodes.
+    ///
+    /// # Errors
+    /// [`RequestError::Closed`].
+    pub async fn ready(&self) -> Result<(), RequestError> {
+        self.inner.dht.ready().await
+    }
+}
+
+fn number(n: u64) -> Bytes {
+    let mut out = Vec::new();
+    put_uint(&mut out, n);
+    out.into()
+}

@@ -1,0 +1,329 @@
+//! What a lasting node keeps for others: who announced himself where, and signed and hashed values.
+//!
+//! Sans-IO: a question and a clock in, an answer out. Nothing is changed without a token, which proves that the asker receives datagrams at his address, and
+//! nothing is kept that is not signed, or named by its own hash. Bounds: [`RecordLimits`].
+//!
+//! Source: hyperdht 6.34.0, `lib/persistent.js`.
+
+use super::{
+    cache::{Cache, Limits, RecordCache},
+    messages::{
+        Announce, MutablePut, MutableRecord, Peer, Wire, command,
+        error::{SEQ_REUSED, SEQ_TOO_LOW},
+    },
+    router::{Forward, Router},
+    sign::{Place, Purpose, verify_mutable},
+};
+use crate::dht_rpc::{Answer, Id, Incoming};
+use bytes::Bytes;
+use pome_cores::crypto::hash;
+use pome_encoding::{Reader, put_uint};
+use rand::{SeedableRng, rngs::StdRng};
+use std::time::Duration;
+
+/// Peers in an answer to a lookup.
+const PEERS: usize = 20;
+/// Nodes that know a peer, in the record of it.
+const RELAYS: usize = 3;
+/// The clock of who bumps may be ahead by so much, in milliseconds.
+const DRIFT_MS: u64 = 60_000;
+
+/// How much a node keeps for others. Each is the size of one of two generations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordLimits {
+    /// Announcements, by number (default 65,536).
+    pub announces: usize,
+    /// Mutable and immutable values, each by number (default 32,768).
+    pub values: usize,
+    /// Mutable and immutable values, each in bytes (default 32 MiB; npm has no such limit).
+    pub value_bytes: usize,
+    /// How long announcements are kept (default 20 minutes).
+    pub announce_age: Duration,
+    /// How long values are kept (default 48 hours).
+    pub value_age: Duration,
+}
+
+impl Default for RecordLimits {
+    fn default() -> Self {
+        Self {
+            announces: 65_536,
+            values: 32_768,
+            value_bytes: 32 << 20,
+            announce_age: Duration::from_secs(20 * 60),
+            value_age: Duration::from_secs(48 * 60 * 60),
+        }
+    }
+}
+
+impl RecordLimits {
+    pub(crate) fn announced(&self) -> Limits {
+        Limits {
+            count: self.announces,
+            // A record has 32 bytes of key and 6 for each of 3 nodes.
+            bytes: self.announces * 256,
+            age: self.announce_age,
+        }
+    }
+
+    fn value(&self) -> Limits {
+        Limits {
+            count: self.values,
+            bytes: self.value_bytes,
+            age: self.value_age,
+        }
+    }
+}
+
+/// A record that is announced again with a secret instead of a signature.
+struct Refresh {
+    target: Id,
+    public_key: [u8; 32],
+    record: Bytes,
+    own: bool,
+}
+
+pub(crate) struct Records {
+    peers: RecordCache,
+    bumps: Cache<u64>,
+    refreshes: Cache<Refresh>,
+    mutables: Cache<Bytes>,
+    immutables: Cache<Bytes>,
+    rng: StdRng,
+}
+
+/// The moment of a question.
+#[derive(Clone, Copy)]
+pub(crate) struct Now {
+    pub(crate) at: Duration,
+    /// Milliseconds since 1970.
+    pub(crate) unix_ms: u64,
+}
+
+/// An answer with a token and closer nodes.
+fn found(value: Option<Bytes>) -> Option<Answer> {
+    Some(Answer {
+        value,
+        token: true,
+        closer_nodes: true,
+        error: 0,
+    })
+}
+
+fn done() -> Option<Answer> {
+    Some(Answer::default())
+}
+
+fn refused(error: u64) -> Option<Answer> {
+    Some(Answer {
+        error,
+        closer_nodes: true,
+        ..Answer::default()
+    })
+}
+
+impl Records {
+    pub(crate) fn new(limits: &RecordLimits, seed: [u8; 32], now: Duration) -> Self {
+        Self {
+            peers: RecordCache::new(limits.announced(), now),
+            bumps: Cache::new(limits.announced(), now),
+            refreshes: Cache::new(limits.announced(), now),
+            mutables: Cache::new(limits.value(), now),
+            immutables: Cache::new(limits.value(), now),
+            rng: StdRng::from_seed(seed),
+        }
+    }
+
+    /// The answer of the node with the id `own`; `None`: it stays silent. A token in the question was found to be good.
+    pub(crate) fn asked(
+        &mut self,
+        own: &Id,
+        router: &mut Router,
+        incoming: &Incoming,
+        now: Now,
+    ) -> Option<Answer> {
+        let request = &incoming.request;
+        let target = request.target?;
+        let value = request.value.as_ref();
+        let token = request.token;
+        match request.command {
+            command::FIND_PEER => found(router.record(&target, now.at)),
+            command::LOOKUP => self.lookup(target, router, now.at),
+            command::ANNOUNCE => {
+                let place = Place {
+                    target,
+                    token: token?,
+                    node: *own,
+                };
+                let announce = Announce::decode(value?).ok()?;
+                self.announce(place, announce, router, incoming, now)
+            }
+            command::UNANNOUNCE => {
+                let place = Place {
+                    target,
+                    token: token?,
+                    node: *own,
+                };
+                let announce = Announce::decode(value?).ok()?;
+                if !place.verify(Purpose::Unannounce, &announce) {
+                    return None;
+                }
+                self.forget(&target, &announce.peer?.public_key, router);
+                done()
+            }
+            command::MUTABLE_GET => {
+                let wanted = Reader::new(value?).uint().ok()?;
+                let kept = self.mutables.get(&target, now.at).cloned();
+                found(kept.filter(|kept| seq(kept).is_some_and(|seq| seq >= wanted)))
+            }
+            command::MUTABLE_PUT => {
+                token?;
+                self.put_mutable(&target, value?, now.at)
+            }
+            command::IMMUTABLE_GET => found(self.immutables.get(&target, now.at).cloned()),
+            command::IMMUTABLE_PUT => {
+                token?;
+                let value = value?;
+                if hash(&[value]) != target {
+                    return None;
+                }
+                let kept = Bytes::copy_from_slice(value);
+                self.immutables.set(target, kept, value.len(), now.at);
+                found(None)
+            }
+            _ => None,
+        }
+    }
+
+    fn lookup(&mut self, target: Id, router: &mut Router, now: Duration) -> Option<Answer> {
+        let mut peers = self.peers.get(&target, PEERS, &mut self.rng, now);
+        if peers.len() < PEERS {
+            peers.extend(router.record(&target, now));
+        }
+        if peers.is_empty() {
+            return found(None);
+        }
+        // The records are those that were checked when they came, as they were written then.
+        let mut out = Vec::new();
+        put_uint(&mut out, peers.len() as u64);
+        peers.iter().for_each(|peer| out.extend_from_slice(peer));
+        let bump = self.bumps.get(&target, now).copied().unwrap_or(0);
+        put_uint(&mut out, bump);
+        found(Some(out.into()))
+    }
+
+    fn announce(
+        &mut self,
+        place: Place,
+        announce: Announce,
+        router: &mut Router,
+        incoming: &Incoming,
+        now: Now,
+    ) -> Option<Answer> {
+        let Some(peer) = &announce.peer else {
+            return self.refresh(announce.refresh?, router, incoming, now.at);
+        };
+        if !place.verify(Purpose::Announce, &announce) {
+            return None;
+        }
+        let record = Peer {
+            public_key: peer.public_key,
+            relay_addresses: peer.relay_addresses.iter().copied().take(RELAYS).collect(),
+        };
+        let refresh = Refresh {
+            target: place.target,
+            public_key: peer.public_key,
+            record: record.encode().into(),
+            own: hash(&[&peer.public_key]) == place.target,
+        };
+        if !refresh.own {
+            let before = self.bumps.get(&place.target, now.at).copied().unwrap_or(0);
+            if announce.bump > before && announce.bump <= now.unix_ms + DRIFT_MS {
+                self.bumps.set(place.target, announce.bump, 8, now.at);
+            }
+        }
+        self.keep(&refresh, router, incoming, now.at);
+        if let Some(secret_hash) = announce.refresh {
+            let bytes = refresh.record.len() + 96;
+            self.refreshes.set(secret_hash, refresh, bytes, now.at);
+        }
+        done()
+    }
+
+    fn keep(&mut self, refresh: &Refresh, router: &mut Router, incoming: &Incoming, now: Duration) {
+        let Refresh {
+            target,
+            public_key,
+            record,
+            own,
+        } = refresh;
+        if *own {
+            let forward = Forward {
+                relay: incoming.from,
+                record: record.clone(),
+            };
+            router.set(*target, forward, now);
+            self.peers.remove(target, public_key);
+        } else {
+            self.peers.add(*target, *public_key, record.clone(), now);
+        }
+    }
+
+    /// Whoever knows the secret behind the hash that was announced may announce it again; the secret is the next one's hash.
+    fn refresh(
+        &mut self,
+        secret: [u8; 32],
+        router: &mut Router,
+        incoming: &Incoming,
+        now: Duration,
+    ) -> Option<Answer> {
+        let secret_hash = hash(&[&secret]);
+        let refresh = self.refreshes.get(&secret_hash, now)?;
+        if refresh.target != incoming.request.target? {
+            return None;
+        }
+        let again = Refresh {
+            record: refresh.record.clone(),
+            ..*refresh
+        };
+        self.keep(&again, router, incoming, now);
+        self.refreshes.remove(&secret_hash);
+        let bytes = again.record.len() + 96;
+        self.refreshes.set(secret, again, bytes, now);
+        done()
+    }
+
+    /// Takes an announcement back.
+    pub(crate) fn forget(&mut self, target: &Id, public_key: &[u8; 32], router: &mut Router) {
+        if hash(&[public_key]) == *target {
+            router.remove(target);
+        }
+        self.peers.remove(target, public_key);
+    }
+
+    fn put_mutable(&mut self, target: &Id, value: &Bytes, now: Duration) -> Option<Answer> {
+        let put = MutablePut::decode(value).ok()?;
+        if hash(&[&put.public_key]) != *target || !verify_mutable(&put.record, &put.public_key) {
+            return None;
+        }
+        let new = &put.record.signable;
+        let kept = self.mutables.get(target, now);
+        if let Some(old) = kept.and_then(|kept| MutableRecord::decode(kept).ok()) {
+            let old = old.signable;
+            if old.seq == new.seq && old.value != new.value {
+                return refused(SEQ_REUSED);
+            }
+            if new.seq < old.seq {
+                return refused(SEQ_TOO_LOW);
+            }
+        }
+        let record = put.record.encode();
+        let bytes = record.len();
+        self.mutables.set(*target, record.into(), bytes, now);
+        found(None)
+    }
+}
+
+/// The number of a record.
+fn seq(record: &[u8]) -> Option<u64> {
+    Reader::new(record).uint().ok()
+}
