@@ -2,27 +2,32 @@
 //! The datagrams of dht-rpc beside those of the npm module.
 
 use bytes::Bytes;
+use pome_cores::{KeyPair, crypto::hash_keyed};
 use pome_net::{
     dht_rpc::{Message, Request, Response, internal, node_id},
-    hyperdht::messages::{
-        Announce, Handshake, Holepunch, HolepunchInfo, HolepunchPayload, LookupReply, MutablePut,
-        MutableRecord, MutableSignable, NoisePayload, Peer, PluginRequest, RelayInfo, RelayThrough,
-        UdxInfo, Wire, command, error,
+    hyperdht::{
+        messages::{
+            Announce, Handshake, Holepunch, HolepunchInfo, HolepunchPayload, LookupReply,
+            MutablePut, MutableRecord, MutableSignable, NoisePayload, Peer, PluginRequest,
+            RelayInfo, RelayThrough, UdxInfo, Wire, command, error,
+        },
+        secure::{PeerHandshake, SecurePayload},
+        sign::namespaces,
     },
+    noise::Role,
+    secret_stream::stream_id,
 };
 use pome_test_support::{hex, load};
 use serde_json::Value;
 use std::net::SocketAddrV4;
 
-/// `tokens`: proven in `src/dht_rpc/token.rs`. The others are of protocols that nothing here speaks yet.
+/// `tokens`: proven in `src/dht_rpc/token.rs`; what is signed, in `hyperdht_vectors.rs`. The others are of protocols that nothing here speaks yet.
 const ELSEWHERE: &[&str] = &[
     "tokens",
     "firewall",
     "namespaces",
     "signatures",
     "immutable",
-    "handshakes",
-    "holepunch_payloads",
     "blind_relay",
     "wakeup",
     "addresses",
@@ -41,6 +46,8 @@ fn vectors() -> Value {
         "incoming",
         "messages",
         "messages_raw",
+        "handshakes",
+        "holepunch_payloads",
     ];
     load("dht", &known, ELSEWHERE)
 }
@@ -399,5 +406,75 @@ fn vectors_numbers() {
         for (name, code) in known {
             assert_eq!(number(&listed[*name]), *code, "{name}");
         }
+    }
+}
+
+fn secret(value: &Value) -> [u8; 32] {
+    *hex(value).first_chunk().unwrap()
+}
+
+#[test]
+fn vectors_handshakes_of_peers() {
+    for case in list(&vectors(), "handshakes") {
+        let pair = |name: &str| KeyPair::from_seed(&secret(&case[name]["secretKey"]));
+        let (client, server) = (pair("client"), pair("server"));
+        let ephemeral = |name: &str| secret(&case[name]["secretKey"]);
+        let mut a =
+            PeerHandshake::new(&client, Some(&server.public), ephemeral("client_ephemeral"))
+                .unwrap();
+        let mut b = PeerHandshake::new(&server, None, ephemeral("server_ephemeral")).unwrap();
+        let said = noise_payload(&case["server_reads"]);
+        let first = a.send(&said).unwrap();
+        assert_eq!(first, hex(&case["message_1"]));
+        // A message that was changed on its way leaves the handshake as it was.
+        let mut changed = first.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        assert!(b.receive(&changed).is_err());
+        assert_eq!(b.receive(&first).unwrap(), said);
+        assert_eq!(b.remote_public_key(), Some(client.public));
+        let answered = noise_payload(&case["client_reads"]);
+        let second = b.send(&answered).unwrap();
+        assert_eq!(second, hex(&case["message_2"]));
+        let mut changed = second.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        assert!(a.receive(&changed).is_err());
+        assert_eq!(a.receive(&second).unwrap(), answered);
+        let (keys, _) = a.finish([0; 32]).unwrap();
+        let (others, _) = b.finish([0; 32]).unwrap();
+        assert_eq!(keys.hash[..], hex(&case["hash"]));
+        assert_eq!(*keys.tx, array(&case["client_tx"]).unwrap());
+        assert_eq!(*keys.rx, array(&case["client_rx"]).unwrap());
+        assert_eq!((&*keys.tx, &*keys.rx), (&*others.rx, &*others.tx));
+        // What each side expects the other's stream to begin with.
+        let expected = |role| stream_id(&keys.hash, role);
+        let remote = array(&case["client_remote_id"]).unwrap();
+        assert_eq!(expected(Role::Responder), remote);
+        let remote = array(&case["server_remote_id"]).unwrap();
+        assert_eq!(expected(Role::Initiator), remote);
+        let holepunch = hash_keyed(&keys.hash, &[&namespaces().peer_holepunch]);
+        assert_eq!(holepunch, array(&case["holepunch_secret"]).unwrap());
+    }
+}
+
+#[test]
+fn vectors_sealed_messages_about_holes() {
+    for case in list(&vectors(), "holepunch_payloads") {
+        let secret = array(&case["secret"]).unwrap();
+        let sealer = SecurePayload::new(&secret, array(&case["local_secret"]).unwrap());
+        let value = holepunch_payload(&case["value"]);
+        let nonce = hex(&case["nonce"]).try_into().unwrap();
+        let sealed = hex(&case["bytes"]);
+        assert_eq!(sealer.seal(&value, nonce), sealed, "{case}");
+        let opened = maybe(&case["opened"], holepunch_payload);
+        assert_eq!(sealer.open(&sealed), opened, "{case}");
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert_eq!(sealer.open(&changed), None);
+            assert_eq!(sealer.open(&sealed[..at]), None);
+        }
+        let token = &case["token_for"];
+        let host = text(&token["host"]).parse().unwrap();
+        assert_eq!(Some(sealer.token(host)), array(&token["token"]));
     }
 }

@@ -15,7 +15,7 @@ use pome_test_support::{hex, load};
 use serde_json::Value;
 use std::net::SocketAddrV4;
 
-/// Proven in `dht_vectors.rs` and `src/dht_rpc/token.rs`; the others are of protocols that nothing here speaks yet.
+/// Proven in `dht_vectors.rs` or `src/dht_rpc/token.rs`; the others are of protocols that nothing here speaks yet.
 const ELSEWHERE: &[&str] = &[
     "request_id_byte",
     "response_id_byte",

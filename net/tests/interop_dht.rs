@@ -221,8 +221,7 @@ async fn hyper(bootstrap: &[SocketAddrV4], lasting: bool) -> HyperDht {
 /// Nodes of both, and an asker of each that is none of them.
 struct Mixed {
     npm: Npm,
-    ours: Vec<HyperDht>,
-    start: SocketAddrV4,
+    _ours: Vec<HyperDht>,
     /// npm's asker.
     them: u64,
     /// Ours.
@@ -246,8 +245,7 @@ async fn mixed(theirs: usize, own: usize) -> Mixed {
     let us = hyper(&[start], false).await;
     Mixed {
         npm,
-        ours,
-        start,
+        _ours: ours,
         them,
         us,
     }

@@ -3,7 +3,9 @@
 //   node dht.js
 const readline = require('readline')
 const b4a = require('b4a')
+const c = require('compact-encoding')
 const HyperDHT = require('hyperdht')
+const Protomux = require('protomux')
 
 const nodes = new Map()
 const servers = new Map()
@@ -24,11 +26,12 @@ const parse = (text) => {
 
 const commands = {
   // A node: lasting and reachable unless it is told otherwise.
-  async node({ bootstrap = [], ephemeral = false, firewalled = false, host = '127.0.0.1', seed }) {
+  async node({ bootstrap = [], ephemeral = false, firewalled = false, quickFirewall = true, host = '127.0.0.1', seed }) {
     const dht = new HyperDHT({
       bootstrap: bootstrap.map(parse),
       ephemeral,
       firewalled,
+      quickFirewall,
       host,
       seed: seed ? unhex(seed) : undefined
     })
@@ -114,12 +117,12 @@ const commands = {
   // A server that sends back what comes.
   async listen({ node, seed, refuse = false }) {
     const server = nodes.get(node).createServer({ firewall: () => refuse }, (socket) => {
-      const key = hex(socket.remotePublicKey)
-      say({ event: 'connection', publicKey: key })
-      socket.on('error', (error) => say({ event: 'error', message: error.message }))
-      socket.on('data', (data) => socket.write(data))
-      socket.on('end', () => socket.end())
-      socket.on('close', () => say({ event: 'closed', publicKey: key }))
+      const publicKey = hex(socket.remotePublicKey)
+      say({ event: 'connection', publicKey })
+      socket.on('error', () => {})
+      socket.on('close', () => say({ event: 'closed', publicKey }))
+      const mux = Protomux.from(socket)
+      mux.pair({ protocol: 'pome/echo' }, () => channel(mux, (echo, data) => echo.send(data)))
     })
     const keyPair = HyperDHT.keyPair(unhex(seed))
     await server.listen(keyPair)
@@ -130,20 +133,30 @@ const commands = {
     return {}
   },
   // Connects, sends, reads as much as it sent, ends.
-  async echo({ node, publicKey, value, local = true }) {
+  async echo({ node, publicKey, bytes, local = true }) {
     const socket = nodes.get(node).connect(unhex(publicKey), { localConnection: local })
-    const data = unhex(value)
-    let got = b4a.alloc(0)
     return new Promise((resolve, reject) => {
+      const data = b4a.alloc(bytes, 7)
+      let same = null
       socket.on('error', reject)
-      socket.on('open', () => socket.write(data))
-      socket.on('data', (chunk) => {
-        got = b4a.concat([got, chunk])
-        if (got.byteLength >= data.byteLength) socket.end()
+      socket.on('close', () => resolve({ same, remote: hex(socket.remotePublicKey) }))
+      const echo = channel(Protomux.from(socket), (echo, data2) => {
+        same = b4a.equals(data, data2)
+        socket.end()
       })
-      socket.on('close', () => resolve({ value: hex(got), remote: hex(socket.remotePublicKey) }))
+      echo.send(data)
     })
   }
+}
+
+function channel(mux, onmessage) {
+  const channel = mux.createChannel({ protocol: 'pome/echo' })
+  const echo = channel.addMessage({
+    encoding: c.buffer,
+    onmessage: (data) => onmessage(echo, data)
+  })
+  channel.open()
+  return echo
 }
 
 readline.createInterface({ input: process.stdin }).on('line', async (line) => {

@@ -34,6 +34,8 @@ pub struct NodeOptions {
     pub ephemeral: Option<bool>,
     /// There may be a firewall in front (default true): looked at before others are told of this node.
     pub firewalled: bool,
+    /// Looks for that at once when the first node that is met can reach it (default true).
+    pub quick_firewall: bool,
     /// The address under which this node is known, where it knows (a bootstrap node).
     pub address: Option<SocketAddrV4>,
     /// Questions of a query at a time (default 10).
@@ -47,6 +49,7 @@ impl Default for NodeOptions {
             nodes: Vec::new(),
             ephemeral: None,
             firewalled: true,
+            quick_firewall: true,
             address: None,
             concurrency: 10,
         }

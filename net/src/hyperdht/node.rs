@@ -6,6 +6,7 @@ use super::{
         Announce, LookupReply, MutablePut, MutableRecord, MutableSignable, Peer, Wire, command,
         error::{SEQ_REUSED, SEQ_TOO_LOW},
     },
+    puncher::RandomPunches,
     records::RecordLimits,
     service::Service,
     sign::{Place, Purpose, sign_mutable, verify_mutable},
@@ -17,6 +18,7 @@ use crate::{
     udx::Udx,
 };
 use bytes::Bytes;
+use parking_lot::Mutex;
 use pome_cores::{KeyPair, crypto::hash};
 use pome_encoding::put_uint;
 use std::{
@@ -104,6 +106,7 @@ pub(super) struct Inner {
     pub(super) service: Arc<Service>,
     pub(super) key_pair: KeyPair,
     pub(super) keep_alive: Option<Duration>,
+    pub(super) random_punches: Mutex<RandomPunches>,
 }
 
 impl fmt::Debug for HyperDht {
@@ -145,12 +148,15 @@ pub struct Found {
     pub bump: u64,
 }
 
+/// The peers in an answer, and the bump.
+type Read = fn(&Reply) -> Option<(Vec<Peer>, u64)>;
+
 /// Looks for peers; given up when it is dropped.
 #[derive(Debug)]
 #[must_use = "a lookup is given up when it is dropped"]
 pub struct Lookup {
     query: Query,
-    read: fn(&Reply) -> Option<(Vec<Peer>, u64)>,
+    read: Read,
     result: Option<QueryResult>,
 }
 
@@ -275,6 +281,7 @@ impl HyperDht {
                 service,
                 key_pair: options.key_pair.unwrap_or_else(KeyPair::random),
                 keep_alive: options.connection_keep_alive,
+                random_punches: Mutex::default(),
             }),
         })
     }

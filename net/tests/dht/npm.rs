@@ -1,4 +1,5 @@
 //! Nodes of npm's hyperdht in another process, which do what they are told.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use pome_test_support::npm_folder;
 use serde_json::{Value, json};
@@ -16,6 +17,8 @@ pub(crate) struct Npm {
     stdin: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
     next: AtomicU64,
+    /// What it told that was no answer.
+    pub(crate) events: Vec<Value>,
 }
 
 impl Npm {
@@ -34,6 +37,7 @@ impl Npm {
             stdin,
             lines,
             next: AtomicU64::new(1),
+            events: Vec::new(),
         }
     }
 
@@ -60,6 +64,7 @@ impl Npm {
             if line["id"] == id {
                 return line;
             }
+            self.events.push(line);
         }
     }
 
@@ -69,6 +74,20 @@ impl Npm {
         let answer = self.ask(command, args).await;
         assert!(answer["error"].is_null(), "{command} {said}: {answer}");
         answer
+    }
+
+    /// The next event of a name.
+    pub(crate) async fn event(&mut self, name: &str) -> Value {
+        if let Some(at) = self.events.iter().position(|event| event["event"] == name) {
+            return self.events.remove(at);
+        }
+        loop {
+            let line = self.line().await;
+            if line["event"] == name {
+                return line;
+            }
+            self.events.push(line);
+        }
     }
 
     /// A lasting node that begins with these.

@@ -26,7 +26,7 @@ impl Node {
         self.bootstrap = Some(Bootstrap {
             query,
             round,
-            quick: round == 0 && self.firewalled && !forced,
+            quick: round == 0 && self.firewalled && self.options.quick_firewall && !forced,
             test_nat: previous.is_some_and(|b| b.test_nat),
         });
         // With nobody to ask the query has ended before it was known.

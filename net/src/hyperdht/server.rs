@@ -1,0 +1,622 @@
+//! Listens under a key: shakes hands with clients that come by themselves or through nodes, and meets them on the way that opens.
+//!
+//! Bounds: at most [`PENDING_MAX`] handshakes at a time, each for some seconds; what comes beyond is not answered, and the client asks again.
+//! Source: hyperdht 6.34.0, `lib/server.js`.
+
+use super::{
+    Error, HyperDht,
+    announcer::Announcer,
+    local::{is_private, matching},
+    messages::{
+        Handshake, Holepunch, HolepunchInfo, HolepunchPayload, NoisePayload, Peer, UdxInfo, Wire,
+        error, firewall,
+    },
+    puncher::Puncher,
+    router::{ForServer, Local, mode},
+    secure::{PeerHandshake, SecurePayload},
+    stream::{RawStream, Way},
+};
+use crate::{
+    dht_rpc::{Answer, Id, Incoming, Socket},
+    driver::Connection,
+    noise::{Keys, Role},
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use pome_cores::{
+    KeyPair,
+    crypto::{hash, random_bytes},
+};
+use std::{
+    collections::HashMap,
+    fmt,
+    net::SocketAddrV4,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    task::JoinHandle,
+};
+
+/// Handshakes at a time.
+pub(super) const PENDING_MAX: usize = 1_024;
+/// Messages that wait for the server.
+const INBOX: usize = 256;
+/// Connections that wait to be accepted; more are dropped.
+const BACKLOG: usize = 256;
+/// How long a client may take until it comes or begins to punch.
+const INITIAL: Duration = Duration::from_secs(10);
+/// How long the answer to a handshake is kept, so that a client that asks again gets the same one.
+const CLEAR_AFTER: Duration = Duration::from_secs(10);
+
+/// Decides about a client before it learns anything: true refuses it. It is given the client's key, what it says, and its address.
+pub type ServerFirewall = Arc<dyn Fn(&[u8; 32], &NoisePayload, SocketAddrV4) -> bool + Send + Sync>;
+
+/// How a server behaves.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct ServerOptions {
+    /// Which clients are refused (default: none).
+    pub firewall: Option<ServerFirewall>,
+    /// Addresses on the machine's own networks are told to clients (default true).
+    pub share_local_address: bool,
+    /// Ways through NATs may be opened (default true).
+    pub holepunch: bool,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            firewall: None,
+            share_local_address: true,
+            holepunch: true,
+        }
+    }
+}
+
+impl fmt::Debug for ServerOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerOptions").finish_non_exhaustive()
+    }
+}
+
+/// A server. It stops listening when it is closed or dropped; its connections live on.
+///
+/// ```
+/// use pome_cores::KeyPair;
+/// use pome_net::hyperdht::{ConnectOptions, HyperDht, HyperDhtOptions};
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// let mut options = HyperDhtOptions::bootstrapper("127.0.0.1:0".parse()?);
+/// options.dht.host = std::net::Ipv4Addr::LOCALHOST;
+/// let node = HyperDht::bind(options)?;
+/// let mut options = HyperDhtOptions::default();
+/// options.dht.host = std::net::Ipv4Addr::LOCALHOST;
+/// options.dht.node.bootstrap = vec![node.dht().local_addr()];
+/// let (ours, theirs) = (HyperDht::bind(options.clone())?, HyperDht::bind(options)?);
+/// let mut server = ours.listen(&KeyPair::random(), Default::default()).await?;
+/// let client = theirs.connect(&server.public_key(), ConnectOptions::default()).await?;
+/// let accepted = server.accept().await.expect("a connection");
+/// assert_eq!(accepted.remote_public_key(), Some(client.public_key()));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Server {
+    dht: HyperDht,
+    key_pair: KeyPair,
+    target: Id,
+    announcer: Arc<Announcer>,
+    connections: mpsc::Receiver<Connection>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
+}
+
+impl HyperDht {
+    /// Listens under a key, and announces it. Comes back when that is done, as far as there are nodes.
+    ///
+    /// # Errors
+    /// [`Error::KeyPairAlreadyUsed`].
+    pub async fn listen(
+        &self,
+        key_pair: &KeyPair,
+        options: ServerOptions,
+    ) -> Result<Server, Error> {
+        let target = hash(&[&key_pair.public]);
+        let record = Peer {
+            public_key: key_pair.public,
+            relay_addresses: vec![],
+        };
+        let (inbox, messages) = mpsc::channel(INBOX);
+        let local = Local {
+            record: record.encode().into(),
+            inbox,
+        };
+        if !self.inner.service.kept.lock().router.listen(target, local) {
+            return Err(Error::KeyPairAlreadyUsed);
+        }
+        let announcer = Announcer::new(self, key_pair, target);
+        let (accepted, connections) = mpsc::channel(BACKLOG);
+        let listener = Arc::new(Listener {
+            dht: self.clone(),
+            key_pair: key_pair.clone(),
+            options,
+            announcer: announcer.clone(),
+            accepted,
+            pending: Mutex::default(),
+            free: Arc::new(Semaphore::new(PENDING_MAX)),
+        });
+        let serving = tokio::spawn(serve(listener, messages));
+        let keeping = announcer.clone();
+        let (first, announced) = oneshot::channel();
+        let announcing = tokio::spawn(async move {
+            keeping.update().await;
+            let _ = first.send(());
+            keeping.keep().await;
+        });
+        let server = Server {
+            dht: self.clone(),
+            key_pair: key_pair.clone(),
+            target,
+            announcer,
+            connections,
+            tasks: [serving, announcing],
+        };
+        let _ = announced.await;
+        Ok(server)
+    }
+}
+
+impl Server {
+    /// The key that clients connect to.
+    pub fn public_key(&self) -> [u8; 32] {
+        self.key_pair.public
+    }
+
+    /// Nodes through which clients reach it.
+    pub fn relay_addresses(&self) -> Vec<SocketAddrV4> {
+        self.announcer.addresses()
+    }
+
+    /// The next connection; `None` when the server or its node is closed.
+    pub async fn accept(&mut self) -> Option<Connection> {
+        self.connections.recv().await
+    }
+
+    /// Announces it again soon, as after a change of the network.
+    pub fn refresh(&self) {
+        self.announcer.refresh();
+    }
+
+    /// Stops listening, and takes the announcement back.
+    pub async fn close(self) {
+        let announcer = self.announcer.clone();
+        // Stops the tasks: nothing is announced again.
+        drop(self);
+        announcer.stop().await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.dht
+            .inner
+            .service
+            .kept
+            .lock()
+            .router
+            .unlisten(&self.target);
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// A handshake that was answered.
+struct Pending {
+    id: u64,
+    noise: Bytes,
+    /// By which socket the answer goes.
+    socket: Option<Socket>,
+    /// `None`: it is not answered.
+    reply: Option<Bytes>,
+    punching: Option<Arc<Punching>>,
+}
+
+/// The way that is opened to one client.
+struct Punching {
+    secure: SecurePayload,
+    puncher: Puncher,
+    round: Mutex<u64>,
+    /// Told once both sides punch.
+    begun: tokio::sync::Notify,
+    aborted: tokio::sync::Notify,
+}
+
+#[derive(Default)]
+struct Slots {
+    by_noise: HashMap<Bytes, Arc<Pending>>,
+    by_id: HashMap<u64, Weak<Pending>>,
+}
+
+struct Listener {
+    dht: HyperDht,
+    key_pair: KeyPair,
+    options: ServerOptions,
+    announcer: Arc<Announcer>,
+    accepted: mpsc::Sender<Connection>,
+    pending: Mutex<Slots>,
+    free: Arc<Semaphore>,
+}
+
+async fn serve(listener: Arc<Listener>, mut messages: mpsc::Receiver<ForServer>) {
+    while let Some(message) = messages.recv().await {
+        match message {
+            ForServer::Handshake(incoming, message) => listener.shaken(incoming, &message),
+            ForServer::Holepunch(incoming, message) => {
+                // It may have to wait until the NAT is known.
+                if let Ok(permit) = listener.free.clone().try_acquire_owned() {
+                    let listener = listener.clone();
+                    tokio::spawn(async move {
+                        listener.told(incoming, message).await;
+                        drop(permit);
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// What was agreed with a client.
+struct Agreed {
+    raw: RawStream,
+    udx: UdxInfo,
+    keys: Keys,
+}
+
+impl Listener {
+    /// A client's handshake came: answers it, by the way it came.
+    fn shaken(self: &Arc<Self>, mut incoming: Incoming, message: &Handshake) {
+        let before = self.pending.lock().by_noise.get(&message.noise).cloned();
+        let pending = match before {
+            Some(pending) => pending,
+            None => match self.first(&incoming, message) {
+                Some(pending) => pending,
+                None => return,
+            },
+        };
+        let Some(noise) = pending.reply.clone() else {
+            return;
+        };
+        incoming.socket = pending.socket.unwrap_or(incoming.socket);
+        let answer = |mode, peer_address| Handshake {
+            mode,
+            noise,
+            peer_address,
+            relay_address: None,
+        };
+        match message.mode {
+            mode::FROM_CLIENT => {
+                let answer = Answer {
+                    value: Some(answer(mode::REPLY, None).encode().into()),
+                    ..Answer::default()
+                };
+                self.dht.dht().reply(&incoming, answer);
+            }
+            mode::FROM_RELAY | mode::FROM_SECOND_RELAY => {
+                let to = match message.mode {
+                    mode::FROM_RELAY => Some(incoming.from),
+                    _ => message.relay_address,
+                };
+                if let Some(to) = to {
+                    let value = answer(mode::FROM_SERVER, message.peer_address).encode();
+                    self.dht.dht().relay(&incoming, to, Some(value.into()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A handshake that did not come before. `None` when there are too many.
+    fn first(self: &Arc<Self>, incoming: &Incoming, message: &Handshake) -> Option<Arc<Pending>> {
+        let permit = self.free.clone().try_acquire_owned().ok()?;
+        let id = {
+            let slots = self.pending.lock();
+            (0..).find(|id| !slots.by_id.contains_key(id))?
+        };
+        let (pending, agreed) = self.negotiate(id, incoming, message);
+        let pending = Arc::new(pending);
+        {
+            let mut slots = self.pending.lock();
+            slots.by_id.insert(id, Arc::downgrade(&pending));
+            slots
+                .by_noise
+                .insert(pending.noise.clone(), pending.clone());
+        }
+        let (listener, waiting) = (self.clone(), pending.clone());
+        tokio::spawn(async move {
+            if let Some((agreed, way)) = agreed {
+                listener.meet(&waiting, agreed, way).await;
+            }
+            if let Some(punching) = &waiting.punching {
+                punching.puncher.stop();
+            }
+            tokio::time::sleep(CLEAR_AFTER).await;
+            let mut slots = listener.pending.lock();
+            slots.by_id.remove(&waiting.id);
+            slots.by_noise.remove(&waiting.noise);
+            drop(permit);
+        });
+        Some(pending)
+    }
+
+    /// The answer to a handshake, and what follows from it: a way, if it is known already.
+    fn negotiate(
+        &self,
+        id: u64,
+        incoming: &Incoming,
+        message: &Handshake,
+    ) -> (Pending, Option<(Agreed, Option<Way>)>) {
+        let mut pending = Pending {
+            id,
+            noise: message.noise.clone(),
+            socket: None,
+            reply: None,
+            punching: None,
+        };
+        let is_direct = message.peer_address.is_none();
+        let client = message.peer_address.unwrap_or(incoming.from);
+        let Ok(mut handshake) = PeerHandshake::new(&self.key_pair, None, random_bytes()) else {
+            return (pending, None);
+        };
+        let Ok(theirs) = handshake.receive(&message.noise) else {
+            return (pending, None);
+        };
+        let key = handshake.remote_public_key().unwrap_or_default();
+        if let Some(firewall) = &self.options.firewall
+            && firewall(&key, &theirs, client)
+        {
+            return (pending, None);
+        }
+        let remote_addr = self.dht.dht().remote_addr();
+        let local = if self.options.share_local_address {
+            self.dht.local_addresses()
+        } else {
+            vec![]
+        };
+        let raw = match (theirs.version, &theirs.udx) {
+            (1, Some(udx)) => RawStream::new(&self.dht).map(|raw| (raw, *udx)).ok(),
+            _ => None,
+        };
+        let error = match (&raw, theirs.version) {
+            (Some(_), _) => error::NONE,
+            (None, 1) => error::ABORTED,
+            (None, _) => error::VERSION_MISMATCH,
+        };
+        let known = self.announcer.addresses();
+        let udx = raw.as_ref().map(|(raw, _)| raw.info());
+        let reply = NoisePayload {
+            version: 1,
+            error,
+            firewall: match remote_addr {
+                Some(_) => firewall::OPEN,
+                None => firewall::UNKNOWN,
+            },
+            holepunch: remote_addr.is_none().then(|| HolepunchInfo {
+                id,
+                relays: self.announcer.relays(),
+            }),
+            addresses4: remote_addr.into_iter().chain(local.clone()).collect(),
+            udx: Some(udx.unwrap_or(UdxInfo {
+                version: 1,
+                reusable_socket: false,
+                id: 0,
+                seq: 0,
+            })),
+            secret_stream: Some(1),
+            relay_addresses: Some(known).filter(|known| !known.is_empty()),
+            ..NoisePayload::default()
+        };
+        let Ok(reply) = handshake.send(&reply) else {
+            return (pending, None);
+        };
+        let Ok((keys, secure)) = handshake.finish(random_bytes()) else {
+            return (pending, None);
+        };
+        pending.reply = Some(reply.into());
+        let Some((raw, udx)) = raw else {
+            return (pending, None);
+        };
+        let ways = raw.ways.clone();
+        let agreed = Agreed { raw, udx, keys };
+        if theirs.firewall == firewall::OPEN || is_direct {
+            let socket = if is_direct {
+                self.dht.dht().udx_socket(incoming.socket)
+            } else {
+                Some(self.dht.dht().socket())
+            };
+            let way = socket.map(|socket| (socket, client));
+            return (pending, Some((agreed, way)));
+        }
+        let shares_network =
+            client.ip() == incoming.request.to.ip() && self.options.share_local_address && {
+                let mut private = theirs.addresses4.clone();
+                private.retain(|at| is_private(*at.ip()));
+                matching(&local, &private).is_some()
+            };
+        if remote_addr.is_some() || !self.options.holepunch {
+            return (pending, Some((agreed, None)));
+        }
+        if let Ok(puncher) = Puncher::new(&self.dht, false, theirs.firewall, ways) {
+            // On a network that both share, the client shall see the server socket: it can be reached there.
+            pending.socket = (!shares_network).then(|| puncher.which());
+            pending.punching = Some(Arc::new(Punching {
+                secure,
+                puncher,
+                round: Mutex::new(0),
+                begun: tokio::sync::Notify::new(),
+                aborted: tokio::sync::Notify::new(),
+            }));
+        }
+        (pending, Some((agreed, None)))
+    }
+
+    /// Waits for the client, then hands the connection over.
+    async fn meet(&self, pending: &Pending, mut agreed: Agreed, way: Option<Way>) {
+        let way = match (way, &pending.punching) {
+            (Some(way), _) => Some(way),
+            (None, None) => tokio::time::timeout(INITIAL, agreed.raw.found()).await.ok(),
+            (None, Some(punching)) => {
+                let patience = async {
+                    tokio::select! {
+                        () = tokio::time::sleep(INITIAL) => {}
+                        () = punching.begun.notified() => punching.puncher.given_up().await,
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    way = agreed.raw.found() => Some(way),
+                    () = punching.aborted.notified() => {
+                        // The client may still come over a network that both share.
+                        tokio::time::timeout(INITIAL, agreed.raw.found()).await.ok()
+                    }
+                    () = patience => None,
+                }
+            }
+        };
+        let Some(way) = way else {
+            return;
+        };
+        let role = Role::Responder;
+        let connection = agreed
+            .raw
+            .connect(&self.dht, way, &agreed.udx, role, agreed.keys);
+        if connection.opened().await.is_ok() {
+            // A server that accepts nothing has none.
+            let _ = self.accepted.try_send(connection);
+        }
+    }
+
+    /// A client tells something about the way.
+    async fn told(&self, mut incoming: Incoming, message: Holepunch) {
+        let pending = {
+            let slots = self.pending.lock();
+            slots.by_id.get(&message.id).and_then(Weak::upgrade)
+        };
+        let Some(punching) = pending.and_then(|pending| pending.punching.clone()) else {
+            return;
+        };
+        let Some(client) = message.peer_address else {
+            return;
+        };
+        let Some(said) = punching.secure.open(&message.payload) else {
+            return;
+        };
+        let Some(answer) = self.answer(&punching, &incoming, client, said).await else {
+            return;
+        };
+        let message = Holepunch {
+            mode: mode::FROM_SERVER,
+            id: 0,
+            payload: punching.secure.seal(&answer, random_bytes()).into(),
+            peer_address: Some(client),
+        };
+        let to = incoming.from;
+        incoming.socket = match answer.error {
+            error::NONE => punching.puncher.which(),
+            _ => incoming.socket,
+        };
+        let value = message.encode().into();
+        self.dht.dht().relay(&incoming, to, Some(value));
+    }
+
+    /// What the client is told, and done for it.
+    async fn answer(
+        &self,
+        punching: &Punching,
+        incoming: &Incoming,
+        client: SocketAddrV4,
+        said: HolepunchPayload,
+    ) -> Option<HolepunchPayload> {
+        let Punching {
+            secure, puncher, ..
+        } = punching;
+        let is_newer = {
+            let mut round = punching.round.lock();
+            let newer = said.round >= *round;
+            *round = (*round).max(said.round);
+            newer
+        };
+        let abort = |error| {
+            punching.aborted.notify_one();
+            Some(HolepunchPayload {
+                error,
+                round: *punching.round.lock(),
+                ..HolepunchPayload::default()
+            })
+        };
+        if said.error != error::NONE {
+            return abort(error::ABORTED);
+        }
+        let token = secure.token(*client.ip());
+        let is_relay = self.announcer.is_relay(incoming.from);
+        let echoed = is_relay && said.remote_token == Some(token);
+        if incoming.socket == puncher.which() {
+            puncher.add_sample(incoming.request.to, incoming.from);
+        }
+        if is_newer {
+            puncher.update_remote(
+                said.punching,
+                said.firewall,
+                said.addresses.as_deref().unwrap_or_default(),
+                echoed.then_some(*client.ip()),
+            );
+        }
+        let stable = puncher.analyze(false).await;
+        if !puncher.remote_punches() && !stable && !puncher.analyze(true).await {
+            return abort(error::ABORTED);
+        }
+        let (ours, addresses) = puncher.nat();
+        let is_consistent = ours == firewall::OPEN || ours == firewall::CONSISTENT;
+        // The client has opened its NAT for this very address: one packet may be all it takes.
+        if let Some(seen) = said.remote_address
+            && is_consistent
+            && addresses.as_ref().is_some_and(|list| list.contains(&seen))
+        {
+            puncher.ping(client);
+        }
+        if puncher.remote_punches() {
+            if !self.options.holepunch {
+                return abort(error::ABORTED);
+            }
+            let is_random =
+                ours >= firewall::RANDOM || puncher.remote_firewall() >= firewall::RANDOM;
+            if is_random
+                && !puncher.is_punching()
+                && !self.dht.inner.random_punches.lock().is_free()
+            {
+                return abort(error::TRY_LATER);
+            }
+            if !puncher.punch().await {
+                return abort(error::ABORTED);
+            }
+            punching.begun.notify_one();
+        }
+        if ours != firewall::UNKNOWN {
+            puncher.freeze();
+        }
+        Some(HolepunchPayload {
+            error: error::NONE,
+            firewall: ours,
+            round: *punching.round.lock(),
+            connected: false,
+            punching: puncher.is_punching(),
+            addresses,
+            remote_address: None,
+            token: is_relay.then_some(token),
+            remote_token: said.token,
+        })
+    }
+}
