@@ -377,7 +377,8 @@ fn first_above(
     Ok(None)
 }
 
-/// All nodes below `top`, computed from its blocks; none when a block is missing, or when they do not add up to `top`.
+/// The nodes below `top` that can be computed: from blocks, and where one is missing, from the node above it that is here; none when they do not add up to
+/// `top`.
 fn computed(core: &Core, snapshot: &Snapshot, top: &Node) -> Vec<Node> {
     if leaf_count(top.index) > SUBTREE_BLOCKS_MAX {
         return vec![];
@@ -392,8 +393,20 @@ fn computed(core: &Core, snapshot: &Snapshot, top: &Node) -> Vec<Node> {
     }
 }
 
+/// The node at `index`, and those below it that were computed for it. What is below a node that was not computed proves nothing, and is left out.
 fn subtree(core: &Core, snapshot: &Snapshot, index: u64, nodes: &mut Vec<Node>) -> Option<Node> {
-    let node = match left_child(index).zip(right_child(index)) {
+    let before = nodes.len();
+    let computed = from_below(core, snapshot, index, nodes);
+    if computed.is_none() {
+        nodes.truncate(before);
+        return node_at(core, snapshot, index).unwrap_or(None);
+    }
+    nodes.extend(computed.clone());
+    computed
+}
+
+fn from_below(core: &Core, snapshot: &Snapshot, index: u64, nodes: &mut Vec<Node>) -> Option<Node> {
+    Some(match left_child(index).zip(right_child(index)) {
         Some((left, right)) => {
             let left = subtree(core, snapshot, left, nodes)?;
             let right = subtree(core, snapshot, right, nodes)?;
@@ -412,7 +425,5 @@ fn subtree(core: &Core, snapshot: &Snapshot, index: u64, nodes: &mut Vec<Node>) 
                 hash: crypto::leaf_hash(&block),
             }
         }
-    };
-    nodes.push(node);
-    Some(node)
+    })
 }
