@@ -122,9 +122,11 @@ impl Hypercore {
     /// every few MiB.
     ///
     /// # Errors
-    /// [`Closed`](Error::Closed), or when the store fails altogether; what is wrong with the core is in the answer.
+    /// [`Closed`](Error::Closed), [`InvalidOperation`](Error::InvalidOperation) on a branch, or when the store fails altogether; what is wrong
+    /// with the core is in the answer.
     pub async fn audit(&self, progress: impl FnMut(AuditProgress) + Send) -> Result<Audit, Error> {
         self.session.check_open()?;
+        self.refuse_branch()?;
         let core = &*self.session.core;
         let mut auditor = Auditor {
             core,

@@ -46,12 +46,20 @@ pub(crate) struct Change {
 impl Change {
     /// Waits for the core's write lock.
     pub(crate) async fn begin(core: &Arc<Core>) -> Result<Self, Error> {
-        let lock = core.write.clone().lock_owned().await;
-        Self::locked(core, lock)
+        loop {
+            core.registry()?.running().await?;
+            let lock = core.write.clone().lock_owned().await;
+            if !core.registry()?.is_suspended() {
+                return Self::locked(core, lock);
+            }
+        }
     }
 
-    /// `None` when somebody else is changing the core.
+    /// `None` when somebody else is changing the core, or nothing is to change for a while.
     pub(crate) fn try_begin(core: &Arc<Core>) -> Result<Option<Self>, Error> {
+        if core.registry()?.is_suspended() {
+            return Ok(None);
+        }
         match core.write.clone().try_lock_owned() {
             Ok(lock) => Self::locked(core, lock).map(Some),
             Err(_) => Ok(None),
@@ -148,29 +156,40 @@ impl Change {
         let core = self.core.clone();
         let nodes = |index| core.node(index);
         self.merkle.truncate(&nodes, length, fork)?;
-        self.cut(batch, length);
-        Ok(())
+        self.cut(batch, length)
     }
 
     /// Drops the blocks from `length` on.
-    fn cut(&mut self, batch: &mut Batch, length: u64) {
+    fn cut(&mut self, batch: &mut Batch, length: u64) -> Result<(), Error> {
+        match &self.core.parent {
+            Some(parent) if length < parent.shared() => {
+                let shared = layout::shared_value(length);
+                batch.put(self.core.space, layout::SHARED_KEY, shared);
+            }
+            Some(_) => {}
+            None => self.core.cut_branches(batch, length)?,
+        }
         self.contiguous = self.contiguous.min(length);
         self.cut = Some(self.cut.map_or(length, |cut| cut.min(length)));
         self.removes = true;
         let (start, end) = layout::blocks_from(length);
         batch.delete_range(self.core.space, start, end);
+        Ok(())
     }
 
     /// Follows a peer to another fork, whose tree has been checked; must be the only thing in the change. False when the core is no longer
     /// what the two trees were compared with.
-    pub(crate) fn reorg(&mut self, batch: &mut Batch, merkle: MerkleBatch) -> bool {
+    ///
+    /// # Errors
+    /// From the store.
+    pub(crate) fn reorg(&mut self, batch: &mut Batch, merkle: MerkleBatch) -> Result<bool, Error> {
         if !merkle.fits(self.merkle.tree()) {
-            return false;
+            return Ok(false);
         }
         let ancestors = merkle.ancestors();
         self.merkle = merkle;
-        self.cut(batch, ancestors);
-        true
+        self.cut(batch, ancestors)?;
+        Ok(true)
     }
 
     /// Drops blocks that were in the core before this change, and the tree nodes that nothing needs any more: those below the top of each
@@ -249,6 +268,10 @@ impl Change {
         if !self.merkle.upgraded() {
             return Ok(());
         }
+        if self.core.is_branch() {
+            self.merkle.unsign();
+            return Ok(());
+        }
         let tree = self.merkle.tree();
         if let Some(prologue) = &tree.prologue
             && tree.length < prologue.length
@@ -302,6 +325,14 @@ impl Change {
 
     /// To be held while this is committed, if it removes anything that a snapshot may show.
     pub(crate) fn keep_snapshots(&self) -> Option<impl Sized + '_> {
+        // Before the commit: after it the core may have other blocks there.
+        if let (Some(cut), Some(branches)) = (self.cut, self.core.branches.get()) {
+            for branch in branches.open() {
+                if let Some(parent) = &branch.parent {
+                    parent.cut(cut);
+                }
+            }
+        }
         self.removes.then(|| self.core.keep_snapshots())
     }
 
@@ -356,6 +387,9 @@ impl Change {
         };
         if let Some(verifier) = self.core.verifier() {
             head.tree.prologue = verifier.manifest().prologue;
+        }
+        if let (Some(cut), Some(parent)) = (self.cut, &self.core.parent) {
+            parent.cut(cut);
         }
         let note = Note {
             seq,

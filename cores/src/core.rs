@@ -18,6 +18,7 @@ use pome_storage::{Seq, Space, Store};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use crate::{
+    branch::{Branches, Parent},
     crypto::KeyPair,
     error::Error,
     layout::{self, CoreRecord, HeadRecord},
@@ -69,6 +70,10 @@ pub(crate) struct Core {
     pub(crate) replication: Shared,
     purged: AtomicBool,
     registry: Weak<Registry>,
+    /// What a branch branches off.
+    pub(crate) parent: Option<Box<Parent>>,
+    /// Its branches that are open; made for the first.
+    pub(crate) branches: OnceLock<Box<Branches>>,
 }
 
 /// Head changes that may not be on disk yet, oldest first, and what surely is.
@@ -223,32 +228,114 @@ impl Core {
             head: RwLock::new(head),
             purged: AtomicBool::new(false),
             registry: Arc::downgrade(registry),
+            parent: None,
+            branches: OnceLock::new(),
+        })
+    }
+
+    /// A branch of `parent` in a space of its own.
+    pub(crate) fn open_branch(parent: Parent, space: Space) -> Result<Self, Error> {
+        let core = parent.core.clone();
+        let store = &core.store;
+        let head = store.get(space, &layout::HEAD_KEY)?;
+        let verifier = core.verifier();
+        let manifest = verifier.as_ref().map(|verifier| verifier.manifest());
+        let head = head_from(core.key, manifest, head.as_deref(), |index| {
+            node_in(store, space, index)
+        })?;
+        Ok(Self {
+            store: store.clone(),
+            space,
+            key: core.key,
+            discovery_key: core.discovery_key,
+            auth: RwLock::new(Auth {
+                verifier: None,
+                key_pair: None,
+            }),
+            write: Arc::default(),
+            exclusive: OnceLock::new(),
+            lengths: OnceLock::new(),
+            arrivals: OnceLock::new(),
+            snapshots: Mutex::default(),
+            synced: Mutex::new(Synced {
+                length: 0,
+                shown: None,
+                pending: VecDeque::new(),
+            }),
+            replication: Shared::default(),
+            head: RwLock::new(Arc::new(head)),
+            purged: AtomicBool::new(false),
+            registry: core.registry.clone(),
+            parent: Some(Box::new(parent)),
+            branches: OnceLock::new(),
         })
     }
 
     /// Who may sign, if that is known.
     pub(crate) fn verifier(&self) -> Option<Arc<Verifier>> {
-        self.auth.read().verifier.clone()
+        match &self.parent {
+            Some(parent) => parent.core.verifier(),
+            None => self.auth.read().verifier.clone(),
+        }
+    }
+
+    pub(crate) fn is_branch(&self) -> bool {
+        self.parent.is_some()
+    }
+
+    /// The core itself: of a branch what it branches off.
+    pub(crate) fn root(self: &Arc<Self>) -> &Arc<Self> {
+        match &self.parent {
+            Some(parent) => &parent.core,
+            None => self,
+        }
+    }
+
+    /// Blocks from 0 without a gap. The first ones of a branch are its core's.
+    pub(crate) fn contiguous(&self, head: &Head) -> u64 {
+        let Some(parent) = &self.parent else {
+            return head.contiguous;
+        };
+        let (below, shared) = (parent.core.head.read().contiguous, parent.shared());
+        if below < shared {
+            return below.min(head.tree.length);
+        }
+        // The core was cut below where the branch left it: what lies between is lost.
+        let key = layout::block_key(shared);
+        let is_own = || self.store.contains(self.space, &key).unwrap_or(false);
+        match shared < head.contiguous && !is_own() {
+            true => shared,
+            false => head.contiguous,
+        }
     }
 
     /// True for a core made the way of version 10, whose key is its signer's public key.
     pub(crate) fn is_compat(&self) -> bool {
-        let auth = self.auth.read();
-        auth.verifier
-            .as_ref()
-            .is_some_and(|verifier| verifier.is_compat())
+        self.verifier().is_some_and(|verifier| verifier.is_compat())
     }
 
     pub(crate) fn node(&self, index: u64) -> Result<Option<Node>, Error> {
-        node_in(&self.store, self.space, index)
+        match (node_in(&self.store, self.space, index)?, &self.parent) {
+            (None, Some(parent)) if parent.has_node(index) => parent.core.node(index),
+            (node, _) => Ok(node),
+        }
     }
 
     pub(crate) fn block(&self, index: u64) -> Result<Option<Bytes>, Error> {
-        Ok(self.store.get(self.space, &layout::block_key(index))?)
+        // A branch's own blocks first: a commit moves them to the core, and then they are there.
+        let block = self.store.get(self.space, &layout::block_key(index))?;
+        match (block, &self.parent) {
+            (None, Some(parent)) if index < parent.shared() => parent.core.block(index),
+            (block, _) => Ok(block),
+        }
     }
 
     pub(crate) fn has_block(&self, index: u64) -> Result<bool, Error> {
-        Ok(self.store.contains(self.space, &layout::block_key(index))?)
+        let here = (self.store).contains(self.space, &layout::block_key(index))?;
+        match &self.parent {
+            Some(parent) if !here && index < parent.shared() => parent.core.has_block(index),
+            _ => Ok(here),
+        }
     }
 
     /// The blocks that the disk has lost and that have not come back, in order: the first `limit` of them.
@@ -337,6 +424,11 @@ impl Core {
         if let Some(arrivals) = self.arrivals.get() {
             arrivals.send_modify(|n| *n = n.wrapping_add(1));
         }
+        if let Some(branches) = self.branches.get() {
+            for branch in branches.open() {
+                branch.wake();
+            }
+        }
     }
 
     pub(crate) fn exclusive(&self) -> Arc<AsyncMutex<()>> {
@@ -396,6 +488,9 @@ impl Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
+        if self.is_branch() {
+            return;
+        }
         if let Some(registry) = self.registry.upgrade() {
             registry.forget(&self.discovery_key, self);
         }

@@ -56,6 +56,7 @@ pub struct Corestore {
     namespace: [u8; 32],
     manifest_version: u8,
     writable: bool,
+    active: bool,
 }
 
 impl std::fmt::Debug for Corestore {
@@ -88,9 +89,10 @@ impl Corestore {
             registry: Arc::new(registry),
             scope: Arc::default(),
             is_root: true,
-            namespace: [0; 32],
+            namespace: options.namespace,
             manifest_version: options.manifest_version.max(1),
             writable: options.writable,
+            active: options.active,
         })
     }
 
@@ -132,7 +134,7 @@ impl Corestore {
         }
     }
 
-    fn check_open(&self) -> Result<(), Error> {
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
         if self.scope.is_closed() || self.registry.is_closed() {
             return Err(Error::Closed);
         }
@@ -160,6 +162,7 @@ impl Corestore {
         if !self.writable {
             session.writable.get_or_insert(false);
         }
+        session.active.get_or_insert(self.active);
         let derived = |name: &Vec<u8>| {
             let unknown = core.auth.read().key_pair.is_none();
             unknown.then(|| self.create_key_pair(name))

@@ -1,6 +1,6 @@
 //! What can go wrong with a core.
 
-use pome_encoding::{DiscoveryKey, Key};
+use pome_encoding::{CodecError, DiscoveryKey, Key};
 
 use crate::{block_encryption::ShortBlock, manifest::ManifestError, merkle::TreeError};
 
@@ -20,6 +20,30 @@ pub enum Error {
     /// A block of an encrypted core that is too short to be one.
     #[error(transparent)]
     Decryption(#[from] ShortBlock),
+    /// A stored block that the caller's own cipher does not know.
+    #[error("block {index} of core {key} was not made by this cipher")]
+    Undecryptable {
+        /// Whose.
+        key: Key,
+        /// Which.
+        index: u64,
+    },
+    /// A block that is no value of the encoding that it was read with.
+    #[error("block {index} of core {key} does not decode: {why}")]
+    BadValue {
+        /// Whose.
+        key: Key,
+        /// Which.
+        index: u64,
+        /// Why not.
+        why: CodecError,
+    },
+    /// A value that an encoding has no bytes for.
+    #[error("the value cannot be encoded: {why}")]
+    Unencodable {
+        /// Why not.
+        why: CodecError,
+    },
     /// `append` or `truncate` on a core that this session cannot sign for.
     #[error("core {key} is not writable here")]
     NotWritable {
@@ -177,9 +201,13 @@ impl Error {
             Self::Storage(error) => error.code(),
             Self::Tree(error) => error.code(),
             Self::Manifest(error) => error.code(),
-            Self::Decryption(_) => "DECODING_ERROR",
+            Self::Decryption(_) | Self::Undecryptable { .. } | Self::BadValue { .. } => {
+                "DECODING_ERROR"
+            }
             Self::NotWritable { .. } => "SESSION_NOT_WRITABLE",
-            Self::BadArgument { .. } | Self::BlockTooLarge { .. } => "BAD_ARGUMENT",
+            Self::BadArgument { .. } | Self::BlockTooLarge { .. } | Self::Unencodable { .. } => {
+                "BAD_ARGUMENT"
+            }
             Self::InvalidOperation { .. } => "INVALID_OPERATION",
             Self::BlockNotAvailable { .. } => "BLOCK_NOT_AVAILABLE",
             Self::SnapshotNotAvailable { .. } => "SNAPSHOT_NOT_AVAILABLE",

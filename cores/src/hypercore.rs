@@ -13,8 +13,8 @@ use crate::{
     error::Error,
     layout,
     manifest::Manifest,
-    merkle::{Node, Seek, Tree},
-    options::{Appended, CoreInfo, EncryptionKey, GetOptions, SessionOptions},
+    merkle::{Node, Seek, Tree, TreeError},
+    options::{Appended, BlockCipher, CoreInfo, EncryptionKey, GetOptions, Given, SessionOptions},
     replication::Demand,
     session::Session,
 };
@@ -117,7 +117,8 @@ impl Hypercore {
     /// Blocks from 0 without a gap.
     #[must_use]
     pub fn contiguous_length(&self) -> u64 {
-        self.session.head(|head| head.contiguous)
+        let core = &self.session.core;
+        self.session.head(|head| core.contiguous(head))
     }
 
     /// How many blocks of the present history are on disk for sure: what may be shown to a peer.
@@ -167,7 +168,7 @@ impl Hypercore {
             key: self.key(),
             discovery_key: self.discovery_key(),
             length: head.tree.length,
-            contiguous_length: head.contiguous,
+            contiguous_length: self.session.core.contiguous(head),
             byte_length: (head.tree.byte_length)
                 .saturating_sub(head.tree.length.saturating_mul(padding)),
             fork: head.tree.fork,
@@ -275,7 +276,7 @@ impl Hypercore {
         let blocks = self.session.encrypt(length, fork, blocks);
         let appended = change.append(&mut batch, blocks)?;
         change.sign(&mut batch, self.session.signer().as_ref())?;
-        self.commit(change, batch, durability).await?;
+        self.commit_change(change, batch, durability).await?;
         Ok(appended)
     }
 
@@ -289,17 +290,53 @@ impl Hypercore {
         blocks: Vec<Bytes>,
         signature: Bytes,
     ) -> Result<Appended, Error> {
-        self.session.check_open()?;
-        if self.is_snapshot() || !self.session.writable {
-            return Err(Error::NotWritable { key: self.key() });
-        }
+        self.check_appendable()?;
         check_blocks(&blocks)?;
         let mut change = self.begin().await?;
         let mut batch = Batch::new();
         let appended = change.append(&mut batch, blocks)?;
         change.accept(signature)?;
-        self.commit(change, batch, Durability::Buffered).await?;
+        self.commit_change(change, batch, Durability::Buffered)
+            .await?;
         Ok(appended)
+    }
+
+    /// Refuses a session that must not change the core, whoever signs.
+    pub(crate) fn check_appendable(&self) -> Result<(), Error> {
+        self.session.check_open()?;
+        if self.is_snapshot() || !self.session.writable {
+            return Err(Error::NotWritable { key: self.key() });
+        }
+        Ok(())
+    }
+
+    /// As [`append_with`](Self::append_with), unless the core would be longer than `max_length` then (npm `maxLength`): nothing is appended in that case, and
+    /// the answer is the present length.
+    ///
+    /// # Errors
+    /// As [`append_with`](Self::append_with).
+    pub async fn append_within(
+        &self,
+        max_length: u64,
+        blocks: Vec<Bytes>,
+        durability: Durability,
+    ) -> Result<Appended, Error> {
+        let (key, count) = (self.key(), blocks.len() as u64);
+        let mut present = None;
+        let appended = self.append_after(blocks, durability, |tree| {
+            let (length, byte_length) = (tree.length, tree.byte_length);
+            if length.saturating_add(count) <= max_length {
+                return Ok(());
+            }
+            present = Some(Appended {
+                length,
+                byte_length,
+            });
+            let fork = tree.fork;
+            Err(Error::Moved { key, length, fork })
+        });
+        let appended = appended.await;
+        present.map_or(appended, Ok)
     }
 
     /// Cuts to `new_length` and raises the fork by one: to peers it is another history, signed anew.
@@ -325,7 +362,8 @@ impl Hypercore {
         let mut batch = Batch::new();
         change.truncate(&mut batch, new_length, fork)?;
         change.sign(&mut batch, self.session.signer().as_ref())?;
-        self.commit(change, batch, Durability::Buffered).await
+        self.commit_change(change, batch, Durability::Buffered)
+            .await
     }
 
     /// Drops local blocks of `range`, and tree nodes that only they needed; answers how many were there. On the only copy the data is gone.
@@ -343,7 +381,8 @@ impl Hypercore {
         let mut batch = Batch::new();
         let cleared = change.clear(&mut batch, range)?;
         if !batch.is_empty() {
-            self.commit(change, batch, Durability::Buffered).await?;
+            self.commit_change(change, batch, Durability::Buffered)
+                .await?;
         }
         Ok(cleared)
     }
@@ -355,7 +394,7 @@ impl Hypercore {
         Ok(change)
     }
 
-    pub(crate) async fn commit(
+    pub(crate) async fn commit_change(
         &self,
         change: Change,
         mut batch: Batch,
@@ -381,6 +420,7 @@ impl Hypercore {
         self.session.check_open()?;
         let key = layout::user_data_key(key)?;
         let core = &self.session.core;
+        self.session.registry.running().await?;
         let _lock = core.write.lock().await;
         if core.is_purged() {
             return Err(Error::Closed);
@@ -407,6 +447,19 @@ impl Hypercore {
         Ok(core.store.get(core.space, &layout::user_data_key(key)?)?)
     }
 
+    /// The keys of all user data, in order.
+    ///
+    /// # Errors
+    /// [`Closed`](Error::Closed), or from the store.
+    pub fn user_data_keys(&self) -> Result<Vec<String>, Error> {
+        self.session.check_open()?;
+        let core = &self.session.core;
+        let (start, end) = layout::user_data_range();
+        let keys = (core.store.snapshot()).keys(core.space, &start[..]..&end[..]);
+        keys.map(|key| Ok(layout::user_data_key_parse(&key?)?.to_owned()))
+            .collect()
+    }
+
     /// Removes the core from the store, with its names and user data, and closes every session on it. A core that this store can sign for
     /// must not be made again by name and shared: its peers have the old history.
     ///
@@ -419,7 +472,10 @@ impl Hypercore {
         if core.is_purged() {
             return Err(Error::Closed);
         }
-        self.session.registry.purge(&[core], Batch::new())
+        match &core.parent {
+            Some(parent) => core.purge_branch(parent),
+            None => self.session.registry.purge(&[core], Batch::new()),
+        }
     }
 }
 
@@ -457,9 +513,17 @@ impl Hypercore {
             }
             block => block,
         };
-        let demand = |core: &Arc<_>| Demand::block(core, index);
+        let demand = |core: &Arc<_>| {
+            if let Some(on_wait) = &session.on_wait {
+                on_wait.tell(index);
+            }
+            Demand::block(core, index)
+        };
         match session.wait_for(index, &options, look, demand).await? {
-            Some(block) => session.decrypt(index, block).map(Some),
+            Some(block) => {
+                self.mark_read(index)?;
+                session.decrypt(index, block).map(Some)
+            }
             None => Ok(None),
         }
     }
@@ -480,7 +544,8 @@ impl Hypercore {
     pub async fn has(&self, range: Range<u64>) -> Result<bool, Error> {
         let session = &self.session;
         session.check_open()?;
-        let (length, contiguous) = session.head(|head| (head.tree.length, head.contiguous));
+        let core = &session.core;
+        let (length, contiguous) = session.head(|head| (head.tree.length, core.contiguous(head)));
         if range.is_empty() || range.end <= contiguous {
             return Ok(true);
         }
@@ -488,7 +553,6 @@ impl Hypercore {
             return Ok(false);
         }
         let start = range.start.max(contiguous);
-        let core = &session.core;
         if let Some(frozen) = &session.frozen {
             for index in start..range.end {
                 if !frozen.has_block(core, index)? {
@@ -497,7 +561,7 @@ impl Hypercore {
             }
             return Ok(true);
         }
-        if range.end - start <= HAS_SINGLE_MAX {
+        if range.end - start <= HAS_SINGLE_MAX || core.is_branch() {
             for index in start..range.end {
                 if !core.has_block(index)? {
                     return Ok(false);
@@ -593,10 +657,29 @@ impl Hypercore {
 
     /// Changes the key that this session encrypts and decrypts with; `None`: not at all. Blocks that are there stay as they are.
     pub fn set_encryption_key(&self, key: Option<[u8; 32]>) {
-        self.session.set_encryption(key.map(|key| EncryptionKey {
-            key: zeroize::Zeroizing::new(key),
-            is_block_key: false,
+        self.session.set_encryption(key.map(|key| {
+            Given::Key(EncryptionKey {
+                key: zeroize::Zeroizing::new(key),
+                is_block_key: false,
+            })
         }));
+    }
+
+    /// As [`set_encryption_key`](Self::set_encryption_key), with a way of the caller's own.
+    pub fn set_cipher(&self, cipher: Option<Arc<dyn BlockCipher>>) {
+        self.session.set_encryption(cipher.map(Given::Cipher));
+    }
+
+    /// Whether this session keeps the core downloading: a core without such a session is left alone by peers after a while. True unless it
+    /// was opened otherwise.
+    pub fn set_active(&self, active: bool) {
+        self.session.set_active(active);
+    }
+
+    /// Whether the core follows peers to later forks (default: true). With false a truncation by its writer is not noticed. For all sessions,
+    /// while the core is open.
+    pub fn set_allow_fork(&self, allow: bool) {
+        self.session.core.replication.set_allow_fork(allow);
     }
 
     /// Closes this session; what it waits for ends with `Closed`. Other sessions go on. The core itself is closed with its last session.
@@ -626,10 +709,10 @@ impl Hypercore {
         Ok(self.session.head(|head| head.tree.hash()))
     }
 
-    /// The root hash of the tree when it had `length` blocks of today's fork.
+    /// The root hash of the tree when it had `length` blocks of today's fork. Where a root is not here, the last of those blocks is fetched.
     ///
     /// # Errors
-    /// [`Closed`](Error::Closed); [`Tree`](Error::Tree) when a root is not here.
+    /// [`Closed`](Error::Closed); [`BadArgument`](Error::BadArgument) for a length beyond the core's; else as [`get`](Self::get).
     pub async fn tree_hash_at(&self, length: u64) -> Result<[u8; 32], Error> {
         self.session.check_open()?;
         let now = self.tree();
@@ -641,8 +724,19 @@ impl Hypercore {
                 what: "the core is shorter than that length",
             });
         }
+        Ok(self.tree_at(length, now.fork).await?.hash())
+    }
+
+    /// The tree when it had `length` blocks. Fetches the last of them where a root is not here: its proof brings them.
+    async fn tree_at(&self, length: u64, fork: u64) -> Result<Tree, Error> {
         let nodes = |index| self.session.node(index);
-        Ok(Tree::load(&nodes, length, now.fork)?.hash())
+        match Tree::load(&nodes, length, fork) {
+            Err(Error::Tree(TreeError::MissingNode { .. })) if length > 0 => {
+                self.get(length - 1).await?;
+                Tree::load(&nodes, length, fork)
+            }
+            tree => tree,
+        }
     }
 
     /// What the signature of the present tree signs: 112 bytes.
@@ -652,6 +746,21 @@ impl Hypercore {
     pub async fn signable(&self) -> Result<[u8; 112], Error> {
         self.session.check_open()?;
         Ok(self.session.head(|head| head.tree.signable(&self.key().0)))
+    }
+
+    /// What a signature signs for the tree when it had `length` blocks, under this fork.
+    ///
+    /// # Errors
+    /// As [`tree_hash_at`](Self::tree_hash_at).
+    pub async fn signable_at(&self, length: u64, fork: u64) -> Result<[u8; 112], Error> {
+        self.session.check_open()?;
+        if length > self.length() {
+            return Err(Error::BadArgument {
+                what: "the core is shorter than that length",
+            });
+        }
+        let tree = self.tree_at(length, fork).await?;
+        Ok(tree.signable(&self.key().0))
     }
 
     /// The roots of the tree, from left to right.

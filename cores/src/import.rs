@@ -85,7 +85,8 @@ impl Hypercore {
         if let Some(block) = &proof.block {
             change.fill(&mut batch, &[(block.index, block.value.clone())])?;
         }
-        self.commit(change, batch, Durability::Buffered).await?;
+        self.commit_change(change, batch, Durability::Buffered)
+            .await?;
         Ok(true)
     }
 
@@ -175,6 +176,7 @@ impl Hypercore {
             }
         }
         change.fill(&mut batch, &import.blocks)?;
-        self.commit(change, batch, Durability::Buffered).await
+        self.commit_change(change, batch, Durability::Buffered)
+            .await
     }
 }

@@ -18,9 +18,15 @@
 //! | `10` ‖ flat-tree index | a tree node: size in bytes (`u64` LE), hash (32 bytes) |
 //! | `20` ‖ block index | a block, as it replicates (encrypted if the core is) |
 //! | `30` ‖ name | user data |
-//! | `40` … | kept free for named sessions |
+//! | `40` ‖ name | a branch of the core: version 1, its space (`u64` LE) |
+//! | `40` | in the space of a branch: version 1, how many of its first blocks are the core's (`uint`) |
+//! | `40 00` | in the space of a branch: the same, when the core was cut below that since. Only changes to the core write it |
 //! | `50` ‖ block index | empty: this block was here and was lost. It counts only as long as the block is missing |
 //! | `60` | while the store recovers: which time it is (`u32` LE), once peers were asked about this core |
+//! | `70` ‖ block index | the end (excluded, `u64` LE) of a run of blocks from there that a mark and sweep keeps |
+//!
+//! A **branch** has a space like a core's. Its head has no signature, it has all its roots, and of other nodes and blocks only those from where it
+//! left the core.
 //!
 //! There is **no stored bitfield**: the keys of the blocks are the truth about which blocks are here, and the head's contiguous length answers
 //! the common question without a lookup.
@@ -38,6 +44,8 @@ pub(crate) const REGISTRY: Space = Space(0);
 pub(crate) const FIRST_SPACE: u64 = 1;
 /// The longest name of a local keyspace, in bytes.
 pub(crate) const LOCAL_NAME_MAX: usize = 512;
+/// The longest name of a branch, in bytes.
+pub(crate) const BRANCH_NAME_MAX: usize = 512;
 /// The longest key of user data, in bytes.
 pub(crate) const USER_DATA_KEY_MAX: usize = 900;
 /// Above this many bytes the name of a core is kept as prefix and hash.
@@ -53,8 +61,10 @@ const HEAD: u8 = 0x00;
 const NODES: u8 = 0x10;
 const BLOCKS: u8 = 0x20;
 const USER_DATA: u8 = 0x30;
+const BRANCHES: u8 = 0x40;
 const LOST: u8 = 0x50;
 const RECOVERED: u8 = 0x60;
+const MARKS: u8 = 0x70;
 
 /// Key of the store record.
 pub(crate) const STORE_KEY: [u8; 1] = [0];
@@ -103,6 +113,86 @@ pub(crate) fn lost_key(index: u64) -> [u8; 9] {
 /// Start and end (excluded) of all marks of lost blocks from `index` on.
 pub(crate) fn lost_from(index: u64) -> ([u8; 9], [u8; 1]) {
     (lost_key(index), [LOST + 1])
+}
+
+/// In the space of a branch: how many blocks it shares with its core.
+pub(crate) const SHARED_KEY: [u8; 1] = [BRANCHES];
+
+/// In the space of a branch: where its core was cut below that.
+pub(crate) const CUT_KEY: [u8; 2] = [BRANCHES, 0];
+
+/// Key of a branch in its core's space.
+pub(crate) fn branch_key(name: &str) -> Vec<u8> {
+    [&[BRANCHES], name.as_bytes()].concat()
+}
+
+/// Start and end (excluded) of all branches of a core.
+pub(crate) fn branches_range() -> ([u8; 2], [u8; 1]) {
+    ([BRANCHES, 0], [BRANCHES + 1])
+}
+
+/// The name in the key of a branch.
+pub(crate) fn branch_key_parse(key: &[u8]) -> Result<&str, Error> {
+    key.get(1..)
+        .and_then(|name| std::str::from_utf8(name).ok())
+        .ok_or_else(|| corrupt("name of a branch"))
+}
+
+/// Value of a branch: where it is.
+pub(crate) fn branch_value(space: Space) -> Vec<u8> {
+    [&[VERSION], &space.0.to_le_bytes()[..]].concat()
+}
+
+/// What [`branch_value`] wrote.
+pub(crate) fn branch_value_parse(value: &[u8]) -> Result<Space, Error> {
+    let what = "record of a branch";
+    let mut input = Reader::new(value);
+    version(&mut input, what)?;
+    let number = input.fixed().map_err(|_| corrupt(what))?;
+    Ok(Space(u64::from_le_bytes(number)))
+}
+
+/// Value of [`SHARED_KEY`].
+pub(crate) fn shared_value(shared: u64) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    put_uint(&mut out, shared);
+    out
+}
+
+/// What [`shared_value`] wrote.
+pub(crate) fn shared_value_parse(value: &[u8]) -> Result<u64, Error> {
+    let what = "length of a branch";
+    let mut input = Reader::new(value);
+    version(&mut input, what)?;
+    input.uint().map_err(|_| corrupt(what))
+}
+
+/// Key of a run of marked blocks.
+pub(crate) fn mark_key(start: u64) -> [u8; 9] {
+    numbered(MARKS, start)
+}
+
+/// Start and end (excluded) of all marks.
+pub(crate) fn marks_range() -> ([u8; 1], [u8; 1]) {
+    ([MARKS], [MARKS + 1])
+}
+
+/// The end of a run of marked blocks.
+pub(crate) fn mark_end(value: &[u8]) -> Result<u64, Error> {
+    let end = value.try_into().map_err(|_| corrupt("marked blocks"))?;
+    Ok(u64::from_le_bytes(end))
+}
+
+/// The name in the key of a piece of user data.
+pub(crate) fn user_data_key_parse(key: &[u8]) -> Result<&str, Error> {
+    key.get(1..)
+        .and_then(|name| std::str::from_utf8(name).ok())
+        .ok_or_else(|| corrupt("key of user data"))
+}
+
+/// Start and end (excluded) of all user data.
+pub(crate) fn user_data_range() -> ([u8; 1], [u8; 1]) {
+    ([USER_DATA], [USER_DATA + 1])
 }
 
 /// True when there can be nothing but tree nodes and blocks between these keys of a core's space: what peers and other blocks can bring back.

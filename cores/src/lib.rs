@@ -10,6 +10,7 @@
 
 mod audit;
 pub mod block_encryption;
+mod branch;
 pub mod caps;
 mod change;
 mod core;
@@ -21,6 +22,7 @@ mod import;
 mod layout;
 mod local;
 pub mod manifest;
+mod marks;
 pub mod merkle;
 pub mod multisig;
 mod options;
@@ -30,10 +32,15 @@ pub mod replication;
 mod session;
 mod snapshot;
 mod static_core;
+mod streams;
+mod suspend;
 mod transaction;
+mod typed;
 mod verifier;
+mod watch;
 
 pub use audit::{Audit, AuditProgress, Problem};
+pub use branch::{BranchOptions, CommitOptions};
 pub use corestore::Corestore;
 pub use crypto::KeyPair;
 pub use error::Error;
@@ -42,11 +49,14 @@ pub use import::Import;
 pub use local::Local;
 pub use manifest::{Manifest, ManifestError, ManifestOptions, Prologue, Signer};
 pub use options::{
-    Appended, CoreAuth, CoreInfo, CoreOptions, CorestoreOptions, GetOptions, MAX_BLOCK_SIZE,
-    SessionOptions,
+    Appended, BlockCipher, CoreAuth, CoreInfo, CoreOptions, CorestoreOptions, GetOptions,
+    MAX_BLOCK_SIZE, OnWait, SessionOptions,
 };
 pub use pome_encoding::{DiscoveryKey, Key};
 pub use pome_storage::{Batch, Durability, Journal, Seq, Space, SpaceUsage, Store};
 pub use repair::{CoreRepair, Left, Repaired};
+pub use streams::{ByteStreamOptions, ReadStreamOptions};
 pub use transaction::Transaction;
+pub use typed::TypedCore;
 pub use verifier::{Verified, Verifier};
+pub use watch::StoreFindingPeers;

@@ -1,6 +1,6 @@
 //! How cores are asked for, and what they answer.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
 use pome_encoding::{DiscoveryKey, Key};
 use zeroize::Zeroizing;
@@ -21,6 +21,10 @@ pub struct CorestoreOptions {
     pub manifest_version: u8,
     /// False: no core opened through this handle can be appended to. Default: true.
     pub writable: bool,
+    /// The namespace that names are in. Default: 32 zero bytes, the root.
+    pub namespace: [u8; 32],
+    /// False: sessions do not keep their cores downloading unless they say so. Default: true.
+    pub active: bool,
 }
 
 impl Default for CorestoreOptions {
@@ -29,6 +33,8 @@ impl Default for CorestoreOptions {
             primary_key: None,
             manifest_version: 1,
             writable: true,
+            namespace: [0; 32],
+            active: true,
         }
     }
 }
@@ -41,9 +47,54 @@ pub(crate) struct EncryptionKey {
     pub(crate) is_block_key: bool,
 }
 
-impl std::fmt::Debug for EncryptionKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("EncryptionKey(…)")
+/// A way of one's own to encrypt the blocks of a core (npm's encryption provider), in place of Hypercore's: see
+/// [`CoreOptions::with_cipher`].
+pub trait BlockCipher: Send + Sync {
+    /// By how many bytes a stored block is longer than its content. Always the same.
+    fn padding(&self) -> usize;
+
+    /// What is stored for block number `index`, appended at `fork`: [`padding`](Self::padding) bytes longer than `block`. On a branch the fork is a random
+    /// number, since more than one block may come to stand under the same index and fork.
+    fn encrypt(&self, index: u64, fork: u64, block: &[u8]) -> Vec<u8>;
+
+    /// The content of a stored block; `None` when it is no block of this cipher.
+    fn decrypt(&self, index: u64, stored: &[u8]) -> Option<Vec<u8>>;
+}
+
+/// How a session encrypts.
+#[derive(Clone)]
+pub(crate) enum Given {
+    Key(EncryptionKey),
+    Cipher(Arc<dyn BlockCipher>),
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(_) => f.write_str("Key(…)"),
+            Self::Cipher(_) => f.write_str("Cipher(…)"),
+        }
+    }
+}
+
+/// Told of each read that waits for a block which is not here (npm `onwait`): the block's index. It must not block.
+#[derive(Clone)]
+pub struct OnWait(Arc<dyn Fn(u64) + Send + Sync>);
+
+impl OnWait {
+    /// Calls `tell`.
+    pub fn new(tell: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    pub(crate) fn tell(&self, index: u64) {
+        (self.0)(index);
+    }
+}
+
+impl fmt::Debug for OnWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnWait(…)")
     }
 }
 
@@ -55,7 +106,7 @@ pub struct CoreOptions {
     pub(crate) discovery_key: Option<DiscoveryKey>,
     pub(crate) key_pair: Option<KeyPair>,
     pub(crate) manifest: Option<Manifest>,
-    pub(crate) encryption: Option<EncryptionKey>,
+    pub(crate) encryption: Option<Given>,
     pub(crate) create_if_missing: bool,
     pub(crate) session: SessionOptions,
 }
@@ -137,20 +188,42 @@ impl CoreOptions {
     /// Encrypts blocks with this key (npm `encryption: {key}`).
     #[must_use]
     pub fn with_encryption_key(mut self, key: [u8; 32]) -> Self {
-        self.encryption = Some(EncryptionKey {
+        self.encryption = Some(Given::Key(EncryptionKey {
             key: Zeroizing::new(key),
             is_block_key: false,
-        });
+        }));
+        self
+    }
+
+    /// Encrypts blocks in a way of the caller's own.
+    #[must_use]
+    pub fn with_cipher(mut self, cipher: Arc<dyn BlockCipher>) -> Self {
+        self.encryption = Some(Given::Cipher(cipher));
+        self
+    }
+
+    /// False: this session does not keep the core downloading (see [`Hypercore::set_active`](crate::Hypercore::set_active)). Default: as the
+    /// store's, which by default is true.
+    #[must_use]
+    pub fn with_active(mut self, active: bool) -> Self {
+        self.session.active = Some(active);
+        self
+    }
+
+    /// Told of each read that waits. Default: nobody.
+    #[must_use]
+    pub fn with_on_wait(mut self, on_wait: OnWait) -> Self {
+        self.session.on_wait = Some(on_wait);
         self
     }
 
     /// Encrypts blocks with this key as it is, without deriving one from it (npm `encryption: {key, block: true}`).
     #[must_use]
     pub fn with_block_key(mut self, key: [u8; 32]) -> Self {
-        self.encryption = Some(EncryptionKey {
+        self.encryption = Some(Given::Key(EncryptionKey {
             key: Zeroizing::new(key),
             is_block_key: true,
-        });
+        }));
         self
     }
 
@@ -203,6 +276,10 @@ pub struct SessionOptions {
     pub timeout: Option<Duration>,
     /// Waits until no other exclusive session has the core.
     pub exclusive: bool,
+    /// False: does not keep the core downloading.
+    pub active: Option<bool>,
+    /// Told of each read that waits.
+    pub on_wait: Option<OnWait>,
 }
 
 /// How long a read may wait for a block that is not here.

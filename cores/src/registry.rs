@@ -3,8 +3,8 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use pome_encoding::{DiscoveryKey, Key};
 use pome_storage::{Batch, Durability, Seq, Space, Store};
+use tokio::sync::{broadcast, watch};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -31,6 +32,12 @@ pub(crate) struct Registry {
     /// To be told of cores that are opened.
     connections: Mutex<Vec<Weak<Ready>>>,
     closed: AtomicBool,
+    /// Who is looking for peers for all cores.
+    pub(crate) finding: AtomicUsize,
+    /// True: nothing changes for a while.
+    pub(crate) suspended: watch::Sender<bool>,
+    /// Told of each core that is opened; made for the first who listens.
+    pub(crate) opened: OnceLock<broadcast::Sender<DiscoveryKey>>,
 }
 
 struct Table {
@@ -85,7 +92,14 @@ impl Registry {
             }),
             connections: Mutex::default(),
             closed: AtomicBool::new(false),
+            finding: AtomicUsize::new(0),
+            suspended: watch::Sender::new(false),
+            opened: OnceLock::new(),
         })
+    }
+
+    pub(crate) fn is_finding(&self) -> bool {
+        self.finding.load(Ordering::Acquire) > 0
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -95,6 +109,7 @@ impl Registry {
     /// Ends every session.
     pub(crate) fn close(&self) -> Result<(), Error> {
         self.closed.store(true, Ordering::Release);
+        self.suspended.send_replace(false);
         for core in self.open_cores() {
             core.wake();
         }
@@ -167,6 +182,10 @@ impl Registry {
         };
         let core = Arc::new(Core::open(&self.store, self, discovery_key, &record)?);
         table.open.insert(discovery_key, Arc::downgrade(&core));
+        if let Some(opened) = self.opened.get() {
+            // that nobody is left to hear it is no error
+            let _ = opened.send(discovery_key);
+        }
         Ok(core)
     }
 
@@ -233,12 +252,17 @@ impl Registry {
         }
         let (start, end) = layout::WHOLE_SPACE;
         for core in cores {
+            core.drop_branches(&mut batch)?;
             batch.delete(REGISTRY, layout::core_key(&core.discovery_key));
             batch.delete_range(core.space, start, end);
         }
         self.commit(batch)?;
         for core in cores {
             core.set_purged();
+            let branches = core.branches.get().map(|branches| branches.open());
+            for branch in branches.into_iter().flatten() {
+                branch.set_purged();
+            }
             table.open.remove(&core.discovery_key);
         }
         Ok(())

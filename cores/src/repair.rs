@@ -327,7 +327,8 @@ impl Hypercore {
         repair.removed += removed;
         let before = repair.lost.drain(..).flatten();
         repair.lost = ranges(before.chain(lost).collect::<BTreeSet<_>>());
-        self.commit(change, batch, Durability::Synced).await?;
+        self.commit_change(change, batch, Durability::Synced)
+            .await?;
         Ok(true)
     }
 }

@@ -18,10 +18,10 @@ use tokio::sync::OwnedMutexGuard;
 use crate::{
     block_encryption::{BlockEncryption, PADDING},
     core::{Core, Head},
-    crypto::KeyPair,
+    crypto::{self, KeyPair},
     error::Error,
     merkle::Node,
-    options::{EncryptionKey, GetOptions, SessionOptions},
+    options::{BlockCipher, EncryptionKey, GetOptions, Given, OnWait, SessionOptions},
     registry::Registry,
     replication::Demand,
     snapshot::Frozen,
@@ -71,6 +71,9 @@ pub(crate) struct Session {
     pub(crate) writable: bool,
     pub(crate) wait: bool,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) on_wait: Option<OnWait>,
+    /// Reads leave marks for a sweep.
+    pub(crate) marking: AtomicBool,
     encryption: RwLock<Option<Arc<Encryption>>>,
     /// Made when it becomes exclusive.
     exclusive: OnceLock<Arc<Exclusive>>,
@@ -79,22 +82,49 @@ pub(crate) struct Session {
     counted: AtomicBool,
 }
 
-/// The encryption key of a session. How blocks are encrypted depends on the manifest, which a reader may learn later.
-struct Encryption {
+/// How a session encrypts. With a key it depends on the manifest, which a reader may learn later.
+enum Encryption {
+    Key(KeyEncryption),
+    Cipher(Arc<dyn BlockCipher>),
+}
+
+struct KeyEncryption {
     given: EncryptionKey,
     normal: OnceLock<BlockEncryption>,
     compat: OnceLock<BlockEncryption>,
 }
 
 impl Encryption {
-    fn new(given: EncryptionKey) -> Self {
-        Self {
-            given,
-            normal: OnceLock::new(),
-            compat: OnceLock::new(),
+    fn new(given: Given) -> Self {
+        match given {
+            Given::Key(given) => Self::Key(KeyEncryption {
+                given,
+                normal: OnceLock::new(),
+                compat: OnceLock::new(),
+            }),
+            Given::Cipher(cipher) => Self::Cipher(cipher),
         }
     }
 
+    fn encrypt(&self, core: &Core, index: u64, fork: u64, block: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Key(key) => key.of(core).encrypt(index, fork, block),
+            Self::Cipher(cipher) => cipher.encrypt(index, fork, block),
+        }
+    }
+
+    fn decrypt(&self, core: &Core, index: u64, block: &[u8]) -> Result<Vec<u8>, Error> {
+        match self {
+            Self::Key(key) => Ok(key.of(core).decrypt(index, block)?),
+            Self::Cipher(cipher) => cipher.decrypt(index, block).ok_or(Error::Undecryptable {
+                key: core.key,
+                index,
+            }),
+        }
+    }
+}
+
+impl KeyEncryption {
     fn of(&self, core: &Core) -> &BlockEncryption {
         let key = &self.given.key;
         let compat = core.is_compat();
@@ -114,14 +144,17 @@ impl Session {
         registry: Arc<Registry>,
         scope: Arc<Scope>,
         key_pair: Option<KeyPair>,
-        encryption: Option<EncryptionKey>,
+        encryption: Option<Given>,
         options: &SessionOptions,
     ) -> Self {
-        if core.replication.session_opened() {
+        let active = options.active.unwrap_or(true);
+        if active && core.replication.session_opened() {
             registry.offer(&core);
         }
         Self {
-            counted: AtomicBool::new(true),
+            counted: AtomicBool::new(active),
+            on_wait: options.on_wait.clone(),
+            marking: AtomicBool::new(false),
             core,
             registry,
             scope,
@@ -138,12 +171,26 @@ impl Session {
 
     /// Another session like this one.
     pub(crate) fn derive(&self, options: &SessionOptions, frozen: Option<Arc<Frozen>>) -> Self {
-        if self.core.replication.session_opened() {
-            self.registry.offer(&self.core);
+        self.derive_on(self.core.clone(), options, frozen)
+    }
+
+    /// As [`derive`](Self::derive), on the same core or a branch of it.
+    pub(crate) fn derive_on(
+        &self,
+        core: Arc<Core>,
+        options: &SessionOptions,
+        frozen: Option<Arc<Frozen>>,
+    ) -> Self {
+        let active = (options.active).unwrap_or_else(|| self.counted.load(Ordering::Acquire));
+        // A branch keeps its core downloading.
+        if active && core.root().replication.session_opened() {
+            self.registry.offer(core.root());
         }
         Self {
-            counted: AtomicBool::new(true),
-            core: self.core.clone(),
+            counted: AtomicBool::new(active),
+            on_wait: options.on_wait.clone().or_else(|| self.on_wait.clone()),
+            marking: AtomicBool::new(self.marking.load(Ordering::Acquire)),
+            core,
             registry: self.registry.clone(),
             scope: self.scope.clone(),
             frozen: frozen.or_else(|| self.frozen.clone()),
@@ -197,7 +244,22 @@ impl Session {
 
     fn uncount(&self) {
         if self.counted.swap(false, Ordering::AcqRel) {
-            self.core.replication.session_closed();
+            self.core.root().replication.session_closed();
+        }
+    }
+
+    /// Whether it keeps the core downloading.
+    pub(crate) fn set_active(&self, active: bool) {
+        if !active {
+            self.uncount();
+        } else if !self.counted.swap(true, Ordering::AcqRel) {
+            if self.core.root().replication.session_opened() {
+                self.registry.offer(self.core.root());
+            }
+            // closed meanwhile
+            if self.closed.load(Ordering::Acquire) {
+                self.uncount();
+            }
         }
     }
 
@@ -227,7 +289,10 @@ impl Session {
     }
 
     pub(crate) fn is_writable(&self) -> bool {
-        self.writable && (self.key_pair.is_some() || self.core.auth.read().key_pair.is_some())
+        self.writable
+            && (self.core.is_branch()
+                || self.key_pair.is_some()
+                || self.core.auth.read().key_pair.is_some())
     }
 
     /// Refuses a change that this session must not make.
@@ -258,15 +323,16 @@ impl Session {
         }
     }
 
-    pub(crate) fn set_encryption(&self, given: Option<EncryptionKey>) {
+    pub(crate) fn set_encryption(&self, given: Option<Given>) {
         *self.encryption.write() = given.map(|given| Arc::new(Encryption::new(given)));
     }
 
     /// Bytes of encryption padding per block. As npm has it, 0 as long as the manifest is not known.
     pub(crate) fn padding(&self) -> u64 {
-        match self.encryption.read().is_some() && self.core.auth.read().verifier.is_some() {
-            true => PADDING as u64,
-            false => 0,
+        match self.encryption.read().as_deref() {
+            Some(Encryption::Cipher(cipher)) => cipher.padding() as u64,
+            Some(Encryption::Key(_)) if self.core.verifier().is_some() => PADDING as u64,
+            _ => 0,
         }
     }
 
@@ -274,7 +340,7 @@ impl Session {
     pub(crate) fn decrypt(&self, index: u64, block: Bytes) -> Result<Bytes, Error> {
         let encryption = self.encryption.read().clone();
         Ok(match encryption {
-            Some(encryption) => encryption.of(&self.core).decrypt(index, &block)?.into(),
+            Some(encryption) => encryption.decrypt(&self.core, index, &block)?.into(),
             None => block,
         })
     }
@@ -284,10 +350,17 @@ impl Session {
         let Some(encryption) = self.encryption.read().clone() else {
             return blocks;
         };
-        let encryption = encryption.of(&self.core);
+        // A keystream is used once: a branch does not know what else stands, or will stand, under its index and fork.
+        let fork = match self.core.is_branch() {
+            true => u64::from_le_bytes(crypto::random_bytes()),
+            false => fork,
+        };
         (start..)
             .zip(blocks)
-            .map(|(index, block)| encryption.encrypt(index, fork, &block).into())
+            .map(|(index, block)| {
+                let stored = encryption.encrypt(&self.core, index, fork, &block);
+                stored.into()
+            })
             .collect()
     }
 
@@ -308,7 +381,7 @@ impl Session {
             return Ok(None);
         }
         let mut arrivals = self.core.arrivals();
-        let _demand = demand(&self.core);
+        let _demand = demand(self.core.root());
         let wait = async {
             loop {
                 arrivals.borrow_and_update();

@@ -101,7 +101,11 @@ impl Frozen {
     /// A tree node of the snapshot.
     pub(crate) fn node(&self, core: &Core, index: u64) -> Result<Option<Node>, Error> {
         match self.has_node(index) {
-            true => node_at(core, &self.store(core), index),
+            // What a branch shares with its core stays.
+            true => match node_at(core, &self.store(core), index)? {
+                None if core.is_branch() => core.node(index),
+                node => Ok(node),
+            },
             false => Ok(None),
         }
     }

@@ -26,8 +26,9 @@ impl Corestore {
     /// changes and needs no signature. Blocks that are not here are not in the copy either. The blocks are copied on disk.
     ///
     /// # Errors
-    /// [`BadArgument`](Error::BadArgument) for an empty core; [`Closed`](Error::Closed), or from the store.
+    /// [`BadArgument`](Error::BadArgument) for an empty core; [`InvalidOperation`](Error::InvalidOperation) for a branch; [`Closed`](Error::Closed), or from the store.
     pub async fn staticify(&self, core: &Hypercore) -> Result<Hypercore, Error> {
+        core.refuse_branch()?;
         let source = core.snapshot()?;
         let tree = source.tree();
         if tree.length == 0 {

@@ -106,6 +106,11 @@ impl MerkleBatch {
         self.tree.signature = Some(signature.into());
     }
 
+    /// Leaves the new tree without a signature: nobody signs a branch.
+    pub(crate) fn unsign(&mut self) {
+        self.tree.signature = None;
+    }
+
     /// Appends blocks as they are stored (after encryption).
     pub fn append_blocks<B: AsRef<[u8]>>(&mut self, blocks: &[B]) {
         match blocks {

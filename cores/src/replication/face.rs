@@ -237,7 +237,8 @@ impl Machine {
     /// True while a peer may still bring the core beyond this length and fork.
     fn may_grow(&self, core: &Core, (length, fork): (u64, u64)) -> bool {
         if self.peers.is_empty() {
-            return core.replication.finding().load(Ordering::Acquire) > 0;
+            return core.replication.finding().load(Ordering::Acquire) > 0
+                || core.registry().is_ok_and(|registry| registry.is_finding());
         }
         self.forks.is_some()
             || self

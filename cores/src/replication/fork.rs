@@ -35,7 +35,9 @@ impl Machine {
     /// not listened to.
     pub(crate) fn review_forks(&mut self, core: &Core) {
         let fork = core.head.read().tree.fork;
+        let follows = core.replication.allows_fork();
         let latest = (self.peers.values())
+            .filter(|_| follows)
             .filter(|peer| peer.synced && peer.closing.is_none() && !peer.is_doubted())
             .map(|peer| peer.remote)
             .filter(|remote| remote.fork > fork && remote.length > 0)
@@ -319,7 +321,7 @@ fn follow(core: &Arc<Core>, mut change: Change, forks: ForkWork) -> Result<(), E
     if let Some(manifest) = forks.learnt.filter(|_| core.verifier().is_none()) {
         change.learn(&mut batch, manifest)?;
     }
-    if !change.reorg(&mut batch, reorg.into_batch()) {
+    if !change.reorg(&mut batch, reorg.into_batch())? {
         return Ok(());
     }
     change.seal(&mut batch);

@@ -65,6 +65,8 @@ pub(crate) struct Shared {
     /// A longer length that a peer says this core has, plus one; 0: none.
     behind: AtomicU64,
     forked: AtomicBool,
+    /// Later forks of peers are not followed.
+    stays: AtomicBool,
     events: OnceLock<broadcast::Sender<CoreEvent>>,
     extensions: Mutex<HashMap<String, broadcast::Sender<(PeerId, Bytes)>>>,
 }
@@ -160,6 +162,14 @@ impl Shared {
     pub(crate) fn set_behind(&self, length: Option<u64>) {
         let value = length.map_or(0, |length| length.saturating_add(1));
         self.behind.store(value, Ordering::Release);
+    }
+
+    pub(crate) fn allows_fork(&self) -> bool {
+        !self.stays.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_allow_fork(&self, allow: bool) {
+        self.stays.store(!allow, Ordering::Release);
     }
 
     pub(crate) fn is_forked(&self) -> bool {
