@@ -335,13 +335,15 @@ impl Corestore {
     /// Removes cores as [`Hypercore::purge`] does, all of them in one commit, with what else `batch` has: a crash leaves all or nothing of it.
     ///
     /// # Errors
-    /// [`Closed`](Error::Closed); [`BadArgument`](Error::BadArgument) for a core of another store; or from the store.
+    /// [`Closed`](Error::Closed); [`BadArgument`](Error::BadArgument) for a core of another store; [`InvalidOperation`](Error::InvalidOperation) for a branch, which
+    /// is purged by itself; or from the store.
     pub async fn purge(&self, cores: &[&Hypercore], batch: Batch) -> Result<(), Error> {
         self.check_open()?;
         // Locked in an order that cannot deadlock with others that do so.
         let mut sorted = BTreeMap::new();
         for core in cores {
             core.session.check_open()?;
+            core.refuse_branch()?;
             if !Arc::ptr_eq(&self.registry, &core.session.registry) {
                 return Err(Error::BadArgument {
                     what: "the core is of another store",

@@ -178,6 +178,7 @@ async fn what_does_not_agree_is_not_committed() {
     }
     assert!(cut.audit(|_| ()).await.is_err() && cores.staticify(&cut).await.is_err());
 
+    assert!(cores.purge(&[&cut], Default::default()).await.is_err());
     cut.purge().await.unwrap();
     assert!(matches!(cut.get(0).await, Err(Error::Closed)));
     assert_eq!(core.branches().unwrap(), ["b", "equal", "short"]);
@@ -399,8 +400,13 @@ async fn run(ops: Vec<Op>) {
             }
             Op::Truncate(who, length) => {
                 let length = length.min(shown[who].len() as u64);
-                all[who].truncate(length).await.unwrap();
+                let cut = all[who].truncate(length).await;
                 let length = length as usize;
+                if cut.is_err() {
+                    // the roots of what was lost are lost, too
+                    assert!(shown[who][..length].contains(&None));
+                    continue;
+                }
                 shown[who].truncate(length);
                 shared[who] = shared[who].min(length);
                 if who == 0 {
