@@ -402,7 +402,7 @@ fn subtree(core: &Core, snapshot: &Snapshot, index: u64, nodes: &mut Vec<Node>) 
         nodes.truncate(before);
         return node_at(core, snapshot, index).unwrap_or(None);
     }
-    nodes.extend(computed.clone());
+    nodes.extend(computed);
     computed
 }
 
