@@ -9,7 +9,7 @@ use crate::{
     format::{
         Live, MANIFEST_PREFIX, Manifest, SLOT_BYTES, SPACE_BYTES, file_name, manifest_file_bytes,
     },
-    index::{Cursor, KeyRange, Slot, Table, TablePart},
+    index::{Cursor, KeyRange, Layer, Slot, Table, TablePart},
     store::Inner,
     view::{Lower, View},
 };
@@ -483,12 +483,12 @@ pub(crate) fn readable_beside(mut holes: Vec<KeyRange>) -> Vec<KeyRange> {
 }
 
 impl Inner {
-    /// Verifies a payload segment up to a length: every byte, but for those that none of these tables points at. The first that is bad is the error.
+    /// Verifies a payload segment up to a length: every byte, but for those that none of these layers points at. The first that is bad is the error.
     pub(crate) fn verify_segment(
         &self,
         segment: u32,
         len: u64,
-        lower: &Lower,
+        layers: &[Layer],
     ) -> Result<(), Error> {
         let mut sound = true;
         for part in self.log.frames(segment)?.checked() {
@@ -504,8 +504,7 @@ impl Inner {
         if sound {
             return Ok(());
         }
-        let layers = lower.table_layers().to_vec();
-        let mut cursor = Cursor::new(layers, Bound::Unbounded, Bound::Unbounded);
+        let mut cursor = Cursor::new(layers.to_vec(), Bound::Unbounded, Bound::Unbounded);
         while let Some(entry) = cursor.next(false) {
             if let Slot::Payload(at) = entry?.1
                 && at.segment == segment

@@ -95,12 +95,17 @@ impl View {
         }
     }
 
-    pub(crate) fn cursor(&self, low: Bound<Bytes>, high: Bound<Bytes>) -> Cursor {
+    /// All layers, newest first.
+    pub(crate) fn layers(&self) -> Vec<Layer> {
         let mut layers = Vec::with_capacity(1 + self.lower.layers().len());
         if !self.memtable.is_empty() {
             layers.push(Layer::Memory(self.memtable.clone()));
         }
         layers.extend_from_slice(self.lower.layers());
-        Cursor::new(layers, low, high)
+        layers
+    }
+
+    pub(crate) fn cursor(&self, low: Bound<Bytes>, high: Bound<Bytes>) -> Cursor {
+        Cursor::new(self.layers(), low, high)
     }
 }

@@ -416,3 +416,126 @@ fn a_store_that_went_another_way_shares_no_file_by_mistake() {
         read_all(&other)
     );
 }
+
+/// A store on a disk that is full, with commits that no checkpoint covers: values in the log, and large ones.
+fn full(seed: u64) -> (Store, SimDevice, State) {
+    let device = SimDevice::new(seed);
+    let store = Store::open_on(Arc::new(device.clone()), quiet()).unwrap();
+    fill(&store, 0, 6);
+    store.checkpoint().unwrap();
+    fill(&store, 4, 12);
+    let mut batch = Batch::new();
+    batch.delete_range(Space(1), b"l".to_vec(), vec![b'l', 3]);
+    store.commit(batch, Durability::Buffered).unwrap();
+    let used: usize = device
+        .list()
+        .unwrap()
+        .iter()
+        .map(|n| device.bytes(n).unwrap().len())
+        .sum();
+    let mut faults = Faults::default();
+    faults.space_bytes = Some(used as u64);
+    device.set_faults(faults);
+    assert_eq!(store.checkpoint().unwrap_err().code(), "ENOSPC");
+    let state = read_all(&store);
+    (store, device, state)
+}
+
+fn restored(target: &SimDevice) -> State {
+    let back = SimDevice::new(9);
+    Store::restore_on(target, &back, &mut none).unwrap();
+    let store = Store::open_on(Arc::new(back.clone()), quiet()).unwrap();
+    assert!(store.damage().is_empty() && store.is_recovering());
+    assert!(store.check(&mut none).unwrap().is_clean());
+    let state = read_all(&store);
+    // It goes on, and its log too.
+    fill(&store, 20, 24);
+    store.checkpoint().unwrap();
+    store.close().unwrap();
+    let store = Store::open_on(Arc::new(back), quiet()).unwrap();
+    assert!(read_all(&store).len() > state.len());
+    state
+}
+
+#[test]
+fn a_store_on_a_full_disk_is_backed_up() {
+    let (store, device, before) = full(1);
+    let target = SimDevice::new(2);
+    // What is committed meanwhile is in the next one.
+    let mut meanwhile = |done: u64, _| {
+        if done > 0 {
+            put(&store, b"meanwhile", vec![1; 10]);
+        }
+    };
+    let first = store.backup_on(&target, &mut meanwhile).unwrap();
+    let now = read_all(&store);
+    assert!(now.len() > before.len(), "there was room in the log");
+    assert_eq!(restored(&target), before);
+    assert!(first.copied_bytes > 0 && first.seq < store.committed_seq().0);
+    store.backup_on(&target, &mut none).unwrap();
+    assert_eq!(restored(&target), now);
+    // Space returns: a checkpoint goes into the next one.
+    device.set_faults(Faults::default());
+    fill(&store, 30, 33);
+    let next = store.backup_on(&target, &mut none).unwrap();
+    assert_eq!(next.seq, store.committed_seq().0);
+    assert_eq!(restored(&target), read_all(&store));
+    assert!(
+        !target
+            .list()
+            .unwrap()
+            .iter()
+            .any(|name| name.starts_with("log-"))
+    );
+}
+
+#[test]
+fn a_bad_log_or_segment_of_a_full_disk_is_no_backup() {
+    for prefix in ["log-", "payload-"] {
+        let (store, device, _) = full(3);
+        let names = device.list().unwrap();
+        let name = names.iter().rfind(|name| name.starts_with(prefix)).unwrap();
+        // In the middle of what was written.
+        let bytes = device.bytes(name).unwrap();
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64;
+        assert!(device.flip_bit(name, end / 2 * 8));
+        let target = SimDevice::new(4);
+        let refused = store.backup_on(&target, &mut none).unwrap_err();
+        assert_eq!(refused.code(), "CORRUPT", "{name}: {refused}");
+        std::mem::forget(store);
+    }
+}
+
+#[test]
+fn a_run_on_a_full_disk_that_is_cut_short_leaves_the_backup_before_it() {
+    for cut in [false, true] {
+        let mut outcomes = BTreeMap::new();
+        for stop in 1.. {
+            let (store, _device, before) = full(stop);
+            let target = SimDevice::new(stop + 1);
+            store.backup_on(&target, &mut none).unwrap();
+            put(&store, b"more", vec![2; 10]);
+            let now = read_all(&store);
+            let mut faults = Faults::default();
+            faults.stop_at = Some(stop);
+            target.set_faults(faults);
+            let done = store.backup_on(&target, &mut none).is_ok();
+            let stopped = target.faults_fired() > 0;
+            let target = if cut {
+                target.power_cut()
+            } else {
+                target.kill()
+            };
+            let state = restored(&target);
+            assert!(
+                state == now || (state == before && !done),
+                "stopped at {stop}"
+            );
+            *outcomes.entry(state == now).or_insert(0) += 1;
+            if !stopped {
+                break;
+            }
+        }
+        assert_eq!(outcomes.len(), 2, "{outcomes:?}");
+    }
+}

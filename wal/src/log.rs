@@ -653,6 +653,15 @@ impl Log {
         Ok(bad)
     }
 
+    /// The log segments that recovery would read frames of now, oldest first, and how many bytes of each: what lies behind is of no meaning. Their bytes up to
+    /// there do not change before the next [`release`](Self::release).
+    pub fn log_segments(&self) -> Vec<(u32, u64)> {
+        let writer = self.writer.lock();
+        let sealed = writer.sealed.iter().map(|s| (s.number, s.end));
+        let current = (writer.log.number, writer.log.offset);
+        sealed.chain([current]).collect()
+    }
+
     /// The payload segments and their lengths in bytes, in order. See
     /// [`active_payload_segment`](Self::active_payload_segment) for the one being written.
     pub fn payload_segments(&self) -> Vec<(u32, u64)> {

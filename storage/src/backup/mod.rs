@@ -4,13 +4,14 @@
 //! backup                    which files the backup is made of: written whole, renamed into place
 //! <file of the store>.<run> a file of the store as that run found it: written once, never changed
 //! ```
-//! A run copies the files of one checkpoint, which are never changed, so neither readers nor writers wait for it. What the run before has copied
+//! A run copies the files of one checkpoint, which are never changed, so neither readers nor writers wait for it. Where the disk is too full for a
+//! checkpoint, it copies the last one and the log behind it: a store from that begins with a recovery, as after a crash. What the run before has copied
 //! already is left as it is. The new index is renamed into place when all it names is on disk, and only then files that it does not name are removed:
 //! a run that is cut short at any point leaves the backup before it, whole.
 //!
 //! The index (all numbers little-endian; *varint* and *bytes* as in the manifest):
 //! ```text
-//! pomeback │ version u32 │ superblock slot 4096 │ run │ seq │ stamp 32 │ log name bytes │ log header 32 │ log length │
+//! pomeback │ version u32, 1; 2 with the log │ superblock slot 4096 │ run │ seq │ stamp 32 │ log name bytes │ log header 32 │ log length │
 //! files: count, (name bytes, kept as bytes, length, crc32 of the whole u32, crc32 of samples u32)… │ crc32 u32
 //! ```
 
@@ -24,6 +25,7 @@ pub use run::Backup;
 use crate::{
     error::{Error, Op},
     format::{Input, SLOT_BYTES, put_varint},
+    names::StoreFile,
 };
 use pome_wal::{Device, File};
 use std::{
@@ -35,7 +37,10 @@ use std::{
 const INDEX: &str = "backup";
 const INDEX_NEW: &str = "backup.new";
 const MAGIC: [u8; 8] = *b"pomeback";
+/// Of an index whose files are those of a checkpoint.
 const VERSION: u32 = 1;
+/// Of one that has log segments among them: who does not know of them would lose commits.
+const VERSION_WITH_LOG: u32 = 2;
 /// An index larger than this is not read. It has room for more than a million files.
 const INDEX_BYTES_MAX: u64 = 128 << 20;
 /// Files are copied in pieces of this size.
@@ -71,7 +76,7 @@ struct Index {
     seq: u64,
     /// The stamp of the store's folder: files of a copy of the store are not taken for its own.
     stamp: [u8; 32],
-    /// The log segment that the checkpoint names; nothing in it is needed but that it is there.
+    /// The log segment that the checkpoint names. Unless the log is among the files, nothing in it is needed but that it is there.
     log_name: String,
     log_header: [u8; LOG_HEADER_BYTES],
     log_len: u64,
@@ -94,7 +99,11 @@ fn take_name(input: &mut Input<'_>) -> Option<String> {
 impl Index {
     fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
-        out.extend_from_slice(&VERSION.to_le_bytes());
+        let version = match self.has_log() {
+            true => VERSION_WITH_LOG,
+            false => VERSION,
+        };
+        out.extend_from_slice(&version.to_le_bytes());
         out.extend_from_slice(&self.slot);
         put_varint(&mut out, self.run);
         put_varint(&mut out, self.seq);
@@ -123,7 +132,7 @@ impl Index {
         }
         // A later version may lay out the rest in another way, so its crc cannot be asked for.
         match input.u32() {
-            Some(VERSION) => {}
+            Some(VERSION | VERSION_WITH_LOG) => {}
             Some(found) => return Err(BadIndex::Version(found)),
             None => return Err(BadIndex::Garbage),
         }
@@ -164,6 +173,12 @@ impl Index {
         Some(index)
     }
 
+    /// True when the log goes along.
+    fn has_log(&self) -> bool {
+        let is_log = |file: &Kept| matches!(StoreFile::parse(&file.name), Some(StoreFile::Log(_)));
+        self.files.iter().any(is_log)
+    }
+
     /// Reads the index of a backup; `None` when there is none.
     fn load(device: &dyn Device, names: &[String]) -> Result<Option<Self>, Error> {
         if !names.iter().any(|name| name == INDEX) {
@@ -190,7 +205,7 @@ impl Index {
             Err(BadIndex::Version(found)) => Err(Error::UnknownVersion {
                 file: INDEX.to_owned(),
                 found,
-                known: VERSION,
+                known: VERSION_WITH_LOG,
             }),
             Err(BadIndex::Crc { expected, found }) => {
                 Err(corrupt("index of a backup", expected.into(), found.into()))
@@ -346,6 +361,12 @@ mod tests {
     #[test]
     fn the_index_reads_as_written() {
         assert_eq!(Index::decode(&index().encode()), Ok(index()));
+        // A reader that knows of no log among the files refuses.
+        assert_eq!(index().encode()[8], 1);
+        let mut with_log = index();
+        with_log.files[0].name = "log-1".into();
+        assert_eq!(with_log.encode()[8], 2);
+        assert_eq!(Index::decode(&with_log.encode()), Ok(with_log));
     }
 
     #[test]
@@ -360,8 +381,8 @@ mod tests {
             assert!(Index::decode(&bad).is_err(), "byte {at}");
         }
         let mut newer = bytes;
-        newer[8] = 2;
-        assert_eq!(Index::decode(&newer), Err(BadIndex::Version(2)));
+        newer[8] = 3;
+        assert_eq!(Index::decode(&newer), Err(BadIndex::Version(3)));
     }
 
     #[test]

@@ -155,7 +155,9 @@ fn restore(
             return Err(bad("file", &kept.kept_as, kept.crc.into(), crc.into()));
         }
     }
-    log_segment(target, &index)?;
+    if !index.files.iter().any(|kept| kept.name == index.log_name) {
+        log_segment(target, &index)?;
+    }
     // The superblock comes last: without one there is no store.
     let written = || {
         let file = target.open(SUPERBLOCK_NEW, true)?;

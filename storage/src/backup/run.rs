@@ -7,14 +7,15 @@ use crate::{
     Store,
     error::{Error, Op},
     format::{MANIFEST_PREFIX, Manifest, Superblock, file_name, file_number, manifest_file_bytes},
-    index::Table,
+    index::{Layer, Table},
     names::StoreFile,
     store::{Inner, make_folder},
     superblock::whole_manifest,
-    view::Lower,
+    view::View,
 };
+use parking_lot::MutexGuard;
 use pome_wal::{Device, File, PwriteDevice};
-use std::{collections::BTreeSet, io::IoSlice, path::Path, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeSet, io::IoSlice, path::Path, sync::Arc};
 
 /// What a run of a backup did. All sizes in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,15 +35,29 @@ pub struct Backup {
     pub removed_files: u64,
 }
 
-/// A checkpoint and what it names, kept from being removed.
-struct Moment {
+/// What a backup is made of, kept from being removed and changed.
+struct Moment<'a> {
+    /// The newest commit.
+    seq: u64,
     manifest: Manifest,
     superblock: Superblock,
-    /// While it lives no file that the manifest names is removed.
-    lower: Arc<Lower>,
+    /// Open, since the next switch removes its name.
+    manifest_file: Arc<dyn File>,
+    manifest_crc: u32,
+    /// While it lives no table or payload segment of the moment is removed.
+    view: View,
+    /// What of the view belongs to it.
+    layers: Vec<Layer>,
+    /// Payload segments, and how much of each.
+    payloads: Vec<(u32, u64)>,
+    /// The log behind the checkpoint, when it goes along: segments, and how much of each.
+    log: Vec<(u32, u64)>,
+    /// The segment that the checkpoint names.
     log_name: String,
     log_header: [u8; LOG_HEADER_BYTES],
     log_len: u64,
+    /// The log stays as it is while this is held.
+    _no_checkpoint: Option<MutexGuard<'a, ()>>,
 }
 
 struct Run<'a> {
@@ -63,6 +78,8 @@ impl Store {
     /// Copies the store into the folder `dir`, which is made when it is missing; commits and reads go on meanwhile. The copy is that of one moment, and
     /// holds all that was committed before the call. What an earlier run has copied is not copied again. Every byte that is copied is checked first, so that a
     /// good backup is never replaced by a bad one. `progress` is told bytes done and in all.
+    ///
+    /// A checkpoint is made first. Where the store's disk has no room for one, the last checkpoint is copied with the log behind it, and none is made meanwhile.
     ///
     /// The backup is nothing that can be opened: see [`restore`](Self::restore). An encrypted store stays encrypted in it, under the same key.
     ///
@@ -130,7 +147,7 @@ impl Store {
             done: 0,
             total: 0,
             report: Backup {
-                seq: moment.manifest.start.seq,
+                seq: moment.seq,
                 ..Backup::default()
             },
             progress,
@@ -139,14 +156,14 @@ impl Store {
         let index = Index {
             slot: moment.superblock.for_a_copy().encode().to_vec(),
             run: run.run,
-            seq: moment.manifest.start.seq,
+            seq: moment.seq,
             stamp,
-            log_name: moment.log_name,
+            log_name: moment.log_name.clone(),
             log_header: moment.log_header,
             log_len: moment.log_len,
             files,
         };
-        drop(moment.lower);
+        drop(moment);
         run.switch(&index)?;
         run.remove_others(&names, &index);
         run.report.files = index.files.len() as u64;
@@ -182,8 +199,8 @@ fn kept_run(name: &str) -> Option<u64> {
 }
 
 impl Inner {
-    /// A checkpoint of now, and its files kept where they are.
-    fn moment(&self) -> Result<Moment, Error> {
+    /// A checkpoint of now, and its files kept where they are. Where the disk has no room for one, the last checkpoint with the log behind it.
+    fn moment(&self) -> Result<Moment<'_>, Error> {
         if self.options.read_only {
             // What lies behind the checkpoint stays out of the backup, so there must be nothing.
             if self.log.committed_seq() != self.switch.lock().manifest.start.seq {
@@ -191,28 +208,101 @@ impl Inner {
                     store: self.name.clone(),
                 });
             }
-        } else {
-            self.checkpoint()?;
+            return self.moment_of(None);
         }
+        match self.checkpoint() {
+            Ok(_) => self.moment_of(None),
+            Err(Error::Full { .. }) => self.moment_of(Some(self.checkpointing.lock())),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The last checkpoint; with the log when no other can be made meanwhile.
+    fn moment_of<'a>(
+        &'a self,
+        no_checkpoint: Option<MutexGuard<'a, ()>>,
+    ) -> Result<Moment<'a>, Error> {
+        let with_log = no_checkpoint.is_some();
+        // So that the log, the lengths of the segments and the view are those of one moment.
+        let _writer = self.writer.lock();
         let switch = self.switch.lock();
-        let manifest = switch.manifest.clone();
-        let superblock = *switch.superblock();
-        let lower = self.state.read().lower.clone();
+        let (manifest, superblock) = (switch.manifest.clone(), *switch.superblock());
+        let view = self.state.read().view();
+        let name = file_name(MANIFEST_PREFIX, superblock.generation);
+        let open = |name: &str| {
+            let file = self.device.open(name, false);
+            file.map_err(|e| Error::io(Op::Open, name, e))
+        };
         let log_name = format!("log-{}", manifest.start.log);
         let io = |e| Error::io(Op::Read, &log_name, e);
-        // Under the lock: after the next switch the segment may go.
-        let file = self.device.open(&log_name, false).map_err(io)?;
+        let file = open(&log_name)?;
         let mut log_header = [0; LOG_HEADER_BYTES];
         file.read_at(&mut log_header, 0).map_err(io)?;
-        let log_len = file.len().map_err(io)?;
         Ok(Moment {
-            manifest,
-            superblock,
-            lower,
+            seq: match with_log {
+                true => self.log.committed_seq(),
+                false => manifest.start.seq,
+            },
+            manifest_file: open(&name)?,
+            manifest_crc: whole_manifest(&*self.device, &superblock)?,
+            layers: match with_log {
+                true => view.layers(),
+                false => view.lower().table_layers().to_vec(),
+            },
+            view,
+            payloads: self.payloads_of(&manifest, with_log)?,
+            log: match with_log {
+                true => self.log.log_segments(),
+                false => vec![],
+            },
+            log_len: file.len().map_err(io)?,
             log_name,
             log_header,
-            log_len,
+            manifest,
+            superblock,
+            _no_checkpoint: no_checkpoint,
         })
+    }
+
+    /// The payload segments in which something lives, and how much of each belongs to the checkpoint, or to it and the log.
+    fn payloads_of(&self, manifest: &Manifest, with_log: bool) -> Result<Vec<(u32, u64)>, Error> {
+        let lives = |segment| manifest.live.iter().any(|(live, _)| *live == segment);
+        let (current, upto) = manifest.start.payload.unwrap_or((0, 0));
+        let mut all = self.log.payload_segments();
+        all.retain_mut(|(segment, len)| match (*segment).cmp(&current) {
+            Ordering::Less => lives(*segment),
+            Ordering::Equal if with_log => true,
+            Ordering::Equal => {
+                *len = upto.min(*len);
+                true
+            }
+            Ordering::Greater => with_log,
+        });
+        let here = |segment| all.iter().any(|(number, _)| *number == segment);
+        match manifest.live.iter().find(|(live, _)| !here(*live)) {
+            None => Ok(all),
+            Some((segment, live)) => Err(Error::Corrupt {
+                what: "payload segment (missing)",
+                file: format!("payload-{segment}"),
+                offset: 0,
+                expected: live.bytes,
+                found: 0,
+            }),
+        }
+    }
+
+    /// What of the log is not as it was written is the error.
+    fn verify_log(&self) -> Result<(), Error> {
+        match self.log.check_log()?.into_iter().next() {
+            None => Ok(()),
+            Some(bad) => Err(Error::Corrupt {
+                what: "commit",
+                file: bad.file,
+                offset: bad.offset,
+                expected: bad.len,
+                found: 0,
+            }),
+        }
     }
 }
 
@@ -223,63 +313,40 @@ impl Run<'_> {
     }
 
     /// Brings every file of the moment into the backup.
-    fn copy_all(&mut self, inner: &Inner, moment: &Moment) -> Result<Vec<Kept>, Error> {
+    fn copy_all(&mut self, inner: &Inner, moment: &Moment<'_>) -> Result<Vec<Kept>, Error> {
         let manifest = &moment.manifest;
-        let payloads = self.payloads(inner, manifest)?;
+        let known = &moment.view.lower().tables;
         let tables: Vec<&Arc<Table>> = manifest
             .tables
             .iter()
-            .filter_map(|meta| moment.lower.tables.iter().find(|table| table.meta == *meta))
+            .filter_map(|meta| known.iter().find(|table| table.meta == *meta))
             .collect();
         let table_bytes: u64 = tables.iter().map(|table| table.meta.len).sum();
-        let payload_bytes: u64 = payloads.iter().map(|(_, len)| len).sum();
-        self.total =
-            manifest_file_bytes(moment.superblock.manifest_len) + table_bytes + payload_bytes;
+        let sum = |files: &[(u32, u64)]| files.iter().map(|(_, len)| len).sum::<u64>();
+        self.total = manifest_file_bytes(moment.superblock.manifest_len)
+            + table_bytes
+            + sum(&moment.payloads)
+            + sum(&moment.log);
         self.step(0);
-        let mut files = vec![self.manifest(&moment.superblock)?];
+        let mut files = vec![self.manifest(moment)?];
+        if !moment.log.is_empty() {
+            inner.verify_log()?;
+        }
+        for (number, len) in &moment.log {
+            inner.alive()?;
+            let name = format!("log-{number}");
+            let file = self.open(&name)?;
+            files.push(self.copy(&name, &*file, *len)?);
+        }
         for table in tables {
             inner.alive()?;
             files.push(self.table(table)?);
         }
-        for segment in payloads {
+        for segment in &moment.payloads {
             inner.alive()?;
-            files.push(self.payload(inner, &moment.lower, segment)?);
+            files.push(self.payload(inner, &moment.layers, *segment)?);
         }
         Ok(files)
-    }
-
-    /// The payload segments in which something lives, and how much of each belongs to the moment.
-    fn payloads(&self, inner: &Inner, manifest: &Manifest) -> Result<Vec<(u32, u64)>, Error> {
-        let lens = inner.log.payload_segments();
-        let mut all = vec![];
-        let current = manifest.start.payload;
-        for (segment, len) in lens {
-            match current {
-                Some((number, upto)) if segment == number => all.push((segment, upto.min(len))),
-                Some((number, _))
-                    if segment < number
-                        && manifest.live.iter().any(|(live, _)| *live == segment) =>
-                {
-                    all.push((segment, len));
-                }
-                // Nothing lives in it, or it was begun after the moment.
-                _ => {}
-            }
-        }
-        let missing = manifest
-            .live
-            .iter()
-            .find(|(live, _)| !all.iter().any(|(segment, _)| segment == live));
-        if let Some((segment, live)) = missing {
-            return Err(Error::Corrupt {
-                what: "payload segment (missing)",
-                file: format!("payload-{segment}"),
-                offset: 0,
-                expected: live.bytes,
-                found: 0,
-            });
-        }
-        Ok(all)
     }
 
     fn open(&self, name: &str) -> Result<Arc<dyn File>, Error> {
@@ -325,22 +392,18 @@ impl Run<'_> {
         })
     }
 
-    fn manifest(&mut self, superblock: &Superblock) -> Result<Kept, Error> {
-        let name = file_name(MANIFEST_PREFIX, superblock.generation);
-        let len = manifest_file_bytes(superblock.manifest_len);
-        let crc = whole_manifest(self.source, superblock)?;
+    fn manifest(&mut self, moment: &Moment<'_>) -> Result<Kept, Error> {
+        let name = file_name(MANIFEST_PREFIX, moment.superblock.generation);
+        let len = manifest_file_bytes(moment.superblock.manifest_len);
         if let Some(kept) = self.there(&name, len)
-            && kept.crc == crc
+            && kept.crc == moment.manifest_crc
         {
             let kept = kept.clone();
             self.step(len);
             return Ok(kept);
         }
-        let kept = {
-            let file = self.open(&name)?;
-            self.copy(&name, &*file, len)?
-        };
-        same_crc("manifest", &name, crc, kept.crc)?;
+        let kept = self.copy(&name, &*moment.manifest_file, len)?;
+        same_crc("manifest", &name, moment.manifest_crc, kept.crc)?;
         Ok(kept)
     }
 
@@ -368,7 +431,7 @@ impl Run<'_> {
     fn payload(
         &mut self,
         inner: &Inner,
-        lower: &Lower,
+        layers: &[Layer],
         (segment, len): (u32, u64),
     ) -> Result<Kept, Error> {
         let name = format!("payload-{segment}");
@@ -380,7 +443,7 @@ impl Run<'_> {
             self.step(len);
             return Ok(kept);
         }
-        inner.verify_segment(segment, len, lower)?;
+        inner.verify_segment(segment, len, layers)?;
         self.copy(&name, &*file, len)
     }
 
