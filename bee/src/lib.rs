@@ -36,6 +36,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod batch;
 mod cache;
 mod diff;

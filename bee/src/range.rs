@@ -1,5 +1,6 @@
 //! Entries in key order.
 use crate::{
+    ahead::{Ahead, Coming},
     error::Result,
     hyperbee::{Entry, Hyperbee},
     node::{Block, MAX_DEPTH},
@@ -173,6 +174,9 @@ pub(crate) fn range_of<'a, S: Source + 'a>(
     .boxed()
 }
 
+/// So many places are looked at for what can be asked for ahead.
+const LOOKED_AT_MAX: usize = 4096;
+
 /// A walk through the keys of a tree.
 struct Walk<S> {
     source: S,
@@ -183,13 +187,41 @@ struct Walk<S> {
     /// How many more nodes an honest tree can have.
     budget: u64,
     last: Option<Arc<Block>>,
+    /// Made when a block is not here.
+    ahead: Option<Ahead>,
 }
 
 /// A node and what is next in it: children have even places, keys odd ones.
+#[derive(Clone)]
 struct Step {
     node: NodeRef,
     place: usize,
     end: bool,
+}
+
+impl Step {
+    /// At the first place of a node.
+    fn first<S: Source>(source: &S, node: NodeRef, reverse: bool) -> Self {
+        Self {
+            place: match reverse {
+                true => 2 * source.key_count(&node),
+                false => 0,
+            },
+            node,
+            end: false,
+        }
+    }
+
+    /// Goes to the next place; the one that it was at.
+    fn advance(&mut self, last: usize, reverse: bool) -> usize {
+        let place = self.place;
+        self.end = place == if reverse { 0 } else { last };
+        self.place = match reverse {
+            true => place.saturating_sub(1),
+            false => place + 1,
+        };
+        place
+    }
 }
 
 impl<S: Source> Walk<S> {
@@ -202,6 +234,7 @@ impl<S: Source> Walk<S> {
             stack: Vec::new(),
             started: false,
             last: None,
+            ahead: None,
         }
     }
 
@@ -218,25 +251,22 @@ impl<S: Source> Walk<S> {
                 self.stack.pop();
                 continue;
             }
-            let place = step.place;
             let last = 2 * self.source.key_count(&step.node);
-            step.end = place == if self.bounds.reverse { 0 } else { last };
-            step.place = match self.bounds.reverse {
-                true => place.saturating_sub(1),
-                false => place + 1,
-            };
+            let place = step.advance(last, self.bounds.reverse);
             let node = step.node.clone();
             if place % 2 == 0 {
                 if !self.source.is_leaf(&node) {
+                    if let Some(seq) = self.source.child_seq(&node, place / 2) {
+                        self.reach(seq).await;
+                    }
                     let child = self.source.child(&node, place / 2).await?;
                     self.push(child)?;
                 }
                 continue;
             }
-            let block = self
-                .source
-                .block(self.source.key_seq(&node, place / 2))
-                .await?;
+            let seq = self.source.key_seq(&node, place / 2);
+            self.reach(seq).await;
+            let block = self.source.block(seq).await?;
             if !self.bounds.reaches(&block.key) {
                 break;
             }
@@ -259,21 +289,30 @@ impl<S: Source> Walk<S> {
         Ok(None)
     }
 
+    /// Waits for a block that is not here, and has those asked for that the walk comes to after it.
+    async fn reach(&mut self, seq: u64) {
+        if self.source.is_whole() || self.source.is_here(seq).await {
+            return;
+        }
+        let mut ahead = self.ahead.take().unwrap_or_else(Ahead::new);
+        if ahead.grow() {
+            ahead.ask(seq, || self.source.fetch(seq));
+            let stack = self.stack.clone();
+            look(&self.source, &self.bounds, stack, self.left, &mut ahead).await;
+        }
+        // What is wrong with it is told to who reads it.
+        let _ = ahead.until(self.source.block(seq)).await;
+        self.ahead = Some(ahead);
+    }
+
     fn push(&mut self, node: NodeRef) -> Result<()> {
         if self.stack.len() >= MAX_DEPTH || self.budget == 0 {
             let seq = self.source.version().saturating_sub(1);
             return Err(self.source.fault(seq, TOO_DEEP));
         }
         self.budget -= 1;
-        let place = match self.bounds.reverse {
-            true => 2 * self.source.key_count(&node),
-            false => 0,
-        };
-        self.stack.push(Step {
-            node,
-            place,
-            end: false,
-        });
+        let step = Step::first(&self.source, node, self.bounds.reverse);
+        self.stack.push(step);
         Ok(())
     }
 
@@ -324,6 +363,57 @@ impl<S: Source> Walk<S> {
     }
 }
 
+/// Asks for what comes next on a walk, as far as what is here tells.
+async fn look<S: Source>(
+    source: &S,
+    bounds: &Bounds,
+    mut stack: Vec<Step>,
+    mut left: u64,
+    ahead: &mut Ahead,
+) {
+    for _ in 0..LOOKED_AT_MAX {
+        if !ahead.has_room() || left == 0 {
+            return;
+        }
+        let Some(step) = stack.last_mut() else {
+            return;
+        };
+        if step.end {
+            stack.pop();
+            continue;
+        }
+        let last = 2 * source.key_count(&step.node);
+        let place = step.advance(last, bounds.reverse);
+        let node = step.node.clone();
+        if place % 2 == 1 {
+            left -= 1;
+            let seq = source.key_seq(&node, place / 2);
+            if !source.is_here(seq).await {
+                ahead.ask(seq, || source.fetch(seq));
+                continue;
+            }
+            match source.block(seq).await {
+                Ok(block) if bounds.reaches(&block.key) => {}
+                _ => return,
+            }
+        } else if !source.is_leaf(&node) {
+            if let Some(seq) = source.child_seq(&node, place / 2)
+                && !source.is_here(seq).await
+            {
+                ahead.ask(seq, || source.fetch(seq));
+                continue;
+            }
+            let Ok(child) = source.child(&node, place / 2).await else {
+                return;
+            };
+            if stack.len() >= MAX_DEPTH {
+                return;
+            }
+            stack.push(Step::first(source, child, bounds.reverse));
+        }
+    }
+}
+
 impl<S: Source> Source for &S {
     fn version(&self) -> u64 {
         (**self).version()
@@ -354,5 +444,20 @@ impl<S: Source> Source for &S {
     }
     fn fault(&self, seq: u64, what: crate::node::Fault) -> crate::Error {
         (**self).fault(seq, what)
+    }
+    fn is_whole(&self) -> bool {
+        (**self).is_whole()
+    }
+    fn child_seq(&self, node: &NodeRef, index: usize) -> Option<u64> {
+        (**self).child_seq(node, index)
+    }
+    fn is_here(&self, seq: u64) -> impl Future<Output = bool> + Send {
+        (**self).is_here(seq)
+    }
+    fn fetch(&self, seq: u64) -> Coming {
+        (**self).fetch(seq)
+    }
+    fn fetch_keys(&self, node: &NodeRef) -> impl Future<Output = Option<Ahead>> + Send {
+        (**self).fetch_keys(node)
     }
 }

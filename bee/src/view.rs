@@ -1,5 +1,6 @@
 //! Reading the tree at one version.
 use crate::{
+    ahead::{Ahead, Coming},
     cache::Cache,
     error::{Error, Result},
     node::{Block, Fault, Level, MAX_DEPTH, Value},
@@ -47,6 +48,27 @@ pub(crate) trait Source: Send + Sync {
     /// The error for a block that breaks the rules.
     fn fault(&self, seq: u64, what: Fault) -> Error;
 
+    /// True when all blocks are here: there is nothing to look ahead for.
+    fn is_whole(&self) -> bool {
+        true
+    }
+    /// The block that has a child; none where it is in memory.
+    fn child_seq(&self, _node: &NodeRef, _index: usize) -> Option<u64> {
+        None
+    }
+    /// True when a block can be had without waiting.
+    fn is_here(&self, _seq: u64) -> impl Future<Output = bool> + Send {
+        async { true }
+    }
+    /// Has a block fetched.
+    fn fetch(&self, seq: u64) -> Coming {
+        Box::pin(std::future::ready(seq))
+    }
+    /// Has the keys of a node fetched together, where more than one is not here.
+    fn fetch_keys(&self, _node: &NodeRef) -> impl Future<Output = Option<Ahead>> + Send {
+        async { None }
+    }
+
     /// Where `key` is among the keys of `node`: `Ok` its place, `Err` that of the child under which it would be.
     fn search(
         &self,
@@ -54,16 +76,22 @@ pub(crate) trait Source: Send + Sync {
         key: &[u8],
     ) -> impl Future<Output = Result<Result<usize, usize>>> + Send {
         async move {
-            let (mut start, mut end) = (0, self.key_count(node));
-            while start < end {
-                let middle = (start + end) / 2;
-                match key.cmp(&self.key(node, middle).await?) {
-                    Ordering::Equal => return Ok(Ok(middle)),
-                    Ordering::Less => end = middle,
-                    Ordering::Greater => start = middle + 1,
+            let search = async {
+                let (mut start, mut end) = (0, self.key_count(node));
+                while start < end {
+                    let middle = (start + end) / 2;
+                    match key.cmp(&self.key(node, middle).await?) {
+                        Ordering::Equal => return Ok(Ok(middle)),
+                        Ordering::Less => end = middle,
+                        Ordering::Greater => start = middle + 1,
+                    }
                 }
+                Ok(Err(start))
+            };
+            match self.fetch_keys(node).await {
+                None => search.await,
+                Some(mut ahead) => ahead.until(search).await,
             }
-            Ok(Err(start))
         }
     }
 
@@ -214,6 +242,48 @@ impl Source for View {
 
     fn is_leaf(&self, node: &NodeRef) -> bool {
         self.checked(node).1.children.is_empty()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.core.contiguous_length() >= self.version
+    }
+
+    fn child_seq(&self, node: &NodeRef, index: usize) -> Option<u64> {
+        Some(self.child_place(node, index)?.0)
+    }
+
+    async fn is_here(&self, seq: u64) -> bool {
+        self.cache.get(self.core.fork(), seq).is_some()
+            || self.core.has(seq..seq + 1).await.unwrap_or(true)
+    }
+
+    fn fetch(&self, seq: u64) -> Coming {
+        let view = self.clone();
+        Box::pin(async move {
+            // Whoever needs it meets the error.
+            let _ = view.block(seq).await;
+            seq
+        })
+    }
+
+    async fn fetch_keys(&self, node: &NodeRef) -> Option<Ahead> {
+        if self.is_whole() || self.waiting.no_wait {
+            return None;
+        }
+        let (block, level) = self.checked(node);
+        let mut missing = Vec::new();
+        for key in &level.keys {
+            if key.bytes.get().is_none() && key.seq != block.seq && !self.is_here(key.seq).await {
+                missing.push(key.seq);
+            }
+        }
+        (missing.len() > 1).then(|| {
+            let mut ahead = Ahead::new();
+            for seq in missing {
+                ahead.ask(seq, || self.fetch(seq));
+            }
+            ahead
+        })
     }
 
     fn fault(&self, seq: u64, what: Fault) -> Error {

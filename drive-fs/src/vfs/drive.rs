@@ -223,6 +223,8 @@ impl Tree for DriveTree {
     fn changed_paths<'a>(&'a self, newer: &'a dyn Tree) -> BoxFuture<'a, Result<Vec<String>>> {
         async move {
             let mut paths = Vec::new();
+            // What both do not share is mostly what was appended in between: where it is elsewhere, it comes all at once.
+            let _coming = self.0.core().download(self.version()..newer.version())?;
             let head = pome_bee::Hyperbee::new(self.0.core().clone()).checkout(newer.version());
             let mut differences = head.diff(self.0.db(), RangeOptions::new()).boxed();
             while let Some(difference) = differences.try_next().await? {
