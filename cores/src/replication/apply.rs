@@ -156,19 +156,22 @@ impl Machine {
         let fork = collected.change.merkle.tree().fork;
         let mut forks = Vec::new();
         let mut results = Vec::with_capacity(arrived.len());
+        let mut early = Vec::new();
         for arrived in arrived {
             let leaf = (arrived.proof.block.as_ref()).and_then(|_| leaves.next());
             if arrived.proof.fork > fork {
                 forks.push(arrived);
                 continue;
             }
-            let checked = match collected.take(core, &arrived.proof, leaf) {
-                Ok(checked) => checked,
-                Err(error) => {
-                    tracing::warn!(%error, "a proof of a peer cannot be checked");
-                    Checked::Stale
-                }
-            };
+            let checked = collected.take(core, &arrived.proof, leaf);
+            match checked {
+                // what it leads to may be among what came with it
+                Checked::Bad(TreeError::MissingNode { .. }) => early.push((arrived, leaf)),
+                checked => results.push((arrived, checked)),
+            }
+        }
+        for (arrived, leaf) in early {
+            let checked = collected.take(core, &arrived.proof, leaf);
             results.push((arrived, checked));
         }
         let was = (core.head.read().tree.length, core.verifier().is_some());
@@ -262,6 +265,7 @@ impl Machine {
                 {
                     // a node that was there when the request was made may have been cleared since
                     peer.missed += 1;
+                    peer.promised.broke();
                     peer.aside_until = Some(now + BUSY);
                     return;
                 }
@@ -294,19 +298,17 @@ fn matches(asked: &Asked, proof: &Proof) -> bool {
 }
 
 impl Collected {
-    fn take(
-        &mut self,
-        core: &Core,
-        proof: &Proof,
-        leaf: Option<[u8; 32]>,
-    ) -> Result<Checked, Error> {
+    fn take(&mut self, core: &Core, proof: &Proof, leaf: Option<[u8; 32]>) -> Checked {
         match self.check(core, proof, leaf) {
-            Ok(checked) => Ok(checked),
-            Err(Error::Tree(error)) => Ok(Checked::Bad(error)),
+            Ok(checked) => checked,
+            Err(Error::Tree(error)) => Checked::Bad(error),
             Err(Error::BlockTooLarge { .. }) => {
-                Ok(Checked::Bad(TreeError::InvalidProof { what: "block size" }))
+                Checked::Bad(TreeError::InvalidProof { what: "block size" })
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "a proof of a peer cannot be checked");
+                Checked::Stale
+            }
         }
     }
 
@@ -359,6 +361,8 @@ impl Collected {
         } else {
             let mut brought = Vec::new();
             verify_below(&known, proof, leaf, &mut brought)?;
+            // where it led to is here
+            brought.pop();
             if let Some(manifest) = &proof.manifest
                 && core.verifier().is_none()
                 && !*learnt

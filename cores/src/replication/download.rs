@@ -12,6 +12,7 @@ use super::{
     machine::Machine,
     messages::{Message, Request, Want},
     peer::Asked,
+    promised::Promised,
 };
 use crate::{
     core::Core,
@@ -126,6 +127,7 @@ impl Machine {
             return;
         };
         if let Some(asked) = peer.requests.remove(&request) {
+            peer.promised.clear();
             peer.due.messages.push_back(Message::Cancel(request));
             peer.replan = true;
             peer.mark();
@@ -351,14 +353,21 @@ impl Machine {
         true
     }
 
-    /// How many nodes a proof of a node must bring so that it meets one that is here; `None` when the peer's tree is too short for that.
-    fn levels(core: &Core, index: u64, length: u64, remote: u64) -> Result<Option<u64>, Error> {
+    /// How many nodes a proof of a node must bring so that it meets one that is here, or that comes before it; `None` when the peer's tree is too short
+    /// for that.
+    fn levels(
+        core: &Core,
+        promised: &Promised,
+        index: u64,
+        length: u64,
+        remote: u64,
+    ) -> Result<Option<u64>, Error> {
         let (mut at, mut count) = (index, 0);
         loop {
             if right_span(at) >= 2 * remote.min(length) || contains(at, 2 * length) {
                 return Ok(None);
             }
-            if core.node(at)?.is_some() {
+            if promised.has(at) || core.node(at)?.is_some() {
                 return Ok(Some(count));
             }
             count += 1;
@@ -387,13 +396,17 @@ impl Machine {
             }
             0
         } else {
-            match Self::levels(core, 2 * index, here.length, peer.remote.length)? {
+            let remote = peer.remote.length;
+            match Self::levels(core, &peer.promised, 2 * index, here.length, remote)? {
                 Some(nodes) => nodes,
                 None => return Ok(false),
             }
         };
         proof.block = Some(NodeRequest { index, nodes });
         let request = self.ask(core, id, proof, priority, now, |_| {});
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.promised.add(2 * index, nodes);
+        }
         let block = self.blocks.entry(index).or_default();
         block.asked.push((id, request));
         block.queued = false;

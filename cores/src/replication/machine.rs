@@ -573,6 +573,9 @@ impl Machine {
 
     /// A request will not be answered: what it was for is free again.
     pub(crate) fn lost_request(&mut self, core: &Core, id: PeerId, asked: &Asked) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.promised.clear();
+        }
         if let Some(node) = asked.proof.block {
             self.lost_block(core, id, node.index);
         }

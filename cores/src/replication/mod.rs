@@ -16,6 +16,7 @@ mod fork;
 mod machine;
 pub mod messages;
 mod peer;
+mod promised;
 mod ready;
 mod restore;
 mod shared;

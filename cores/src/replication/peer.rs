@@ -10,6 +10,7 @@ use super::{
     bits::Bits,
     events::PeerId,
     messages::{Have, Message, Request, Sync, Want},
+    promised::Promised,
     ready::Ready,
     wants::RemoteWants,
 };
@@ -79,6 +80,8 @@ pub(crate) struct Peer {
     pub(crate) due: Due,
     pub(crate) requests: BTreeMap<u64, Asked>,
     pub(crate) last_request: u64,
+    /// Tree nodes that its answers will bring.
+    pub(crate) promised: Promised,
     pub(crate) window: usize,
     /// Of the blocks that it sent, on average.
     pub(crate) block_size: u64,
@@ -142,6 +145,7 @@ impl Peer {
             due: Due::default(),
             requests: BTreeMap::new(),
             last_request: 0,
+            promised: Promised::default(),
             window: WINDOW.0,
             block_size: 0,
             round_trip: Duration::from_millis(50),
