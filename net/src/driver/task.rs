@@ -24,6 +24,9 @@ use tokio::{
     time::Sleep,
 };
 
+/// Bytes that are read before what they bring is stored and answered.
+const READ_TOGETHER: u64 = 1 << 20;
+
 /// How a connection ends.
 type Over = Result<(), Error>;
 
@@ -42,6 +45,8 @@ pub(super) struct Task<S> {
     ended: bool,
     write_ended: bool,
     read_ended: bool,
+    /// From the socket, ever.
+    read_bytes: u64,
     started: Instant,
     /// Since when we wait for the peer to end, too.
     ending_since: Option<Instant>,
@@ -67,6 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
             ended: false,
             write_ended: false,
             read_ended: false,
+            read_bytes: 0,
             started: Instant::now(),
             ending_since: None,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -80,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
             if self.is_out_of_time(now)? || self.obey(cx, now)? {
                 return Poll::Ready(Ok(()));
             }
-            let mut busy = self.read(cx, now)?;
+            let mut busy = self.read_much(cx, now)?;
             for replicating in &mut self.replications {
                 busy |= replicating.poll(cx, &self.shared, now)?;
             }
@@ -156,6 +162,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
         self.sleep.as_mut().poll(cx)
     }
 
+    /// Reads as long as there is something, up to a bound: blocks that are checked together are hashed several at once, and stored as one commit.
+    fn read_much(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Error> {
+        let mut busy = false;
+        let mut bytes = 0;
+        loop {
+            let before = self.read_bytes;
+            if !self.read(cx, now)? {
+                return Ok(busy);
+            }
+            busy = true;
+            bytes += self.read_bytes - before;
+            // the end of the stream, or something that is no reading: the others go on first
+            if self.read_bytes == before || bytes >= READ_TOGETHER {
+                return Ok(true);
+            }
+        }
+    }
+
     /// Handles all that came, then reads once more. True when something happened.
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Error> {
         let mut busy = false;
@@ -197,7 +221,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
                 self.read_ended = true;
                 self.stream.handle_end();
             }
-            count => self.stream.handle_read(now, count),
+            count => {
+                self.read_bytes += count as u64;
+                self.stream.handle_read(now, count);
+            }
         }
         Ok(true)
     }
