@@ -285,19 +285,35 @@ impl Inner {
                     .seal_payload_segment()
                     .map_err(|e| self.poison(e.into()))?;
             }
-            let todo = self.values_in(segment)?;
-            work.victim = Some(Victim {
-                segment,
-                todo,
-                len,
-                moved: 0,
-            });
+            self.choose(&mut work, segment, len)?;
             return Ok(true);
         }
         self.merge(dead_tables(aim))
     }
 
-    /// Empties this segment now, however much of it lives. False when something stays: a damaged value lives in it.
+    /// Makes a segment the one that is emptied, unless nobody can say what lives in it.
+    fn choose(&self, work: &mut Compacting, segment: u32, len: u64) -> Result<(), Error> {
+        match self.values_in(segment) {
+            Ok(todo) => {
+                work.victim = Some(Victim {
+                    segment,
+                    todo,
+                    len,
+                    moved: 0,
+                });
+            }
+            Err(e @ Error::Corrupt { .. }) => {
+                tracing::warn!(store = self.name, segment, error = %e, "a segment is not emptied");
+                work.stuck.insert(segment);
+            }
+            // Somebody was faster: it was found empty, and is gone.
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+        Ok(())
+    }
+
+    /// Empties this segment now, however much of it lives. False when something stays: a value that cannot be read, or may not live, lies in it.
     pub(crate) fn empty_segment(&self, segment: u32) -> Result<bool, Error> {
         let finish = || -> Result<(), Error> {
             while self.compacting.lock().victim.is_some() {
@@ -313,13 +329,7 @@ impl Inner {
                     .seal_payload_segment()
                     .map_err(|e| self.poison(e.into()))?;
             }
-            let todo = self.values_in(segment)?;
-            work.victim = Some(Victim {
-                segment,
-                todo,
-                len: u64::MAX,
-                moved: 0,
-            });
+            self.choose(&mut work, segment, u64::MAX)?;
         }
         finish()?;
         self.collect();
@@ -494,16 +504,18 @@ impl Inner {
                 break;
             }
             moves.left -= 1;
-            if moves.view.get(key)? != Slot::Payload(*at) {
-                continue;
-            }
-            match self.log.read(at).map_err(Error::from) {
+            let value = match moves.view.get(key) {
+                Ok(slot) if slot != Slot::Payload(*at) => continue,
+                Ok(_) => self.log.read(at).map_err(Error::from),
+                Err(e) => Err(e),
+            };
+            match value {
                 Ok(value) => {
                     bytes += u64::from(at.len);
                     moves.values.push((key.clone(), *at, value));
                 }
                 Err(e @ Error::Corrupt { .. }) => {
-                    tracing::warn!(store = self.name, error = %e, "a damaged value stays where it is");
+                    tracing::warn!(store = self.name, error = %e, "a value that cannot be read, or may not live, stays where it is");
                     moves.damaged = true;
                 }
                 Err(e) => return Err(e),
@@ -521,7 +533,7 @@ impl Inner {
         let sealed = self.seal.as_ref().map_or(0, |_| SEALED_BYTES as u64);
         let (mut body, mut payloads, mut bytes) = (vec![], vec![], 0);
         for (key, at, value) in moves.values {
-            if same || self.has_at(&moves.view, &key, &at)? {
+            if same || self.has_at(&moves.view, &key, &at) {
                 bytes += u64::from(at.len);
                 let len = u64::from(at.len).saturating_sub(sealed);
                 Batch::move_payload(&mut body, &key, len, &at);
@@ -539,17 +551,18 @@ impl Inner {
         Ok((values, Cost { all, besides }))
     }
 
-    /// True when `key` still has what it had in `view`, there; the caller holds the writer lock.
-    fn has_at(&self, view: &view::View, key: &[u8], at: &PayloadRef) -> Result<bool, Error> {
+    /// True when `key` still has what it had in `view`, there, as far as can be read; the caller holds the writer lock.
+    fn has_at(&self, view: &view::View, key: &[u8], at: &PayloadRef) -> bool {
         let lower = {
             let state = self.state.read();
             match state.memtable.get(key) {
-                Found::Here(slot) => return Ok(slot == Slot::Payload(*at)),
-                Found::Unknown if Arc::ptr_eq(&state.lower, view.lower()) => return Ok(true),
+                Found::Here(slot) => return slot == Slot::Payload(*at),
+                Found::Unknown if Arc::ptr_eq(&state.lower, view.lower()) => return true,
                 Found::Unknown => state.lower.clone(),
             }
         };
-        Ok(view::get(lower.layers(), key)? == Slot::Payload(*at))
+        // What is not moved stays.
+        view::get(lower.layers(), key).is_ok_and(|slot| slot == Slot::Payload(*at))
     }
 
     /// Commits that were made by others than compaction.

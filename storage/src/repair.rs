@@ -196,10 +196,11 @@ impl Inner {
         };
         let lower = self.state.read().lower.clone();
         for newer in lower.tables.iter().take_while(|t| t.meta != table.meta) {
-            if let Some((_, end)) = newer.covering(low)?
-                && end >= *high
-            {
-                return Ok(true);
+            match newer.covering(low) {
+                Ok(Some((_, end))) if end >= *high => return Ok(true),
+                // One that cannot be read hides nothing for certain.
+                Ok(_) | Err(Error::Corrupt { .. }) => {}
+                Err(e) => return Err(e),
             }
         }
         Ok(lower.frozen.iter().any(|memtable| {

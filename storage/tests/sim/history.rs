@@ -152,10 +152,34 @@ pub(crate) fn moved(seed: u64) -> u64 {
             world.crash(false);
             assert!(world.open());
         }
+        if world.scarred || chance.one_in(8) {
+            scars(&mut world, &mut chance);
+        }
     }
     world.crash(chance.one_in(2));
     world.verify();
     world.made
+}
+
+/// A repair that may be cut short at any call.
+fn scars(world: &mut World, chance: &mut Chance) {
+    let mut faults = Faults::default();
+    match chance.below(4) {
+        0 => {}
+        1 => faults.fail_call = Some(chance.soon()),
+        _ => faults.stop_at = Some(chance.soon()),
+    }
+    let stops = faults.stop_at.is_some();
+    world.set_faults(faults);
+    world.repair();
+    if !world.alive() || stops || chance.one_in(2) {
+        let cut = chance.one_in(2);
+        world.crash(cut);
+        assert!(world.open());
+    }
+    world.heal();
+    world.repair();
+    world.read();
 }
 
 #[test]

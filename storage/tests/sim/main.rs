@@ -2,8 +2,8 @@
 //!
 //! | room | what runs | what must hold |
 //! | --- | --- | --- |
-//! | `history` | random operations; kills, power cuts, full disks, I/O errors at any call | the state is a prefix of the history with all that was synced, and the store goes on |
-//! | `media` | random operations, then a disk at rest that lies: flipped bits, sectors of an earlier day, sectors in the wrong place | nothing wrong handed out, nothing undamaged lost, nothing silent |
+//! | `history` | random operations, repairs and changes of the key among them; kills, power cuts, full disks, I/O errors at any call | the state is a prefix of the history with all that was synced, and the store goes on |
+//! | `media` | random operations, then a disk at rest that lies: flipped bits, sectors of an earlier day, sectors in the wrong place; then a repair that is cut short | nothing wrong handed out, nothing undamaged lost, nothing silent |
 //! | `exhaustive` | every sequence of one, two and three operations, an end at every device call, an error at every device call | as `history` |
 //! | `mutations` | `history` (that of moves too) and `media` on an engine that was broken on purpose | the oracles notice |
 //!

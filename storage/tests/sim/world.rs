@@ -9,7 +9,9 @@ use crate::{
     say,
 };
 use bytes::Bytes;
-use pome_storage::{Batch, Durability, Error, Journal, Options, Snapshot, Space, Store};
+use pome_storage::{
+    Batch, Durability, Error, Journal, Key as StoreKey, Options, Snapshot, Space, Store,
+};
 use pome_wal::{Device, Faults, SimDevice};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -36,6 +38,10 @@ pub(crate) struct World {
     pub(crate) life: Life,
     /// Operations so far.
     pub(crate) made: u64,
+    /// Bytes that are not what was written may lie where nothing points at: damage was accepted.
+    pub(crate) scarred: bool,
+    /// Of an encrypted store: the keys of which one opens it. More than one after a change of the key that was cut short.
+    keys: Vec<StoreKey>,
     journal: Option<Journal>,
     snapshots: Vec<(Snapshot, State)>,
     /// What may go wrong now.
@@ -54,11 +60,13 @@ impl World {
     pub(crate) fn new(device: SimDevice, options: Options) -> Self {
         Self {
             device,
+            keys: options.key.clone().into_iter().collect(),
             options,
             store: None,
             oracle: Oracle::new(),
             life: Life::Closed,
             made: 0,
+            scarred: false,
             journal: None,
             snapshots: vec![],
             plan: Faults::default(),
@@ -74,6 +82,7 @@ impl World {
         assert!(self.store.is_none());
         let mut fork = Self::new(self.device.fork(seed), self.options.clone());
         fork.oracle = self.oracle.clone();
+        fork.keys = self.keys.clone();
         fork
     }
 
@@ -170,10 +179,30 @@ impl World {
         );
     }
 
+    /// Opens the store with the key that it has. Only an open store says which: what the page cache shows may be none that is on disk.
+    fn open_store(&mut self) -> Result<Store, Error> {
+        let mut wrong = None;
+        for key in self.keys.clone() {
+            self.options.key = Some(key.clone());
+            match Store::open_on(Arc::new(self.device.clone()), self.options.clone()) {
+                Err(e @ Error::WrongKey { .. }) => wrong = Some(e),
+                Ok(store) => {
+                    self.keys = vec![key];
+                    return Ok(store);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        match wrong {
+            Some(e) => Err(e),
+            None => Store::open_on(Arc::new(self.device.clone()), self.options.clone()),
+        }
+    }
+
     /// Opens the store and compares. False when the disk did not let it.
     pub(crate) fn open(&mut self) -> bool {
         self.begin("open");
-        let store = match Store::open_on(Arc::new(self.device.clone()), self.options.clone()) {
+        let store = match self.open_store() {
             Ok(store) => store,
             Err(e) => {
                 let fires = self.plan.fail_call.is_some() || self.plan.fail_sync.is_some();
@@ -224,6 +253,8 @@ impl World {
         if self.stopped() {
             self.life = Life::Stopped;
             self.interrupted = true;
+            // What it calls synced it has seen to be damaged: nobody was promised that.
+            self.store = None;
             return;
         }
         self.heal();
@@ -265,6 +296,7 @@ impl World {
         let report = store.check(&mut |_, _| {}).unwrap();
         assert!(report.is_clean(), "{:?}", report.findings);
         self.oracle = Oracle::from(store.committed_seq().0, want);
+        self.scarred = true;
         self.sync_failed = false;
         self.interrupted = false;
     }
@@ -364,6 +396,49 @@ impl World {
             }
         }
         assert!(steps < ALL_STEPS, "a compaction has no end");
+    }
+
+    /// Puts right what is bad: bytes that nothing needs. Segments with such are emptied, which changes nothing.
+    pub(crate) fn repair(&mut self) {
+        self.begin("repair");
+        let store = self.store().clone();
+        let done = store.repair(&mut |_| false, &mut |_, _| {});
+        while self.oracle.last() < store.committed_seq().0 {
+            self.oracle.push(vec![]);
+        }
+        match done {
+            Ok(done) => {
+                say!("     {:?}", done.actions);
+                let fired = self.device.faults_fired() > self.fired;
+                let refused = |e: &Error| matches!(e, Error::Io { .. }) && fired;
+                assert!(
+                    done.left.iter().all(|left| refused(&left.error)),
+                    "{:?}",
+                    done.left
+                );
+            }
+            Err(e) => {
+                self.failed("repair", &e);
+                self.oracle.moving = !self.alive();
+            }
+        }
+    }
+
+    /// Gives the store another key. When that is cut short, it has one of the two.
+    pub(crate) fn rekey(&mut self, n: u8) {
+        self.begin("rekey");
+        let new = StoreKey::from_key_file(&[n; 32]).unwrap();
+        match self.store().rekey(&new) {
+            Ok(()) => {
+                self.keys = vec![new.clone()];
+                self.options.key = Some(new);
+            }
+            Err(Error::NotEncrypted { .. }) => assert!(self.keys.is_empty()),
+            Err(e) => {
+                self.keys.push(new);
+                self.failed("rekey", &e);
+            }
+        }
     }
 
     pub(crate) fn take_snapshot(&mut self) {
@@ -595,7 +670,7 @@ impl World {
     /// One random operation.
     pub(crate) fn step(&mut self, chance: &mut Chance) {
         let durability = chance.durability();
-        match chance.below(44) {
+        match chance.below(47) {
             0..=1 => self.sync(),
             2..=6 => self.checkpoint(),
             7..=8 => self.take_snapshot(),
@@ -630,6 +705,11 @@ impl World {
                 self.compact(steps);
             }
             24 => self.compact(ALL_STEPS),
+            25 => self.repair(),
+            26..=27 => {
+                let n = chance.below(5) as u8;
+                self.rekey(n);
+            }
             _ => {
                 let ops = chance.ops();
                 self.commit(ops, durability);
