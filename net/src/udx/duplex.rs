@@ -1,11 +1,16 @@
 //! A stream in the hands of its user: bytes in order, messages out of order.
 
-use super::{Firewall, Socket, StreamError, StreamStats, Udx};
+use super::{
+    Firewall, Socket, StreamError, StreamStats, Udx,
+    slot::{Slot, relay_to},
+    socket::Table,
+};
 use bytes::{Buf, Bytes};
 use std::{
     fmt, io,
     net::SocketAddr,
     pin::Pin,
+    sync::{Arc, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -56,24 +61,65 @@ impl Duplex {
     /// nothing.
     pub fn connect(&self, socket: &Socket, remote_id: u32, remote: SocketAddr) {
         self.udx.with(self.id, |slot, now| {
-            if slot.socket.is_none() {
-                slot.socket = Some(socket.clone());
-                slot.stream.connect(remote_id, remote, now);
-            }
+            slot.connect(socket, remote_id, remote, now);
         });
     }
 
-    /// Goes on through another socket, or to another address.
+    /// Goes on through another socket, or to another address, or at another peer: a relay that steps in or out. Does nothing before
+    /// [`connect`](Self::connect). [`remote_changed`](Self::remote_changed) waits until the earlier way is not needed any more.
     pub fn change_remote(&self, socket: &Socket, remote_id: u32, remote: SocketAddr) {
         self.udx.with(self.id, |slot, now| {
-            slot.socket = Some(socket.clone());
-            slot.stream.change_remote(remote_id, remote, now);
+            slot.change_remote(socket, remote_id, remote, now);
         });
+    }
+
+    /// Resolves when all that was sent before [`change_remote`](Self::change_remote) has arrived; false when the stream is gone before.
+    pub async fn remote_changed(&self) -> bool {
+        std::future::poll_fn(|cx| {
+            let done = self.udx.peek(self.id, |slot| match slot.closed {
+                Some(_) => Poll::Ready(false),
+                None if !slot.stream.is_changing() => Poll::Ready(true),
+                None => {
+                    slot.flusher = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            });
+            done.unwrap_or(Poll::Ready(false))
+        })
+        .await
+    }
+
+    /// Makes of this stream one end of a relay: each packet that comes in for it goes out through `destination`, unread and unanswered; call it the
+    /// other way round too. What arrives before `destination` is connected waits for that, 64 packets of it. A DESTROY that passes closes this stream
+    /// with [`StreamError::Reset`]; when either of the two closes, the other one does too. Neither side is told of it: they may have moved on. Both must be of
+    /// one [`Udx`].
+    ///
+    /// # Errors
+    /// `InvalidInput` when they are not, or are the same; `NotConnected` when one is gone.
+    pub fn relay_to(&self, destination: &Duplex) -> io::Result<()> {
+        if !Arc::ptr_eq(&self.udx.table, &destination.udx.table) || self.id == destination.id {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a stream is relayed to another one of the same sockets",
+            ));
+        }
+        match relay_to(&mut self.udx.table.slots.lock(), self.id, destination.id) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// What connects the stream where it is not at hand: in its [`Firewall`], which learns from where its first packet came.
+    pub fn connector(&self) -> Connector {
+        Connector {
+            table: Arc::downgrade(&self.udx.table),
+            id: self.id,
+        }
     }
 
     /// Decides about packets that come in through other sockets (default: they are dropped).
     pub fn set_firewall(&self, firewall: Option<Firewall>) {
-        self.udx.peek(self.id, |slot| slot.set_firewall(firewall));
+        self.udx.peek(self.id, |slot| slot.firewall = firewall);
     }
 
     /// Asks for a packet after so long without one.
@@ -84,7 +130,7 @@ impl Duplex {
 
     /// Where the other side is.
     pub fn remote_addr(&self) -> Option<SocketAddr> {
-        let remote = |slot: &mut super::socket::Slot| slot.stream.remote();
+        let remote = |slot: &mut Slot| slot.stream.remote();
         self.udx.peek(self.id, remote).flatten().map(|(_, at)| at)
     }
 
@@ -97,7 +143,7 @@ impl Duplex {
 
     /// Round-trip time, largest IP packet in bytes, bytes a second that the path was seen to carry.
     pub fn path(&self) -> (Option<Duration>, u16, f64) {
-        let look = |slot: &mut super::socket::Slot| {
+        let look = |slot: &mut Slot| {
             (
                 slot.stream.rtt(),
                 slot.stream.mtu(),
@@ -117,16 +163,14 @@ impl Duplex {
     /// The next message; `None` when the stream is gone.
     pub async fn recv(&self) -> Option<Bytes> {
         std::future::poll_fn(|cx| {
-            let next = self
-                .udx
-                .peek(self.id, |slot| match slot.messages.pop_front() {
-                    Some(message) => Poll::Ready(Some(message)),
-                    None if slot.closed.is_some() => Poll::Ready(None),
-                    None => {
-                        slot.listener = Some(cx.waker().clone());
-                        Poll::Pending
-                    }
-                });
+            let next = self.udx.peek(self.id, |slot| match slot.next_message() {
+                Some(message) => Poll::Ready(Some(message)),
+                None if slot.closed.is_some() => Poll::Ready(None),
+                None => {
+                    slot.listener = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            });
             next.unwrap_or(Poll::Ready(None))
         })
         .await
@@ -148,10 +192,28 @@ impl Duplex {
         .await
     }
 
+    /// Resolves when the stream is gone: both sides have ended, one has destroyed it, or the other side does not answer.
+    ///
+    /// # Errors
+    /// Why, when it was not this side or both that ended it.
+    pub async fn closed(&self) -> Result<(), StreamError> {
+        std::future::poll_fn(|cx| {
+            let why = self.udx.peek(self.id, |slot| match slot.closed {
+                Some(why) => Poll::Ready(why.map_or(Ok(()), Err)),
+                None => {
+                    slot.closer = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            });
+            why.unwrap_or(Poll::Ready(Ok(())))
+        })
+        .await
+    }
+
     /// Ends the stream at once, in both directions, and tells the other side.
     pub fn destroy(&mut self) {
         self.ended = true;
-        self.udx.with(self.id, |slot, _| slot.stream.destroy());
+        self.udx.with(self.id, |slot, _| slot.destroy());
     }
 
     /// Writes without a copy; resolves when there is room for it.
@@ -187,6 +249,41 @@ impl Duplex {
     }
 }
 
+/// Connects a stream without holding it: see [`Duplex::connector`]. Cheap to clone.
+#[derive(Clone)]
+pub struct Connector {
+    table: Weak<Table>,
+    id: u32,
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connector {
+    /// As [`Duplex::connect`]; nothing when the stream is gone.
+    pub fn connect(&self, socket: &Socket, remote_id: u32, remote: SocketAddr) {
+        if let Some(table) = self.table.upgrade() {
+            Udx { table }.with(self.id, |slot, now| {
+                slot.connect(socket, remote_id, remote, now);
+            });
+        }
+    }
+
+    /// As [`Duplex::change_remote`]; nothing when the stream is gone.
+    pub fn change_remote(&self, socket: &Socket, remote_id: u32, remote: SocketAddr) {
+        if let Some(table) = self.table.upgrade() {
+            Udx { table }.with(self.id, |slot, now| {
+                slot.change_remote(socket, remote_id, remote, now);
+            });
+        }
+    }
+}
+
 impl AsyncRead for Duplex {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -196,13 +293,13 @@ impl AsyncRead for Duplex {
         let read = self.udx.with(self.id, |slot, _| {
             let before = buf.filled().len();
             while buf.remaining() > 0
-                && let Some(first) = slot.read.front_mut()
+                && let Some(first) = slot.front()
             {
                 let len = first.len().min(buf.remaining());
                 buf.put_slice(&first[..len]);
                 first.advance(len);
                 if first.is_empty() {
-                    slot.read.pop_front();
+                    slot.pop_front();
                 }
             }
             let len = buf.filled().len() - before;
@@ -257,11 +354,12 @@ impl Drop for Duplex {
         self.udx.with(self.id, |slot, _| {
             slot.orphan = true;
             if !ended || slot.socket.is_none() {
-                slot.stream.destroy();
+                slot.destroy();
             }
             // Nobody reads any more: what the other side still writes is thrown away, so that it can end.
-            let unread: usize = slot.read.drain(..).map(|bytes| bytes.len()).sum();
-            slot.stream.consumed(unread);
+            while let Some(bytes) = slot.pop_front() {
+                slot.stream.consumed(bytes.len());
+            }
         });
     }
 }

@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 /// Packets further ahead than this are dropped.
 const AHEAD_MAX: usize = 1 << 16;
 /// Ranges that an acknowledgement names at most: as many as libudx does.
-const RANGES_MAX: usize = 50;
+pub(crate) const RANGES_MAX: usize = 50;
+/// A packet that would make more ranges than this is dropped: each costs work, and a sender that means well does not make so many.
+const GAPS_MAX: usize = 4096;
 
 #[derive(Debug)]
 struct Early {
@@ -21,12 +23,12 @@ pub(crate) struct Incoming {
     expected: Seq,
     /// Those after it: the first is `expected` + 1.
     early: VecDeque<Option<Early>>,
-    early_packets: usize,
     early_bytes: usize,
     /// The most bytes that are kept out of order.
     most: usize,
     ended: bool,
-    ranges: Vec<(Seq, Seq)>,
+    /// Which packets are early, in order; no two of the ranges touch.
+    ranges: VecDeque<(Seq, Seq)>,
     /// The range that the next acknowledgement begins with.
     turn: usize,
 }
@@ -36,11 +38,10 @@ impl Incoming {
         Self {
             expected,
             early: VecDeque::new(),
-            early_packets: 0,
             early_bytes: 0,
             most,
             ended: false,
-            ranges: Vec::new(),
+            ranges: VecDeque::new(),
             turn: 0,
         }
     }
@@ -72,14 +73,16 @@ impl Incoming {
             let at = ahead - 1;
             if self.early.get(at).is_some_and(Option::is_some)
                 || self.early_bytes + payload.len() > self.most
+                || !self.note(seq)
             {
                 return;
             }
             if self.early.len() <= at {
                 self.early.resize_with(at + 1, || None);
             }
-            self.early_packets += 1;
             self.early_bytes += payload.len();
+            // What waits here for long must not hold all that it came with.
+            let payload = Bytes::copy_from_slice(&payload);
             self.early[at] = Some(Early { kind, payload });
             return;
         }
@@ -92,46 +95,51 @@ impl Incoming {
             if packet.kind.has(Kind::END) {
                 self.ended = true;
                 self.early.clear();
-                self.early_packets = 0;
+                self.ranges.clear();
                 self.early_bytes = 0;
                 return;
             }
             next = self.early.pop_front().flatten();
             if let Some(packet) = &next {
-                self.early_packets -= 1;
                 self.early_bytes -= packet.payload.len();
             }
         }
+        while self
+            .ranges
+            .front()
+            .is_some_and(|(_, end)| *end <= self.expected)
+        {
+            self.ranges.pop_front();
+        }
+    }
+
+    /// Adds an early packet to the ranges. False when that would be too many.
+    fn note(&mut self, seq: Seq) -> bool {
+        let at = self.ranges.partition_point(|(start, _)| *start <= seq);
+        let end = seq.next();
+        let touches_next = self.ranges.get(at).is_some_and(|(start, _)| *start == end);
+        let before = at.checked_sub(1).filter(|at| self.ranges[*at].1 == seq);
+        match (before, touches_next) {
+            (Some(before), true) => {
+                self.ranges[before].1 = self.ranges[at].1;
+                self.ranges.remove(at);
+            }
+            (Some(before), false) => self.ranges[before].1 = end,
+            (None, true) => self.ranges[at].0 = seq,
+            (None, false) if self.ranges.len() < GAPS_MAX => self.ranges.insert(at, (seq, end)),
+            (None, false) => return false,
+        }
+        true
     }
 
     /// The ranges of early packets, as a selective acknowledgement has them. When there are more than fit, the next call goes on with the others.
     pub(crate) fn ranges(&mut self, out: &mut Vec<u8>) {
-        if self.early_packets == 0 {
-            self.turn = 0;
-            return;
-        }
-        self.ranges.clear();
-        let first = self.expected.next();
-        let mut open: Option<Seq> = None;
-        let here = self.early.iter().map(Option::is_some);
-        for (at, here) in here.chain([false]).enumerate() {
-            let seq = first.plus(at as u32);
-            match (open, here) {
-                (None, true) => open = Some(seq),
-                (Some(start), false) => {
-                    self.ranges.push((start, seq));
-                    open = None;
-                }
-                _ => {}
-            }
-        }
         let count = self.ranges.len();
-        let begin = if count > RANGES_MAX {
-            self.turn % count
-        } else {
-            0
+        let begin = match count > RANGES_MAX {
+            true => self.turn % count,
+            false => 0,
         };
-        let turned = self.ranges[begin..].iter().chain(&self.ranges[..begin]);
+        let turned = self.ranges.range(begin..).chain(self.ranges.range(..begin));
         for (start, end) in turned.take(RANGES_MAX) {
             out.extend_from_slice(&start.0.to_le_bytes());
             out.extend_from_slice(&end.0.to_le_bytes());
@@ -173,11 +181,56 @@ mod tests {
             .map(|w| u32::from_le_bytes(std::array::from_fn(|i| w[i])))
             .collect();
         assert_eq!(words, [0, 1, 2, 3, 4, 5]);
+        assert_eq!(incoming.ranges.len(), 1);
         incoming.receive(Seq(3), Kind::DATA, Bytes::from_static(&[4]), |b| {
             read.push(b[0])
         });
         assert_eq!(read, [0, 1, 2, 3, 4, 5]);
         assert!(incoming.is_ended());
         assert_eq!(incoming.expected(), Seq(5));
+    }
+
+    #[test]
+    fn ranges_are_those_of_the_packets_in_any_order() {
+        for step in [1u32, 7, 101, 333, 997] {
+            let mut incoming = Incoming::new(Seq(0), 1 << 20);
+            let mut here = std::collections::BTreeSet::new();
+            for n in 0..600 {
+                let at = 1 + n * step % 1009;
+                incoming.receive(Seq(at), Kind::DATA, Bytes::from_static(b"x"), |_| {
+                    unreachable!("the first is missing")
+                });
+                here.insert(at);
+                let mut expected: Vec<(Seq, Seq)> = Vec::new();
+                for at in &here {
+                    match expected.last_mut() {
+                        Some(last) if last.1 == Seq(*at) => last.1 = Seq(at + 1),
+                        _ => expected.push((Seq(*at), Seq(at + 1))),
+                    }
+                }
+                assert_eq!(incoming.ranges, expected);
+            }
+            let (mut read, first) = (0, here.iter().zip(1..).take_while(|(a, b)| **a == *b));
+            let whole = first.count() + 1;
+            incoming.receive(Seq(0), Kind::DATA, Bytes::from_static(b"x"), |_| read += 1);
+            assert_eq!(read, whole);
+        }
+    }
+
+    #[test]
+    fn memory_for_early_packets_is_bounded() {
+        let most = 1 << 20;
+        let mut incoming = Incoming::new(Seq(0), most);
+        for at in 1..200_000u32 {
+            let payload = Bytes::from(vec![0; 100]);
+            incoming.receive(Seq(at * 2), Kind::DATA, payload, |_| {});
+        }
+        assert!(incoming.early.len() <= AHEAD_MAX && incoming.early_bytes <= most);
+        assert_eq!(incoming.ranges.len(), GAPS_MAX);
+        for at in 1..200_000u32 {
+            let payload = Bytes::from(vec![0; 100]);
+            incoming.receive(Seq(at), Kind::DATA, payload, |_| {});
+        }
+        assert!(incoming.early.len() <= AHEAD_MAX && incoming.early_bytes <= most);
     }
 }

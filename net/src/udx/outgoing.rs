@@ -210,6 +210,11 @@ impl Outgoing {
         seq
     }
 
+    /// Packets that were sent and are not acknowledged in one row.
+    pub(crate) fn on_the_way(&self) -> usize {
+        self.packets.len()
+    }
+
     /// The writer has nothing more although the window is open: rates measured from here on say nothing about the path.
     pub(crate) fn mark_limited(&mut self) {
         self.limited_until = (self.delivered + self.inflight).max(1);
@@ -370,19 +375,30 @@ impl Outgoing {
         true
     }
 
-    /// Takes note that `start..end` have arrived.
-    pub(crate) fn sacked(&mut self, start: Seq, end: Seq, now: Duration, acked: &mut Acked) {
+    /// Takes note that `start..end` have arrived; looks at no more than `looks` packets, and answers how many of these looks are left.
+    pub(crate) fn sacked(
+        &mut self,
+        start: Seq,
+        end: Seq,
+        looks: usize,
+        now: Duration,
+        acked: &mut Acked,
+    ) -> usize {
         let Some(first) = self.index(start.max_of(self.acked)) else {
-            return;
+            return looks;
         };
         let last = usize::try_from(end.since(self.acked)).unwrap_or(0);
-        for at in first..last.min(self.packets.len()) {
+        let last = last
+            .min(self.packets.len())
+            .min(first.saturating_add(looks));
+        for at in first..last {
             if let Some(packet) = self.packets[at].take() {
                 self.sacks += 1;
                 let seq = self.acked.plus(at as u32);
                 self.arrived(seq, packet, now, acked);
             }
         }
+        looks - last.saturating_sub(first)
     }
 
     fn arrived(&mut self, seq: Seq, packet: Packet, now: Duration, acked: &mut Acked) {
@@ -503,12 +519,14 @@ impl Outgoing {
     pub(crate) fn timed_out(&mut self, now: Duration) -> Result<usize, ()> {
         let mut probes = 0;
         let rtt = self.rack.rtt;
+        // The first that has not arrived counts: what is before it may be said to have arrived, out of order.
+        let mut first = true;
         for at in 0..self.packets.len() {
             let seq = self.acked.plus(at as u32);
             let Some(packet) = self.packets[at].as_mut() else {
                 continue;
             };
-            let first = at == 0;
+            let first = std::mem::take(&mut first);
             if first {
                 packet.timeouts += 1;
                 if packet.timeouts > TIMEOUTS_MAX {

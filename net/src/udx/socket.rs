@@ -1,12 +1,15 @@
 //! Sockets and the streams on them: a task for each socket moves packets between the kernel and the state machines.
 
 use super::{
-    Duplex, HEADER_BYTES, Header,
-    stream::{Event, Stream, StreamError, StreamOptions},
+    Duplex,
+    batch::Batch,
+    receive::{DATAGRAMS_MAX, Receive},
+    slot::{Slot, settle},
+    stream::{Stream, StreamOptions},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::Mutex;
-use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     fmt,
@@ -16,7 +19,6 @@ use std::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    task::Waker,
     time::Duration,
 };
 use tokio::{
@@ -30,10 +32,6 @@ use tokio::{
 const TURN: usize = 256;
 /// Bytes that wait for a socket which the kernel does not take more for; beyond it datagrams are dropped, as the network would.
 const BLOCKED_MAX: usize = 4 << 20;
-/// Bytes of a receive buffer: room for the packets that the kernel hands over in one.
-const RECEIVE_BYTES: usize = 64 << 10;
-/// Datagrams that are no packets of a stream and wait for their reader; more are dropped.
-const DATAGRAMS_MAX: usize = 4096;
 /// Bytes that the kernel shall hold for a socket, if it may.
 const KERNEL_BUFFER: usize = 4 << 20;
 
@@ -81,26 +79,6 @@ pub(super) struct Table {
     epoch: Instant,
 }
 
-/// A stream and who waits for it.
-pub(super) struct Slot {
-    pub(super) stream: Stream,
-    pub(super) socket: Option<Socket>,
-    firewall: Option<Firewall>,
-    pub(super) read: VecDeque<Bytes>,
-    pub(super) messages: VecDeque<Bytes>,
-    pub(super) ended: bool,
-    pub(super) closed: Option<Option<StreamError>>,
-    pub(super) room: bool,
-    pub(super) flushed: bool,
-    /// Nobody holds the stream any more.
-    pub(super) orphan: bool,
-    pub(super) reader: Option<Waker>,
-    pub(super) writer: Option<Waker>,
-    pub(super) flusher: Option<Waker>,
-    pub(super) listener: Option<Waker>,
-    armed: Option<Duration>,
-}
-
 /// A UDP socket. Cheap to clone; it closes when it is told to, or when nobody holds it and no stream uses it.
 #[derive(Clone)]
 pub struct Socket {
@@ -112,6 +90,10 @@ struct Inner {
     io: UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
+    /// Packets that the kernel takes in one call.
+    segments: usize,
+    /// The memory that packets are gathered in.
+    batch: Mutex<Batch>,
     work: Mutex<Work>,
     wake: Notify,
     closed: AtomicBool,
@@ -184,6 +166,8 @@ impl Udx {
             inner: Arc::new(Inner {
                 table: Arc::downgrade(&self.table),
                 local: io.local_addr()?,
+                segments: state.max_gso_segments().max(1),
+                batch: Mutex::default(),
                 io,
                 state,
                 work: Mutex::default(),
@@ -222,102 +206,13 @@ impl Udx {
         let slot = slots.get_mut(&id)?;
         let now = self.now();
         let result = act(slot, now);
-        if slot.pump(now) {
-            slots.remove(&id);
-        }
+        settle(&mut slots, id, now);
         Some(result)
     }
 
     /// Looks at the stream, or changes only what is waited for.
     pub(super) fn peek<T>(&self, id: u32, look: impl FnOnce(&mut Slot) -> T) -> Option<T> {
         self.table.slots.lock().get_mut(&id).map(look)
-    }
-}
-
-impl Slot {
-    fn new(stream: Stream) -> Self {
-        Self {
-            stream,
-            socket: None,
-            firewall: None,
-            read: VecDeque::new(),
-            messages: VecDeque::new(),
-            ended: false,
-            closed: None,
-            room: true,
-            flushed: true,
-            orphan: false,
-            reader: None,
-            writer: None,
-            flusher: None,
-            listener: None,
-            armed: None,
-        }
-    }
-
-    pub(super) fn set_firewall(&mut self, firewall: Option<Firewall>) {
-        self.firewall = firewall;
-    }
-
-    /// Sends what may be sent, tells what happened, sets the timer. True when the stream is gone and nobody holds it.
-    fn pump(&mut self, now: Duration) -> bool {
-        if let Some(socket) = self.socket.clone() {
-            socket.transmit(&mut self.stream, now);
-        }
-        while let Some(event) = self.stream.poll_event() {
-            self.take(event);
-        }
-        if let Some(socket) = &self.socket {
-            socket.arm(
-                self.stream.id(),
-                &mut self.armed,
-                self.stream.next_timeout(),
-            );
-        }
-        let gone = self.stream.is_closed()
-            || self.stream.next_timeout().is_none() && self.closed.is_some();
-        self.orphan && gone
-    }
-
-    fn take(&mut self, event: Event) {
-        let wake = |waker: &mut Option<Waker>| {
-            if let Some(waker) = waker.take() {
-                waker.wake();
-            }
-        };
-        match event {
-            Event::Data(bytes) if self.orphan => self.stream.consumed(bytes.len()),
-            Event::Data(bytes) => {
-                self.read.push_back(bytes);
-                wake(&mut self.reader);
-            }
-            Event::End => {
-                self.ended = true;
-                wake(&mut self.reader);
-            }
-            Event::Message(bytes) => {
-                if self.messages.len() < DATAGRAMS_MAX && !self.orphan {
-                    self.messages.push_back(bytes);
-                }
-                wake(&mut self.listener);
-            }
-            Event::Flushed => {
-                self.flushed = true;
-                wake(&mut self.flusher);
-            }
-            Event::Drained => {
-                self.room = true;
-                wake(&mut self.writer);
-            }
-            Event::RemoteChanged => wake(&mut self.flusher),
-            Event::Closed(why) => {
-                self.closed = Some(why);
-                wake(&mut self.reader);
-                wake(&mut self.writer);
-                wake(&mut self.flusher);
-                wake(&mut self.listener);
-            }
-        }
     }
 }
 
@@ -332,7 +227,7 @@ impl Socket {
     /// # Errors
     /// Those of the system, among them: no route, too long.
     pub fn send_to(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
-        self.inner.send(bytes.to_vec(), bytes.len(), to)
+        self.inner.send(bytes, bytes.len(), to)
     }
 
     /// As [`send_to`](Self::send_to), with a limit of hops: a packet that opens a NAT need not arrive.
@@ -352,13 +247,18 @@ impl Socket {
         if let Some(table) = self.inner.table.upgrade() {
             let udx = Udx { table };
             let now = udx.now();
-            udx.table.slots.lock().retain(|_, slot| {
-                if slot.socket.as_ref() != Some(self) {
-                    return true;
+            let mut slots = udx.table.slots.lock();
+            let own: Vec<u32> = slots
+                .iter()
+                .filter(|(_, slot)| slot.socket.as_ref() == Some(self))
+                .map(|(id, _)| *id)
+                .collect();
+            for id in own {
+                if let Some(slot) = slots.get_mut(&id) {
+                    slot.destroy();
                 }
-                slot.stream.destroy();
-                !slot.pump(now)
-            });
+                settle(&mut slots, id, now);
+            }
         }
         self.inner.closed.store(true, Ordering::Release);
         self.inner.wake.notify_one();
@@ -370,7 +270,7 @@ impl Socket {
     }
 
     /// Sends what the stream has, packets of one size in one call.
-    fn transmit(&self, stream: &mut Stream, now: Duration) {
+    pub(super) fn transmit(&self, stream: &mut Stream, now: Duration) {
         if !self.inner.work.lock().blocked.is_empty() {
             self.again(stream.id());
             return;
@@ -378,30 +278,28 @@ impl Socket {
         let Some((_, to)) = stream.remote() else {
             return;
         };
-        let segments = self.inner.state.max_gso_segments().max(1);
-        let (mut out, mut size, mut count) = (Vec::new(), 0, 0);
-        for _ in 0..TURN {
-            let begin = out.len();
-            let Some(len) = stream.poll_transmit(now, &mut out) else {
-                self.flush(out, size, to);
-                return;
-            };
-            count += 1;
-            // All packets of one call have the size of the first, but for the last, which may be shorter.
-            if begin > 0 && len > size {
-                let rest = out.split_off(begin);
-                self.flush(std::mem::replace(&mut out, rest), size, to);
-                (size, count) = (len, 1);
-            } else if begin == 0 {
-                size = len;
+        let mut batch = std::mem::take(&mut *self.inner.batch.lock());
+        let mut turn = 0;
+        while turn < TURN {
+            let begin = batch.len();
+            if stream.poll_transmit(now, batch.space()).is_none() {
+                break;
             }
-            if len < size || count == segments || out.len() + size > usize::from(u16::MAX) - 100 {
-                self.flush(std::mem::take(&mut out), size, to);
-                count = 0;
-            }
+            turn += 1;
+            batch.added(begin, self.segments(), |bytes, size| {
+                self.send_packets(bytes, size, to);
+            });
         }
-        self.flush(out, size, to);
-        self.again(stream.id());
+        batch.flush(|bytes, size| self.send_packets(bytes, size, to));
+        *self.inner.batch.lock() = batch;
+        if turn == TURN {
+            self.again(stream.id());
+        }
+    }
+
+    /// Packets that the kernel takes in one call.
+    pub(super) fn segments(&self) -> usize {
+        self.inner.segments
     }
 
     /// The stream has more to send, when the others have had their turn and the kernel takes more.
@@ -413,17 +311,26 @@ impl Socket {
         self.inner.wake.notify_one();
     }
 
-    fn flush(&self, out: Vec<u8>, size: usize, to: SocketAddr) {
-        if out.is_empty() {
-            return;
-        }
+    /// Sends packets of `size` bytes each; the last may be shorter.
+    pub(super) fn send_packets(&self, bytes: &[u8], size: usize, to: SocketAddr) {
         // A packet that cannot be sent is a packet lost: the streams know what to do.
-        if let Err(error) = self.inner.send(out, size, to) {
+        if let Err(error) = self.inner.send(bytes, size, to) {
             tracing::debug!(%to, %error, "a packet was not sent");
         }
     }
 
-    fn arm(&self, id: u32, armed: &mut Option<Duration>, at: Option<Duration>) {
+    pub(super) fn receive(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> io::Result<usize> {
+        let io = &self.inner.io;
+        io.try_io(Interest::READABLE, || {
+            self.inner.state.recv(io.into(), buffers, metas)
+        })
+    }
+
+    pub(super) fn arm(&self, id: u32, armed: &mut Option<Duration>, at: Option<Duration>) {
         if *armed == at {
             return;
         }
@@ -442,10 +349,10 @@ impl Socket {
 }
 
 impl Inner {
-    fn send(&self, bytes: Vec<u8>, size: usize, to: SocketAddr) -> io::Result<()> {
+    fn send(&self, bytes: &[u8], size: usize, to: SocketAddr) -> io::Result<()> {
         let mut work = self.work.lock();
         if work.blocked.is_empty() {
-            match self.try_send(&bytes, size, to) {
+            match self.try_send(bytes, size, to) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
             }
@@ -454,7 +361,7 @@ impl Inner {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         work.blocked_bytes += bytes.len();
-        work.blocked.push_back((to, bytes, size));
+        work.blocked.push_back((to, bytes.to_vec(), size));
         self.wake.notify_one();
         Ok(())
     }
@@ -566,103 +473,5 @@ fn run_timers(udx: &Udx, socket: &Socket) {
             }
             slot.stream.on_timeout(now);
         });
-    }
-}
-
-/// Buffers for what comes in.
-struct Receive {
-    buffers: Vec<BytesMut>,
-}
-
-impl Receive {
-    fn new() -> Self {
-        Self {
-            buffers: vec![BytesMut::new(); BATCH_SIZE],
-        }
-    }
-
-    /// Takes in what the kernel has, up to a limit, so that timers run too.
-    fn all(&mut self, udx: &Udx, socket: &Socket, datagrams: &mpsc::Sender<Datagram>) {
-        const ROUNDS: usize = 8;
-        for _ in 0..ROUNDS {
-            let mut metas = [RecvMeta::default(); BATCH_SIZE];
-            for buffer in &mut self.buffers {
-                buffer.resize(RECEIVE_BYTES, 0);
-            }
-            let received = {
-                let mut slices: Vec<IoSliceMut<'_>> = self
-                    .buffers
-                    .iter_mut()
-                    .map(|buffer| IoSliceMut::new(buffer))
-                    .collect();
-                let io = &socket.inner.io;
-                io.try_io(Interest::READABLE, || {
-                    socket.inner.state.recv(io.into(), &mut slices, &mut metas)
-                })
-            };
-            let count = match received {
-                Ok(count) => count,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    // An ICMP answer to something that was sent.
-                    tracing::debug!(%error, "the socket told of an error");
-                    continue;
-                }
-            };
-            for (buffer, meta) in self.buffers.iter_mut().zip(&metas).take(count) {
-                let mut bytes = buffer.split_to(meta.len.min(buffer.len())).freeze();
-                let stride = meta.stride.max(1);
-                let mut last = None;
-                while !bytes.is_empty() {
-                    let packet = bytes.split_to(stride.min(bytes.len()));
-                    route(udx, socket, packet, meta.addr, datagrams, &mut last);
-                }
-                if let Some(id) = last {
-                    udx.with(id, |_, _| ());
-                }
-            }
-        }
-    }
-}
-
-/// Gives a packet to its stream, which is pumped when a packet of another follows: one acknowledgement for all that came together.
-fn route(
-    udx: &Udx,
-    socket: &Socket,
-    packet: Bytes,
-    from: SocketAddr,
-    datagrams: &mpsc::Sender<Datagram>,
-    last: &mut Option<u32>,
-) {
-    let header = Header::decode(&packet).filter(|_| packet.len() >= HEADER_BYTES);
-    if let Some(header) = header {
-        let known = udx.peek(header.id, |slot| {
-            let own = slot.socket.as_ref() == Some(socket);
-            (own, slot.firewall.clone(), slot.stream.is_closed())
-        });
-        if let Some((own, firewall, false)) = known {
-            // Asked without a lock: it may look at its streams.
-            if !own && firewall.is_none_or(|rejects| rejects(socket, from)) {
-                return;
-            }
-            if last.is_some_and(|id| id != header.id)
-                && let Some(id) = last.take()
-            {
-                udx.with(id, |_, _| ());
-            }
-            *last = Some(header.id);
-            let now = udx.now();
-            udx.peek(header.id, |slot| slot.stream.receive(&packet, now));
-            return;
-        }
-    }
-    if datagrams
-        .try_send(Datagram {
-            bytes: packet,
-            from,
-        })
-        .is_err()
-    {
-        tracing::trace!(%from, "a datagram was dropped: nobody reads them");
     }
 }

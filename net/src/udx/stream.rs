@@ -2,7 +2,7 @@
 
 use super::{
     bbr::{Bbr, Sample},
-    incoming::Incoming,
+    incoming::{Incoming, RANGES_MAX},
     mtu::Mtu,
     outgoing::{Acked, Outgoing, Send},
     packet::{self, HEADER_BYTES, Header, Kind},
@@ -14,6 +14,8 @@ use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 /// How many bytes a stream takes before they are read.
 const WINDOW: u32 = 4 << 20;
+/// What arrives beyond it is dropped: probes of a window that is closed may go a little further.
+const WINDOW_EXCESS: u32 = 256 << 10;
 /// A writer that has so much waiting beyond the window should wait.
 const HIGH_WATERMARK: u64 = 256 << 10;
 const ACK_DELAY_MAX: Duration = Duration::from_millis(2);
@@ -268,6 +270,31 @@ impl Stream {
         }
     }
 
+    /// What was sent to the earlier remote is not all acknowledged.
+    pub fn is_changing(&self) -> bool {
+        self.changing.is_some()
+    }
+
+    /// A packet for this stream was relayed instead of being taken in. A DESTROY ends the stream here too.
+    pub fn passed_through(&mut self, header: &Header, bytes: usize) {
+        self.stats.bytes_received += bytes as u64;
+        self.stats.packets_received += 1;
+        if header.kind.has(Kind::DESTROY) && self.status == Status::Open {
+            self.close(Some(StreamError::Reset));
+        }
+    }
+
+    /// A packet of another stream was sent to the other side of this one.
+    pub fn passed_on(&mut self, bytes: usize) {
+        self.stats.bytes_transmitted += bytes as u64;
+        self.stats.packets_transmitted += 1;
+    }
+
+    /// Ends the stream here at once, and tells nobody: what a relay does, whose two sides may have moved on without it.
+    pub fn vanish(&mut self) {
+        self.close(None);
+    }
+
     fn set_remote(&mut self, id: u32, address: SocketAddr) {
         self.remote = Some((id, address));
         self.mtu = Mtu::new(address.is_ipv6());
@@ -380,21 +407,26 @@ impl Stream {
         };
         let before = self.outgoing.inflight();
         if header.kind.has(Kind::SACK) {
-            for (start, end) in packet::ranges(&body[..between]) {
+            // As many ranges as are ever sent, and no packet is looked at twice as often as there are any.
+            let mut looks = 2 * self.outgoing.on_the_way();
+            for (start, end) in packet::ranges(&body[..between]).take(RANGES_MAX) {
                 if end <= self.outgoing.seq() {
-                    self.outgoing.sacked(start, end, now, &mut acked);
+                    looks = self.outgoing.sacked(start, end, looks, now, &mut acked);
                 }
             }
         }
         let payload = body.slice(offset..);
         if header.kind.has(Kind::MESSAGE) {
-            self.events.push_back(Event::Message(payload.clone()));
+            self.events
+                .push_back(Event::Message(Bytes::copy_from_slice(&payload)));
         }
         if header.seq >= self.incoming.expected() {
             if header.kind.has(Kind::DESTROY) {
                 return self.close(Some(StreamError::Reset));
             }
-            if header.kind.is_ordered() {
+            // A sender that does not keep to the window is not acknowledged.
+            let room = self.unread <= (WINDOW + WINDOW_EXCESS) as usize;
+            if header.kind.is_ordered() && room {
                 let (events, unread) = (&mut self.events, &mut self.unread);
                 self.incoming
                     .receive(header.seq, header.kind, payload, |bytes| {
