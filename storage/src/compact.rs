@@ -32,6 +32,10 @@ use std::{
 
 /// About so many bytes are moved in one commit.
 const MOVE_BYTES: u64 = 1 << 20;
+/// What so many commits move is read ahead.
+const AHEAD_STEPS: u64 = 4;
+/// Smaller values are left to what the kernel reads ahead by itself.
+const LARGE: u32 = 16 << 10;
 /// So many values are looked up for it at most.
 const LOOKUPS: usize = 16 << 10;
 /// So many values at most.
@@ -498,6 +502,17 @@ impl Inner {
             left: victim.todo.len(),
             damaged: false,
         };
+        // Those that live of what comes now and in the next steps are asked of the disk, where it pays to ask for each.
+        let mut asked = 0;
+        for (key, at) in victim.todo.iter().rev().take(LOOKUPS) {
+            if at.len < LARGE || asked >= AHEAD_STEPS * limit {
+                break;
+            }
+            if moves.view.get(key)? == Slot::Payload(*at) {
+                self.log.ahead(at, 1);
+                asked += u64::from(at.len);
+            }
+        }
         for (key, at) in victim.todo.iter().rev().take(LOOKUPS) {
             let full = bytes + u64::from(at.len) > limit || moves.values.len() >= MOVE_VALUES;
             if full && !moves.values.is_empty() {

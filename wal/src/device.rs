@@ -99,6 +99,11 @@ pub trait File: Send + Sync {
     /// file was closed or removed; its bytes must not be written again while it lives. What cannot be read comes as zeros, so
     /// check a checksum.
     fn view(&self, range: Range<u64>) -> io::Result<Bytes>;
+    /// A hint: the bytes of `range` will be looked at soon, all of them. A device may fetch what is not in memory in one go; asking again costs
+    /// next to nothing.
+    fn ahead(&self, range: Range<u64>) {
+        let _ = range;
+    }
     /// [`view`](Self::view) of many ranges, in order. A device that can asks the disk for all of them at once.
     fn view_many(&self, ranges: &[Range<u64>]) -> Vec<io::Result<Bytes>> {
         ranges

@@ -498,7 +498,21 @@ impl Log {
     pub fn read(&self, at: &PayloadRef) -> Result<Bytes, Error> {
         let range = at.range()?;
         let file = self.shared.readers.get(&*self.shared.device, at.segment)?;
+        // One request for all of it, where page faults would ask for a part at a time, or for far too much.
+        file.ahead(range.clone());
         at.check(file.view(range))
+    }
+
+    /// A hint: this payload will be read soon. The disk is asked for it now, where the device can and it is large; and for what lies around, up to
+    /// multiples of `around` bytes in the file, where that is likely to be wanted as well (1: no more than the payload).
+    pub fn ahead(&self, at: &PayloadRef, around: u64) {
+        let around = around.max(1);
+        if let Ok(range) = at.range()
+            && let Some(end) = range.end.checked_next_multiple_of(around)
+            && let Ok(file) = self.shared.readers.get(&*self.shared.device, at.segment)
+        {
+            file.ahead(range.start / around * around..end);
+        }
     }
 
     /// The bytes of many payloads, in the order in which they are asked for; each as [`read`](Self::read) answers it. What is not in

@@ -76,8 +76,9 @@ impl Plan {
             commit_turns: size.batches / 2,
             singles: if large { 8 } else { 20 },
             batches: if large { 1 } else { 2 },
-            get_turns: (size.batches / 2).min(30),
-            gets: if large { 500 } else { 20_000 },
+            get_turns: (size.batches / 2).min(20),
+            // So many that each engine has its data back in the caches of the processor for most of them.
+            gets: if large { 2_000 } else { 100_000 },
             scan_turns: (size.batches / 2).min(15),
             large,
         }

@@ -69,6 +69,7 @@ impl Device for PwriteDevice {
             .open(self.dir.join(name))?;
         Ok(Arc::new(PwriteFile {
             len: AtomicU64::new(file.metadata()?.len()),
+            asked: Default::default(),
             mapping: RwLock::new(None),
             file,
         }))
@@ -146,8 +147,35 @@ impl Device for PwriteDevice {
     }
 }
 
+/// Which parts of a file were asked of the disk, or written, through a handle: a bit for each, which parts far from each other share.
+#[derive(Default)]
+struct Asked([AtomicU64; 32]);
+
+impl Asked {
+    /// Bytes of a part.
+    const PART: u64 = 32 << 10;
+
+    /// Sets the bits of a range; true when they all were.
+    fn set(&self, range: &Range<u64>) -> bool {
+        let bits = self.0.len() as u64 * 64;
+        let first = range.start / Self::PART;
+        let last = range.end.saturating_sub(1) / Self::PART;
+        let mut all = true;
+        for part in first..=last.min(first.saturating_add(bits)) {
+            let (word, mask) = ((part % bits / 64) as usize, 1 << (part % 64));
+            // Mostly it is set: then nothing is written to what other threads read.
+            if self.0[word].load(Ordering::Relaxed) & mask == 0 {
+                self.0[word].fetch_or(mask, Ordering::Relaxed);
+                all = false;
+            }
+        }
+        all
+    }
+}
+
 struct PwriteFile {
     file: fs::File,
+    asked: Asked,
     /// The length as this handle last saw it.
     len: AtomicU64,
     mapping: RwLock<Option<Arc<Mapping>>>,
@@ -194,6 +222,8 @@ impl File for PwriteFile {
     fn write_at(&self, parts: &[IoSlice<'_>], mut offset: u64) -> io::Result<()> {
         /// Linux takes at most this many parts in one call.
         const IOV_MAX: usize = 1024;
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        self.asked.set(&(offset..offset + len as u64));
         for batch in parts.chunks(IOV_MAX) {
             let whole: usize = batch.iter().map(|p| p.len()).sum();
             let mut done =
@@ -240,6 +270,21 @@ impl File for PwriteFile {
         self.read_at(&mut buf, range.start)?;
         Ok(buf.into())
     }
+    fn ahead(&self, range: Range<u64>) {
+        /// Less is left to the kernel, which reads what lies around as well.
+        const LEAST: u64 = 16 << 10;
+        let len = range.end.saturating_sub(range.start);
+        if len < LEAST || self.asked.set(&range) {
+            return;
+        }
+        // A hint: without it the reads are only slower.
+        let _ = fadvise(
+            &self.file,
+            range.start,
+            NonZeroU64::new(len),
+            Advice::WillNeed,
+        );
+    }
     fn view_many(&self, ranges: &[Range<u64>]) -> Vec<io::Result<Bytes>> {
         /// Fewer than this are read one after the other.
         const AHEAD_MIN: usize = 4;
@@ -259,5 +304,23 @@ impl File for PwriteFile {
     }
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.file.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_for_is_not_asked_for_again() {
+        let asked = Asked::default();
+        let part = Asked::PART;
+        assert!(!asked.set(&(part - 1..part + 1)), "two parts");
+        assert!(asked.set(&(0..2 * part)));
+        assert!(!asked.set(&(0..2 * part + 1)), "a third");
+        assert!(asked.set(&(0..3 * part)));
+        // Whatever the range is, the work is bounded.
+        assert!(!asked.set(&(0..u64::MAX)));
+        assert!(asked.set(&(u64::MAX - part..u64::MAX)));
     }
 }

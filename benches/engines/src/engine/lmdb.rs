@@ -66,7 +66,9 @@ impl Engine for Lmdb {
     fn compact(&mut self) -> Result<()> {
         // It has no compaction in place: a compacted copy takes the place of the file.
         let copy = self.folder.join("copy.mdb");
-        self.env.copy_to_path(&copy, CompactionOption::Enabled)?;
+        let file = self.env.copy_to_path(&copy, CompactionOption::Enabled)?;
+        // It does not sync the copy itself.
+        file.sync_all()?;
         std::fs::rename(copy, self.folder.join("data.mdb"))?;
         Ok(())
     }
