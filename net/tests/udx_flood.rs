@@ -7,7 +7,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::{net::UdpSocket, time::Duration};
 
-/// What a socket with three streams that nobody reads may keep: datagrams 12 MiB; of each stream 4.3 MiB in order, 4 MiB early, 4 MiB of messages, and the
+/// What a socket with three streams that nobody reads may keep: datagrams 12 MiB; of each stream 4.3 MiB in order, 8 MiB early, 4 MiB of messages, and the
 /// lists that they are in; and what the allocator does not give back.
 const KEPT_MAX: usize = 64 << 20;
 

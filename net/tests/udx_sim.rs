@@ -202,10 +202,10 @@ fn a_path_is_used() {
         (0.0, 100, 0.7),
         (0.001, 0, 0.85),
         (0.001, 20, 0.85),
-        (0.001, 100, 0.65),
+        (0.001, 100, 0.7),
         (0.01, 0, 0.8),
         (0.01, 20, 0.75),
-        (0.01, 100, 0.55),
+        (0.01, 100, 0.7),
     ] {
         let path = Path {
             rate: 12.5e6,
@@ -214,7 +214,7 @@ fn a_path_is_used() {
             queue: 300_000,
             ..LAN
         };
-        let mut world = World::new(7, path);
+        let mut world = World::new(5, path);
         let len = 30_000_000;
         let took = world.transfer(len).as_secs_f64();
         let used = len as f64 / took / path.rate;

@@ -19,6 +19,11 @@ const INITIAL_PACKETS: u64 = 32;
 /// What may be sent at once, as time at the pacing rate: timers are not finer.
 const BURST: Duration = Duration::from_millis(2);
 const BURST_PACKETS: u64 = 16;
+/// The same for a timer that came late, on a machine that has other things to do.
+const LATE_BURST: Duration = Duration::from_millis(10);
+/// Acknowledgements that come in bunches are looked at over so many rounds, twice; and count for no more than such a time at the path's rate.
+const BUNCH_ROUNDS: u64 = 5;
+const BUNCH_MAX: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -73,6 +78,43 @@ pub(crate) struct Bbr {
     /// Bytes that may be sent now, and when that was counted.
     budget: f64,
     budget_at: Duration,
+    /// The budget was used up, and there was more to send.
+    held: bool,
+    bunches: Bunches,
+}
+
+/// How many bytes more than the path's rate allows are acknowledged at once: a receiver, or a machine on the way, that gathers packets before it goes on.
+/// The window must have room for them, or the path is idle meanwhile.
+#[derive(Debug, Clone, Default)]
+struct Bunches {
+    began: Duration,
+    acked: u64,
+    /// The most in the rounds of now, and in those before.
+    most: [f64; 2],
+    turn_round: u64,
+}
+
+impl Bunches {
+    fn acked(&mut self, bytes: u64, window: u64, rate: f64, round: u64, now: Duration) {
+        if round >= self.turn_round + BUNCH_ROUNDS {
+            self.turn_round = round;
+            self.most = [0.0, self.most[0]];
+        }
+        let mut expected = rate * now.saturating_sub(self.began).as_secs_f64();
+        if self.acked as f64 <= expected {
+            self.began = now;
+            self.acked = 0;
+            expected = 0.0;
+        }
+        self.acked += bytes;
+        let extra = (self.acked as f64 - expected).min(window as f64);
+        self.most[0] = self.most[0].max(extra);
+    }
+
+    fn room(&self, rate: f64) -> f64 {
+        let most = self.most[0].max(self.most[1]);
+        most.min(rate * BUNCH_MAX.as_secs_f64())
+    }
 }
 
 impl Bbr {
@@ -101,6 +143,8 @@ impl Bbr {
             cycle_at: Duration::ZERO,
             budget: (INITIAL_PACKETS * packet) as f64,
             budget_at: Duration::ZERO,
+            held: false,
+            bunches: Bunches::default(),
         }
     }
 
@@ -134,11 +178,13 @@ impl Bbr {
     /// When a packet may be sent; `None`: now.
     pub(crate) fn wait(&mut self, now: Duration) -> Option<Duration> {
         let pace = self.pace()?;
-        let most = (pace * BURST.as_secs_f64()).max((BURST_PACKETS * self.packet) as f64);
+        let burst = if self.held { LATE_BURST } else { BURST };
+        let most = (pace * burst.as_secs_f64()).max((BURST_PACKETS * self.packet) as f64);
         let passed = now.saturating_sub(self.budget_at).as_secs_f64();
         self.budget = (self.budget + pace * passed).min(most);
         self.budget_at = now;
-        if self.budget > 0.0 {
+        self.held = self.budget <= 0.0;
+        if !self.held {
             return None;
         }
         Some(now + Duration::from_secs_f64(((1.0 - self.budget) / pace).clamp(1e-6, 1.0)))
@@ -165,6 +211,9 @@ impl Bbr {
         self.measure(sample);
         self.cycle(sample);
         self.check_filled(sample, round_began);
+        let (rate, window) = (self.bandwidth(), self.cwnd);
+        self.bunches
+            .acked(sample.acked, window, rate, self.round, sample.now);
         let full = self.target(1.0);
         if self.phase == Phase::Startup && self.filled {
             self.phase = Phase::Drain;
@@ -235,11 +284,11 @@ impl Bbr {
         // A queue that overflows is full, whatever the bandwidth still seems to do.
         self.round_lost += sample.lost as u64;
         self.round_acked += sample.acked;
+        let of = self.round_acked.max(sample.inflight_before / 2);
+        let much = self.round_lost >= LOST_PACKETS
+            && (self.round_lost * self.packet) as f64 > LOST_PART * of as f64;
+        self.filled |= much && self.bandwidth() > 0.0;
         if round_began {
-            let lost = self.round_lost;
-            let much = lost >= LOST_PACKETS
-                && (lost * self.packet) as f64 > LOST_PART * self.round_acked as f64;
-            self.filled |= much && self.bandwidth() > 0.0;
             self.round_lost = 0;
             self.round_acked = 0;
         }
@@ -296,7 +345,10 @@ impl Bbr {
     fn grow(&mut self, sample: &Sample) {
         let grown = self.cwnd + sample.acked;
         match self.target(self.cwnd_gain) {
-            Some(target) if self.filled => self.cwnd = grown.min(target),
+            Some(target) if self.filled => {
+                let room = self.bunches.room(self.bandwidth());
+                self.cwnd = grown.min(target + room as u64);
+            }
             Some(target) if self.cwnd >= target && sample.delivered >= self.cwnd => {}
             _ => self.cwnd = grown,
         }

@@ -90,6 +90,9 @@ pub(crate) struct Outgoing {
     end: End,
     /// Those from `acked` to before `seq`; `None`: has arrived out of order.
     packets: VecDeque<Option<Packet>>,
+    /// The payload bytes of each of them, and of all.
+    sizes: VecDeque<usize>,
+    spread: usize,
     acked: Seq,
     seq: Seq,
     /// (seq, number of the transmission), in the order of sending; stale ones are skipped.
@@ -99,6 +102,7 @@ pub(crate) struct Outgoing {
     /// Payload bytes that were written and have not arrived.
     pending: usize,
     sacks: u32,
+    partial: bool,
     rack: Rack,
     recovery: Option<Seq>,
     delivered: u64,
@@ -117,6 +121,8 @@ impl Outgoing {
             queued: 0,
             end: End::Open,
             packets: VecDeque::new(),
+            sizes: VecDeque::new(),
+            spread: 0,
             acked: seq,
             seq,
             order: VecDeque::new(),
@@ -124,6 +130,7 @@ impl Outgoing {
             inflight: 0,
             pending: 0,
             sacks: 0,
+            partial: false,
             rack: Rack {
                 highest: seq,
                 end: seq,
@@ -195,6 +202,16 @@ impl Outgoing {
         self.inflight
     }
 
+    /// Payload bytes from the first that has not arrived to the last that was sent: what the other side must have room for.
+    pub(crate) fn spread(&self) -> u64 {
+        self.spread as u64
+    }
+
+    /// The last acknowledgement had no room for all ranges: what it did not name may have arrived.
+    pub(crate) fn set_partial(&mut self, partial: bool) {
+        self.partial = partial;
+    }
+
     pub(crate) fn pending(&self) -> usize {
         self.pending
     }
@@ -257,6 +274,8 @@ impl Outgoing {
         };
         self.inflight += packet.bytes();
         self.order.push_back((seq, 1));
+        self.sizes.push_back(packet.payload.len());
+        self.spread += packet.payload.len();
         self.packets.push_back(Some(packet));
         Send {
             seq,
@@ -363,6 +382,7 @@ impl Outgoing {
         while self.acked < ack && !self.packets.is_empty() {
             let seq = self.acked;
             let packet = self.packets.pop_front().flatten();
+            self.spread -= self.sizes.pop_front().unwrap_or_default();
             self.acked = seq.next();
             match packet {
                 Some(packet) => self.arrived(seq, packet, now, acked),
@@ -466,7 +486,8 @@ impl Outgoing {
         now: Duration,
         rtt: &Rtt,
     ) -> (usize, usize, Option<Duration>) {
-        let patience = if !self.rack.reordering && (self.recovery.is_some() || self.sacks >= 3) {
+        let exact = !self.rack.reordering && !self.partial;
+        let patience = if exact && (self.recovery.is_some() || self.sacks >= 3) {
             Duration::ZERO
         } else {
             rtt.min().unwrap_or_default() / 4

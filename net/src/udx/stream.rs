@@ -14,6 +14,8 @@ use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 /// How many bytes a stream takes before they are read.
 const WINDOW: u32 = 4 << 20;
+/// How many bytes of packets it keeps that came before their turn: a sender like libudx counts what is on its way, not how far it reaches.
+const EARLY_MAX: usize = 2 * WINDOW as usize;
 /// What arrives beyond it is dropped: probes of a window that is closed may go a little further.
 const WINDOW_EXCESS: u32 = 256 << 10;
 /// A writer that has so much waiting beyond the window should wait.
@@ -169,7 +171,7 @@ impl Stream {
             remote: None,
             status: Status::Open,
             outgoing: Outgoing::new(Seq(options.seq)),
-            incoming: Incoming::new(Seq(options.ack), WINDOW as usize),
+            incoming: Incoming::new(Seq(options.ack), EARLY_MAX),
             messages: VecDeque::new(),
             rtt: Rtt::default(),
             bbr: Bbr::new(mtu.payload() + HEADER_BYTES),
@@ -409,6 +411,7 @@ impl Stream {
         if header.kind.has(Kind::SACK) {
             // As many ranges as are ever sent, and no packet is looked at twice as often as there are any.
             let mut looks = 2 * self.outgoing.on_the_way();
+            self.outgoing.set_partial(between / 8 >= RANGES_MAX - 1);
             for (start, end) in packet::ranges(&body[..between]).take(RANGES_MAX) {
                 if end <= self.outgoing.seq() {
                     looks = self.outgoing.sacked(start, end, looks, now, &mut acked);
@@ -686,8 +689,10 @@ impl Stream {
             }
             return None;
         }
-        let full = self.outgoing.inflight() >= self.send_window();
-        if full && !(self.outgoing.has_lost() && self.conserved > 0) {
+        let full = self.outgoing.inflight() >= self.send_window()
+            || self.outgoing.spread() >= u64::from(self.remote_window);
+        let resend = self.outgoing.inflight() < self.send_window() || self.conserved > 0;
+        if full && !(self.outgoing.has_lost() && resend) {
             return None;
         }
         if let Some(at) = self.bbr.wait(now) {
