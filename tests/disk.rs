@@ -110,6 +110,23 @@ fn a_full_disk_fails_one_command_and_loses_nothing() {
             "{index}, on the full disk"
         );
     }
+    // The backup lies on another disk.
+    let target = files.path().join("backup");
+    let backup = pome.json(&["store", "backup", target.to_str().unwrap()]);
+    assert!(
+        backup.last().unwrap()["files"].as_u64().unwrap() > 2,
+        "{backup:?}"
+    );
+    let restored = Pome::new(files.path().join("restored"));
+    restored.ok(&["store", "restore", target.to_str().unwrap()]);
+    assert_eq!(
+        restored.json(&["store", "check"]).last().unwrap()["ok"],
+        true
+    );
+    for (index, block) in blocks.iter().enumerate() {
+        let index = index.to_string();
+        assert_eq!(&restored.ok(&["core", "get", "log", &index]), block);
+    }
 
     fs::remove_file(&ballast).unwrap();
     for n in 0..4 {

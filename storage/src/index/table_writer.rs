@@ -294,6 +294,7 @@ pub(crate) struct TableWriter {
     points: TreeWriter,
     bloom: BloomBuilder,
     entries: u64,
+    last: Option<Bytes>,
 }
 
 impl TableWriter {
@@ -327,11 +328,25 @@ impl TableWriter {
             points: TreeWriter::default(),
             bloom: BloomBuilder::new(expected_entries),
             entries: 0,
+            last: None,
         })
     }
 
     /// Adds a point. Keys must come in strictly ascending order.
+    ///
+    /// # Errors
+    /// `Full`, `Io`; `Corrupt` when they do not ascend: they come from a table whose crcs fit and that is out of order all the same.
     pub(crate) fn push(&mut self, key: Bytes, slot: &SlotRef<'_>) -> Result<(), Error> {
+        if self.last.as_ref().is_some_and(|last| *last >= key) {
+            return Err(Error::Corrupt {
+                what: "order of keys (in a table that is merged)",
+                file: self.out.name.clone(),
+                offset: 0,
+                expected: 0,
+                found: 0,
+            });
+        }
+        self.last = Some(key.clone());
         self.bloom.add(&key);
         self.entries += 1;
         self.points.push(&mut self.out, key, slot)

@@ -5,7 +5,7 @@
 //! ([`Mutation::AnyCrc`]), so that what lies behind them is reached; there only the first must hold.
 //!
 //! The corpus is in `tests/fuzz/corpus`; each input of it is run, then mutations of them, of which those that lead to an answer not seen before are
-//! kept for this run. `POME_FUZZ_MINUTES=<n>` fuzzes each kind for so long (CI: a few thousand runs), `POME_FUZZ_SAVE=1` adds what was kept to the
+//! kept for this run. `POME_FUZZ_MINUTES=<n>` fuzzes each kind for so many minutes of CPU time (CI: a few thousand runs), `POME_FUZZ_SAVE=1` adds what was kept to the
 //! corpus. A finding is written to `tests/fuzz/findings`, and belongs into the corpus when it is cured.
 #![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
@@ -176,6 +176,12 @@ fn short(e: &Error) -> String {
     }
 }
 
+/// How long this thread has worked: a machine that is busy fuzzes for longer.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 fn fuzz(kind: &str) {
     let template = template();
     let name = template.name(kind);
@@ -190,8 +196,7 @@ fn fuzz(kind: &str) {
     let known = inputs.len();
 
     let minutes = env::var("POME_FUZZ_MINUTES").ok();
-    let until =
-        minutes.map(|m| Instant::now() + Duration::from_secs(60 * m.parse::<u64>().unwrap()));
+    let until = minutes.map(|m| cpu_time() + Duration::from_secs(60 * m.parse::<u64>().unwrap()));
     let seed = env::var("POME_SEED").map_or(1, |seed| seed.parse().unwrap());
     let mut mutator = Mutator::new(seed);
     let mut seen = BTreeSet::new();
@@ -221,7 +226,7 @@ fn fuzz(kind: &str) {
         }
         runs += 1;
         let done = match until {
-            Some(until) => Instant::now() >= until,
+            Some(until) => cpu_time() >= until,
             None => runs >= RUNS,
         };
         if done && runs >= 2 * known as u64 {
@@ -229,7 +234,8 @@ fn fuzz(kind: &str) {
         }
     }
     println!(
-        "nightly: {name}: {runs} runs, {} inputs in the corpus, {} different answers, no finding",
+        "nightly: {name}: {runs} runs in {:.1} CPU minutes, {} inputs in the corpus, {} different answers, no finding",
+        cpu_time().as_secs_f64() / 60.0,
         known - 1,
         seen.len()
     );
