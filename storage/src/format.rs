@@ -539,7 +539,9 @@ impl Manifest {
     fn can_be(&self) -> bool {
         let (segment, offset) = self.start.payload.unwrap_or_default();
         let tables = self.tables.len() < 1 << 16
-            && (self.tables.iter()).all(|t| t.len.max(t.entries) < 1 << 46 && t.id < NUMBER_END);
+            // An entry takes bytes: what is made for so many entries is bounded by what is there.
+            && (self.tables.iter())
+                .all(|t| t.len < 1 << 46 && t.entries <= t.len && t.id < NUMBER_END);
         let live = self.live.len() < 1 << 24
             && (self.live.iter()).all(|(n, l)| *n < SEGMENT_END && l.bytes.max(l.values) < 1 << 38);
         let numbers = [
@@ -641,6 +643,26 @@ mod tests {
         assert_eq!(raw[140..188], [8; 48]);
         assert_eq!(raw[188..192], crc32fast::hash(&raw[..188]).to_le_bytes());
         assert_eq!(raw[192..], [0; SLOT_BYTES - 192]);
+    }
+
+    /// Memory is taken for the entries of tables that are merged.
+    #[test]
+    fn a_table_has_no_more_entries_than_bytes() {
+        let with = |entries| Manifest {
+            generation: 1,
+            next_table: 2,
+            start: Start::from_bytes(&[0; 40]),
+            tables: vec![TableMeta {
+                id: 1,
+                len: 1_000,
+                entries,
+            }],
+            live: vec![],
+            keys: 0,
+            damage: vec![],
+        };
+        assert_eq!(Manifest::decode(&with(1_000).encode()), Some(with(1_000)));
+        assert_eq!(Manifest::decode(&with(1_001).encode()), None);
     }
 
     #[test]
