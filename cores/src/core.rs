@@ -450,6 +450,12 @@ impl Core {
         arrivals.subscribe()
     }
 
+    /// True when somebody holds a snapshot of it.
+    pub(crate) fn has_snapshots(&self) -> bool {
+        let snapshots = self.snapshots.lock();
+        snapshots.iter().any(|snapshot| snapshot.strong_count() > 0)
+    }
+
     /// Has all snapshots keep what they show, since the caller removes something of it. To be held until that is committed: who takes a snapshot waits.
     pub(crate) fn keep_snapshots(&self) -> MutexGuard<'_, Vec<Weak<Frozen>>> {
         let mut snapshots = self.snapshots.lock();

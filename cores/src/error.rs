@@ -151,6 +151,9 @@ pub enum Error {
     /// The handle or the store was closed.
     #[error("closed")]
     Closed,
+    /// The store has a limit, what may not be cleared takes all of it, and nothing more of peers' is stored.
+    #[error("the store's limit leaves no room for what peers have")]
+    NoRoom,
     /// There is no such core here, and it was not to be made.
     #[error("no core is stored here under discovery key {discovery_key}")]
     StorageEmpty {
@@ -218,6 +221,7 @@ impl Error {
             Self::Forked { .. } => "CORE_FORKED",
             Self::Moved { .. } => "CONFLICT",
             Self::Closed => "SESSION_CLOSED",
+            Self::NoRoom => "STORE_LIMIT",
             Self::StorageEmpty { .. } => "STORAGE_EMPTY",
             Self::StorageConflict { .. } => "STORAGE_CONFLICT",
             Self::ManifestMismatch { .. } => "INVALID_CHECKSUM",

@@ -29,6 +29,7 @@ mod options;
 mod registry;
 mod repair;
 pub mod replication;
+pub mod room;
 mod session;
 mod snapshot;
 mod static_core;

@@ -22,6 +22,7 @@ use crate::{
     layout::{self, CoreRecord, REGISTRY},
     manifest::Manifest,
     replication::Ready,
+    room::{self, Room},
 };
 
 /// See the module.
@@ -38,6 +39,8 @@ pub(crate) struct Registry {
     pub(crate) suspended: watch::Sender<bool>,
     /// Told of each core that is opened; made for the first who listens.
     pub(crate) opened: OnceLock<broadcast::Sender<DiscoveryKey>>,
+    /// How much peers may send.
+    pub(crate) room: Room,
 }
 
 struct Table {
@@ -95,6 +98,7 @@ impl Registry {
             finding: AtomicUsize::new(0),
             suspended: watch::Sender::new(false),
             opened: OnceLock::new(),
+            room: Room::default(),
         })
     }
 
@@ -110,6 +114,7 @@ impl Registry {
     pub(crate) fn close(&self) -> Result<(), Error> {
         self.closed.store(true, Ordering::Release);
         self.suspended.send_replace(false);
+        self.room.set(room::Space::Unlimited);
         for core in self.open_cores() {
             core.wake();
         }
@@ -120,6 +125,13 @@ impl Registry {
     pub(crate) fn open_cores(&self) -> Vec<Arc<Core>> {
         let table = self.table.lock();
         table.open.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// True when somebody holds a snapshot of this core.
+    pub(crate) fn has_snapshots(&self, discovery_key: &DiscoveryKey) -> bool {
+        let open = self.table.lock().open.get(discovery_key).cloned();
+        open.and_then(|core| core.upgrade())
+            .is_some_and(|core| core.has_snapshots())
     }
 
     /// A connection that wants to know of cores that are opened.

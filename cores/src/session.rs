@@ -310,10 +310,14 @@ impl Session {
     }
 
     pub(crate) fn block(&self, index: u64) -> Result<Option<Bytes>, Error> {
-        match &self.frozen {
+        let block = match &self.frozen {
             Some(frozen) => frozen.block(&self.core, index),
             None => self.core.block(index),
+        };
+        if let Ok(Some(_)) = &block {
+            self.registry.room.used(&self.core.discovery_key, index);
         }
+        block
     }
 
     pub(crate) fn node(&self, index: u64) -> Result<Option<Node>, Error> {
@@ -381,8 +385,10 @@ impl Session {
             return Ok(None);
         }
         let mut arrivals = self.core.arrivals();
-        let _demand = demand(self.core.root());
         let wait = async {
+            // Peers are asked for nothing that there is no room for.
+            self.registry.room.wait().await?;
+            let _demand = demand(self.core.root());
             loop {
                 arrivals.borrow_and_update();
                 self.check_open()?;

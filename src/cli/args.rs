@@ -174,6 +174,39 @@ fn duration(text: &str) -> Result<u64, String> {
         .ok_or_else(wanted)
 }
 
+/// A size in bytes, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Size(pub(crate) Option<u64>);
+
+fn size(text: &str) -> Result<Size, String> {
+    if text == "none" {
+        return Ok(Size(None));
+    }
+    let wanted = || "a size is wanted, such as `500M`, `20G` or `20GB`, or `none`".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| wanted())?;
+    let unit = &text[digits.len()..];
+    let thousand: u64 = if unit.len() == 2 && unit.ends_with('B') {
+        1000
+    } else {
+        1024
+    };
+    let power = match unit.trim_end_matches("iB").trim_end_matches('B') {
+        "" => 0,
+        "K" | "k" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => return Err(wanted()),
+    };
+    let bytes = number.checked_mul(thousand.pow(power)).ok_or_else(wanted)?;
+    if bytes < super::limit::LIMIT_MIN {
+        let least = super::limit::LIMIT_MIN >> 20;
+        return Err(format!("a store cannot do with less than {least}M"));
+    }
+    Ok(Size(Some(bytes)))
+}
+
 /// A drive and a path in it. The drive may be left out where the store has one; a path starts with `/`.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub(crate) struct DrivePath {
@@ -289,6 +322,12 @@ pub(crate) enum DriveCommand {
         #[arg(value_name = "NAME|KEY")]
         drive: Option<String>,
     },
+    /// Fetch a file, or all files below a folder, and keep them here whatever the store's limit is
+    Pin(DrivePath),
+    /// Drop the contents of a file, or of all files below a folder, from this store; peers have them
+    Evict(DrivePath),
+    /// Fetch a file, or all files below a folder
+    Prefetch(DrivePath),
     /// Keys, version and sizes
     Info {
         /// The drive (may be left out where the store has one)
@@ -535,6 +574,12 @@ pub(crate) enum StoreCommand {
         /// Also what each core takes (walks all keys)
         #[arg(long)]
         cores: bool,
+    },
+    /// Bound what the store takes of the disk: what peers can give again goes first, what is its own or pinned never
+    Limit {
+        /// `500M`, `20G` (1024s), `20GB` (1000s), a count of bytes, or `none` [default: say what it is]
+        #[arg(value_name = "SIZE", value_parser = size)]
+        size: Option<Size>,
     },
     /// Give the space of all that is dead back to the disk now (the store does so by itself, at leisure)
     Compact,

@@ -6,11 +6,13 @@ use super::{
     io::{Io, value_json},
     mirror,
     peers::Peers,
+    pin::{self, Want},
     service::Service,
     space,
 };
 use pome_bee::HistoryOptions;
-use pome_drive_fs::{Entry, EntryValue, Hyperdrive, ListOptions, PutOptions};
+use pome_cores::{Hypercore, replication::Download};
+use pome_drive_fs::{BlobId, Entry, EntryValue, Hyperdrive, ListOptions, PutOptions};
 use serde_json::{Value, json};
 use std::pin::pin;
 
@@ -111,6 +113,9 @@ pub(crate) async fn execute(
         }
         DriveCommand::Set { drive, keep } => space::set(service, drive.as_deref(), &keep, io).await,
         DriveCommand::Gc { drive } => space::gc(service, drive.as_deref(), io).await,
+        DriveCommand::Pin(at) => pin::contents(service, &at.at, Want::Pin, io).await,
+        DriveCommand::Evict(at) => pin::contents(service, &at.at, Want::Evict, io).await,
+        DriveCommand::Prefetch(at) => pin::contents(service, &at.at, Want::Prefetch, io).await,
         DriveCommand::Info { drive } => info(service, drive.as_deref(), io).await,
     }
 }
@@ -156,7 +161,7 @@ pub(crate) fn split(words: &[String], rest: usize) -> (Option<&str>, &[String]) 
 }
 
 /// `[NAME|KEY] [PATH]`: a word that starts with `/` is a path.
-async fn place(
+pub(crate) async fn place(
     service: &Service,
     words: &[String],
     default: &str,
@@ -180,7 +185,7 @@ fn not_a_path(word: &str) -> Failure {
     ))
 }
 
-fn missing(path: &str) -> Failure {
+pub(crate) fn missing(path: &str) -> Failure {
     Failure::not_found(format!("the drive has no file {path:?}"))
 }
 
@@ -207,14 +212,6 @@ async fn get(service: &Service, at: &DrivePath, io: &mut Io) -> Result<(), Failu
             None => missing(&path),
         });
     };
-    let blobs = peers.within(drive.blobs()).await?.core();
-    // All of it is on its way while the first of it is written; dropped, what has not come is asked for no more.
-    let _coming = match peers.is_empty() {
-        true => None,
-        false => {
-            Some(blobs.download_linear(blob.block_offset..blob.block_offset + blob.block_length)?)
-        }
-    };
     if io.json() {
         let bytes = peers.within(drive.get(&path)).await?;
         let bytes = bytes.ok_or_else(|| missing(&path))?;
@@ -226,10 +223,57 @@ async fn get(service: &Service, at: &DrivePath, io: &mut Io) -> Result<(), Failu
             .await;
     }
     let mut pieces = pin!(drive.read_entry(&entry, pome_drive_fs::ReadOptions::default()));
+    let mut ahead = Ahead::new(&drive, blob, &peers).await?;
     while let Some(piece) = peers.next(&mut pieces).await? {
+        ahead.go_on()?;
         io.raw(piece).await?;
     }
     Ok(())
+}
+
+/// The next blocks of a file, on their way while those before are written. Dropped, what has not come is asked for no more.
+struct Ahead {
+    blobs: Option<Hypercore>,
+    blocks: std::ops::Range<u64>,
+    asked: u64,
+    _coming: Option<Download>,
+}
+
+impl Ahead {
+    /// So many blocks, and what is left of as many.
+    const BLOCKS: u64 = 32;
+
+    async fn new(drive: &Hyperdrive, blob: &BlobId, peers: &Peers) -> Result<Self, Failure> {
+        let blobs = match peers.is_empty() || blob.block_map {
+            true => None,
+            false => Some(peers.within(drive.blobs()).await?.core().clone()),
+        };
+        let mut ahead = Self {
+            blobs,
+            blocks: blob.block_offset..blob.block_offset.saturating_add(blob.block_length),
+            asked: blob.block_offset,
+            _coming: None,
+        };
+        ahead.ask()?;
+        Ok(ahead)
+    }
+
+    fn ask(&mut self) -> Result<(), Failure> {
+        if let Some(blobs) = &self.blobs {
+            self.asked = (self.blocks.start + 2 * Self::BLOCKS).min(self.blocks.end);
+            self._coming = Some(blobs.download_linear(self.blocks.start..self.asked)?);
+        }
+        Ok(())
+    }
+
+    /// One block was read.
+    fn go_on(&mut self) -> Result<(), Failure> {
+        self.blocks.start = self.blocks.end.min(self.blocks.start + 1);
+        if self.asked < self.blocks.end && self.blocks.start + Self::BLOCKS >= self.asked {
+            self.ask()?;
+        }
+        Ok(())
+    }
 }
 
 async fn put(

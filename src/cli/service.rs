@@ -2,6 +2,7 @@
 
 use super::{
     failure::Failure,
+    limit::Limit,
     mount::Mounts,
     names::{Kind, Names, Target},
 };
@@ -31,6 +32,7 @@ pub(crate) struct Service {
     pub(crate) corestore: Corestore,
     pub(crate) names: Names,
     pub(crate) mounts: Mounts,
+    pub(crate) limit: Limit,
     /// A drive opens its db core exclusively, so all commands share one instance of it.
     drives: tokio::sync::Mutex<HashMap<Key, Hyperdrive>>,
     /// Two bees made apart on one core share no write lock, so all commands share one of each.
@@ -69,11 +71,13 @@ impl Service {
         let store = Store::open(dir, options)?;
         let corestore = Corestore::open(store)?;
         let names = Names::open(&corestore)?;
+        let limit = Limit::open(&corestore)?;
         Ok(Self {
             dir: dir.into(),
             corestore,
             names,
             mounts: Mounts::default(),
+            limit,
             drives: tokio::sync::Mutex::default(),
             bees: parking_lot::Mutex::default(),
             collecting: Arc::default(),
@@ -92,6 +96,7 @@ impl Service {
                 tracing::warn!(drive = %drive.key(), %error, "old versions were not dropped");
             }
         }
+        self.limit.close(&self.corestore)?;
         Ok(self.corestore.close().await?)
     }
 

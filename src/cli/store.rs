@@ -6,6 +6,7 @@ use super::{
     failure::Failure,
     io::Io,
     keys::Handed,
+    limit,
     service::Service,
 };
 use pome_cores::{Audit, Hypercore};
@@ -24,6 +25,7 @@ pub(crate) async fn execute(
         StoreCommand::Init { .. } => made(service, io).await,
         StoreCommand::Rekey(new) => rekey(service, new, io).await,
         StoreCommand::Info { cores } => info(service, cores, io).await,
+        StoreCommand::Limit { size } => limit::limit(service, size, io).await,
         StoreCommand::Compact => super::space::compact(service, io).await,
         StoreCommand::Check { repair: false } => check::check(service, io).await,
         StoreCommand::Check { repair: true } => check::repair(service, io).await,
@@ -97,6 +99,7 @@ async fn info(service: &Service, each_core: bool, io: &mut Io) -> Result<(), Fai
         "logBytes": info.log_bytes,
         "committedSeq": info.committed_seq,
         "syncedSeq": info.synced_seq,
+        "limit": service.limit.bytes(),
         "damage": damage,
         "recovering": service.store().is_recovering(),
     });

@@ -33,6 +33,7 @@ mod payload;
 mod rekey;
 mod repair;
 mod replay;
+mod room;
 mod seal;
 mod snapshot;
 mod stamp;

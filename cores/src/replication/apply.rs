@@ -242,6 +242,10 @@ impl Machine {
             }
             if let Some(block) = &arrived.proof.block {
                 self.got_block(block.index);
+                if let Ok(registry) = core.registry() {
+                    let bytes = block.value.len();
+                    registry.room.came(&core.discovery_key, block.index, bytes);
+                }
                 core.replication.emit(|| CoreEvent::Download {
                     index: block.index,
                     byte_length: block.value.len() as u64,

@@ -407,6 +407,8 @@ impl Connection {
             (entry.core.clone(), entry.peer)
         };
         if core.is_purged() {
+            // It may have been made again meanwhile, and found this channel in its place.
+            self.ready.offer(core.discovery_key);
             return self.close_channel(channel);
         }
         let (message, closing, lag, timer) = core.replication.with(&core, |machine| {
