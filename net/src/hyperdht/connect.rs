@@ -329,6 +329,8 @@ struct Attempt<'a> {
 struct Said {
     /// We, as the node sees us.
     to: SocketAddrV4,
+    /// By which socket.
+    which: Socket,
     /// The node.
     from: SocketAddrV4,
     /// The server, as the node sees it.
@@ -404,8 +406,9 @@ impl Attempt<'_> {
             value: Some(message.encode().into()),
             ..Ask::default()
         };
+        let which = self.puncher.which();
         let options = RequestOptions {
-            socket: Some(self.puncher.which()),
+            socket: Some(which),
             ..RequestOptions::default()
         };
         let reply = self.dht.dht().request_by(through, ask, options).await?;
@@ -428,6 +431,7 @@ impl Attempt<'_> {
         );
         Ok(Said {
             to: reply.response.to,
+            which,
             from: reply.from,
             server: answer.peer_address.unwrap_or(through),
             payload: said,
@@ -451,7 +455,7 @@ impl Attempt<'_> {
             let said = self
                 .tell(relay.peer_address, relay.relay_address, payload)
                 .await?;
-            self.puncher.add_sample(said.to, said.from);
+            self.puncher.add_sample(said.which, said.to, said.from);
             if self.puncher.remote_firewall() == firewall::UNKNOWN {
                 tokio::time::sleep(PATIENCE).await;
             }

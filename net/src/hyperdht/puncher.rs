@@ -100,6 +100,8 @@ impl Drop for Holder {
 
 struct State {
     holders: Vec<Holder>,
+    /// How many sockets were looked at: what is said of an older one comes too late.
+    looked_at: usize,
     nat: Nat,
     remote_firewall: u64,
     remotes: Vec<Remote>,
@@ -115,8 +117,8 @@ struct Inner {
     is_client: bool,
     state: Mutex<State>,
     ways: Ways,
-    /// The kind of NAT is known, or nobody is left to ask.
-    analyzed: watch::Sender<bool>,
+    /// The number of the last socket of which the kind of NAT is known, or nobody is left to ask.
+    analyzed: watch::Sender<usize>,
     /// All tries were made.
     given_up: watch::Sender<bool>,
 }
@@ -177,6 +179,7 @@ impl Puncher {
     ) -> io::Result<Self> {
         let state = State {
             holders: Vec::new(),
+            looked_at: 1,
             nat: Nat::new(!dht.dht().is_firewalled()),
             remote_firewall,
             remotes: Vec::new(),
@@ -192,7 +195,7 @@ impl Puncher {
                 is_client,
                 state: Mutex::new(state),
                 ways,
-                analyzed: watch::Sender::new(false),
+                analyzed: watch::Sender::new(0),
                 given_up: watch::Sender::new(false),
             }),
         };
@@ -221,8 +224,8 @@ impl Puncher {
     }
 
     /// Another node told where it sees the socket.
-    pub(super) fn add_sample(&self, seen: SocketAddrV4, by: SocketAddrV4) {
-        self.inner.add_sample(seen, by);
+    pub(super) fn add_sample(&self, which: Socket, seen: SocketAddrV4, by: SocketAddrV4) {
+        self.inner.add_sample(which, seen, by);
     }
 
     /// The other side was told what is known: that stays.
@@ -304,9 +307,9 @@ impl Puncher {
                 let mut state = self.inner.state.lock();
                 state.holders.clear();
                 state.holders.push(holder);
+                state.looked_at += 1;
                 state.nat = Nat::new(!self.inner.dht.dht().is_firewalled());
             }
-            self.inner.analyzed.send_replace(false);
             self.inner.sample();
             self.inner.analyzed().await;
         }
@@ -364,8 +367,9 @@ impl Puncher {
 
 impl Inner {
     async fn analyzed(&self) {
+        let number = self.state.lock().looked_at;
         let mut analyzed = self.analyzed.subscribe();
-        let _ = analyzed.wait_for(|done| *done).await;
+        let _ = analyzed.wait_for(|done| *done >= number).await;
     }
 
     /// Opens a socket and hears who comes through.
@@ -381,9 +385,11 @@ impl Inner {
         })
     }
 
-    fn add_sample(&self, seen: SocketAddrV4, by: SocketAddrV4) {
-        if self.state.lock().nat.add(seen, by) {
-            self.analyzed.send_replace(true);
+    fn add_sample(&self, which: Socket, seen: SocketAddrV4, by: SocketAddrV4) {
+        let mut state = self.state.lock();
+        let is_current = state.holders.first().is_some_and(|h| h.which == which);
+        if is_current && state.nat.add(seen, by) {
+            self.analyzed.send_replace(state.looked_at);
         }
     }
 
@@ -391,7 +397,12 @@ impl Inner {
     fn sample(self: &Arc<Self>) {
         let inner = self.clone();
         let task = tokio::spawn(async move {
-            let Some(which) = inner.state.lock().holders.first().map(|h| h.which) else {
+            let first = {
+                let state = inner.state.lock();
+                let holder = state.holders.first();
+                holder.map(|holder| (holder.which, state.looked_at))
+            };
+            let Some((which, number)) = first else {
                 return;
             };
             let nodes = inner.dht.dht().nodes();
@@ -411,11 +422,12 @@ impl Inner {
                 }
                 while let Some(answer) = asked.join_next().await {
                     if let Ok(Ok(reply)) = answer {
-                        inner.add_sample(reply.response.to, reply.from);
+                        inner.add_sample(which, reply.response.to, reply.from);
                     }
                 }
             }
-            inner.analyzed.send_replace(true);
+            let newest = |done: &mut usize| *done = number.max(*done);
+            inner.analyzed.send_modify(newest);
         });
         let before = self.state.lock().sampling.replace(task.abort_handle());
         before.inspect(AbortHandle::abort);

@@ -327,3 +327,225 @@ impl Records {
 fn seq(record: &[u8]) -> Option<u64> {
     Reader::new(record).uint().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dht_rpc::{Request, Socket};
+    use crate::hyperdht::{
+        messages::{LookupReply, MutableSignable},
+        sign::sign_mutable,
+    };
+    use pome_cores::KeyPair;
+
+    const OWN: Id = [1; 32];
+    const TOKEN: [u8; 32] = [2; 32];
+    const TOPIC: Id = [3; 32];
+
+    struct Node {
+        records: Records,
+        router: Router,
+        now: Now,
+    }
+
+    impl Node {
+        fn new() -> Self {
+            let limits = RecordLimits::default();
+            Self {
+                records: Records::new(&limits, [0; 32], Duration::ZERO),
+                router: Router::new(limits.announced(), Duration::ZERO),
+                now: Now {
+                    at: Duration::from_secs(1),
+                    unix_ms: 1_000_000,
+                },
+            }
+        }
+
+        fn ask(&mut self, command: u64, target: Id, token: bool, value: &[u8]) -> Option<Answer> {
+            let incoming = Incoming {
+                from: "5.5.5.5:5".parse().expect("an address"),
+                id: None,
+                socket: Socket::Server,
+                request: Request {
+                    tid: 0,
+                    to: "6.6.6.6:6".parse().expect("an address"),
+                    id: None,
+                    token: token.then_some(TOKEN),
+                    internal: false,
+                    command,
+                    target: Some(target),
+                    value: (!value.is_empty()).then(|| Bytes::copy_from_slice(value)),
+                },
+            };
+            let Self {
+                records,
+                router,
+                now,
+            } = self;
+            records.asked(&OWN, router, &incoming, *now)
+        }
+
+        fn peers(&mut self) -> LookupReply {
+            let answer = self.ask(command::LOOKUP, TOPIC, false, &[]);
+            let value = answer.expect("an answer").value.unwrap_or_default();
+            LookupReply::decode(&value).unwrap_or_default()
+        }
+    }
+
+    fn announce(pair: &KeyPair, place: &Place, refresh: Option<[u8; 32]>, bump: u64) -> Announce {
+        let relay = "7.7.7.7:7".parse().expect("an address");
+        let mut announce = Announce {
+            peer: Some(Peer {
+                public_key: pair.public,
+                relay_addresses: vec![relay; 5],
+            }),
+            refresh,
+            signature: None,
+            bump,
+        };
+        announce.signature = Some(place.sign(Purpose::Announce, &announce, pair));
+        announce
+    }
+
+    const HERE: Place = Place {
+        target: TOPIC,
+        token: TOKEN,
+        node: OWN,
+    };
+
+    #[test]
+    fn only_what_is_signed_for_this_node_and_token_is_kept() {
+        let pair = KeyPair::from_seed(&[9; 32]);
+        let mut node = Node::new();
+        let elsewhere = Place {
+            node: [8; 32],
+            ..HERE
+        };
+        let earlier = Place {
+            token: [8; 32],
+            ..HERE
+        };
+        // Replayed from another node, from an earlier time, without a token, nonsense.
+        for place in [elsewhere, earlier] {
+            let said = announce(&pair, &place, None, 0).encode();
+            assert!(node.ask(command::ANNOUNCE, TOPIC, true, &said).is_none());
+        }
+        let said = announce(&pair, &HERE, None, 0).encode();
+        assert!(node.ask(command::ANNOUNCE, TOPIC, false, &said).is_none());
+        for end in 0..said.len() {
+            let short = &said[..end];
+            assert!(node.ask(command::ANNOUNCE, TOPIC, true, short).is_none());
+        }
+        assert!(node.peers().peers.is_empty());
+        assert!(node.ask(command::ANNOUNCE, TOPIC, true, &said).is_some());
+        let found = node.peers().peers;
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].relay_addresses.len(), RELAYS);
+        // To be taken back it must be signed for that.
+        assert!(node.ask(command::UNANNOUNCE, TOPIC, true, &said).is_none());
+        let mut gone = announce(&pair, &HERE, None, 0);
+        gone.signature = Some(HERE.sign(Purpose::Unannounce, &gone, &pair));
+        assert!(
+            node.ask(command::UNANNOUNCE, TOPIC, true, &gone.encode())
+                .is_some()
+        );
+        assert!(node.peers().peers.is_empty());
+    }
+
+    #[test]
+    fn bumps_grow_and_do_not_come_from_the_future() {
+        let pair = KeyPair::from_seed(&[9; 32]);
+        let mut node = Node::new();
+        let mut bump = |bump| {
+            let said = announce(&pair, &HERE, None, bump).encode();
+            node.ask(command::ANNOUNCE, TOPIC, true, &said);
+            node.peers().bump
+        };
+        assert_eq!(bump(0), 0);
+        assert_eq!(bump(500), 500);
+        assert_eq!(bump(400), 500);
+        assert_eq!(bump(1_000_000 + DRIFT_MS + 1), 500);
+        assert_eq!(bump(1_000_000 + DRIFT_MS), 1_000_000 + DRIFT_MS);
+    }
+
+    #[test]
+    fn who_knows_the_secret_announces_again_for_twenty_minutes_more() {
+        let pair = KeyPair::from_seed(&[9; 32]);
+        let mut node = Node::new();
+        let secret = [4; 32];
+        let said = announce(&pair, &HERE, Some(hash(&[&secret])), 0).encode();
+        assert!(node.ask(command::ANNOUNCE, TOPIC, true, &said).is_some());
+        let again = |secret| Announce {
+            refresh: Some(secret),
+            ..Announce::default()
+        };
+        node.now.at = Duration::from_secs(1_000);
+        let wrong = again([5; 32]).encode();
+        assert!(node.ask(command::ANNOUNCE, TOPIC, true, &wrong).is_none());
+        let right = again(secret).encode();
+        assert!(node.ask(command::ANNOUNCE, TOPIC, true, &right).is_some());
+        // Each secret once.
+        assert!(node.ask(command::ANNOUNCE, TOPIC, true, &right).is_none());
+        node.now.at = Duration::from_secs(1_700);
+        assert_eq!(node.peers().peers.len(), 1);
+        node.now.at = Duration::from_secs(3_500);
+        assert!(node.peers().peers.is_empty());
+    }
+
+    #[test]
+    fn values_are_those_of_their_key_and_grow() {
+        let pair = KeyPair::from_seed(&[9; 32]);
+        let target = hash(&[&pair.public]);
+        let mut node = Node::new();
+        let put = |seq, value: &'static [u8], pair: &KeyPair| {
+            let signable = MutableSignable {
+                seq,
+                value: Bytes::from_static(value),
+            };
+            let signature = sign_mutable(&signable, pair);
+            MutablePut {
+                public_key: pair.public,
+                record: MutableRecord {
+                    signable,
+                    signature,
+                },
+            }
+            .encode()
+        };
+        let mut store = |target, value: Vec<u8>| {
+            let answer = node.ask(command::MUTABLE_PUT, target, true, &value);
+            answer.map(|answer| answer.error)
+        };
+        assert_eq!(store(target, put(5, b"five", &pair)), Some(0));
+        assert_eq!(store(target, put(5, b"five", &pair)), Some(0));
+        assert_eq!(store(target, put(5, b"other", &pair)), Some(SEQ_REUSED));
+        assert_eq!(store(target, put(4, b"four", &pair)), Some(SEQ_TOO_LOW));
+        // Under another's key, or changed on its way: as if nobody had asked.
+        let other = KeyPair::from_seed(&[10; 32]);
+        assert_eq!(store(target, put(6, b"six", &other)), None);
+        let mut changed = put(6, b"six", &pair);
+        *changed.last_mut().expect("a byte") ^= 1;
+        assert_eq!(store(target, changed), None);
+        let mut get = |seq: u8| {
+            let answer = node.ask(command::MUTABLE_GET, target, false, &[seq]);
+            answer.expect("an answer").value.is_some()
+        };
+        assert!(get(0) && get(5) && !get(6));
+        let value = b"value";
+        let right = hash(&[value]);
+        assert!(
+            node.ask(command::IMMUTABLE_PUT, TOPIC, true, value)
+                .is_none()
+        );
+        assert!(
+            node.ask(command::IMMUTABLE_PUT, right, false, value)
+                .is_none()
+        );
+        assert!(
+            node.ask(command::IMMUTABLE_PUT, right, true, value)
+                .is_some()
+        );
+        let kept = node.ask(command::IMMUTABLE_GET, right, false, &[]);
+        assert_eq!(kept.expect("an answer").value.as_deref(), Some(&value[..]));
+    }
+}

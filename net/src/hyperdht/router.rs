@@ -245,3 +245,172 @@ impl Router {
         (incoming, route)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dht_rpc::{Request, Socket};
+    use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+
+    const LIMITS: Limits = Limits {
+        count: 100,
+        bytes: 100_000,
+        age: Duration::from_secs(1_200),
+    };
+    const TARGET: Id = [7; 32];
+
+    fn at(text: &str) -> SocketAddrV4 {
+        text.parse().expect("an address")
+    }
+
+    fn asked(command: u64, value: Vec<u8>) -> Incoming {
+        Incoming {
+            from: at("1.1.1.1:1"),
+            id: None,
+            socket: Socket::Server,
+            request: Request {
+                tid: 1,
+                to: at("9.9.9.9:9"),
+                id: None,
+                token: None,
+                internal: false,
+                command,
+                target: Some(TARGET),
+                value: Some(value.into()),
+            },
+        }
+    }
+
+    fn knows_a_peer() -> Router {
+        let mut router = Router::new(LIMITS, Duration::ZERO);
+        let forward = Forward {
+            relay: at("2.2.2.2:2"),
+            record: Bytes::from_static(b"record"),
+        };
+        router.set(TARGET, forward, Duration::ZERO);
+        router
+    }
+
+    #[test]
+    fn a_handshake_goes_to_the_server_and_back() {
+        let mut router = knows_a_peer();
+        let mut route = |message: &Handshake| {
+            let asked = asked(command::PEER_HANDSHAKE, message.encode());
+            router.asked(asked, Duration::ZERO).1
+        };
+        let noise = Bytes::from_static(b"noise");
+        let message = |mode, peer: Option<&str>, relay: Option<&str>| Handshake {
+            mode,
+            noise: noise.clone(),
+            peer_address: peer.map(at),
+            relay_address: relay.map(at),
+        };
+        let to_server = message(mode::FROM_RELAY, Some("1.1.1.1:1"), None);
+        let expected = Route::Relay(at("2.2.2.2:2"), to_server.encode().into());
+        assert_eq!(route(&message(mode::FROM_CLIENT, None, None)), expected);
+        let second = message(
+            mode::FROM_SECOND_RELAY,
+            Some("3.3.3.3:3"),
+            Some("1.1.1.1:1"),
+        );
+        let expected = Route::Relay(at("2.2.2.2:2"), second.encode().into());
+        let relayed = message(mode::FROM_RELAY, Some("3.3.3.3:3"), None);
+        assert_eq!(route(&relayed), expected);
+        let reply = message(mode::REPLY, Some("1.1.1.1:1"), None);
+        let expected = Route::Reply(Some(at("4.4.4.4:4")), Some(reply.encode().into()), false);
+        let answer = message(mode::FROM_SERVER, Some("4.4.4.4:4"), None);
+        assert_eq!(route(&answer), expected);
+        // To nobody: without an address, as an answer, without a handshake.
+        assert_eq!(
+            route(&message(mode::FROM_SERVER, None, None)),
+            Route::Nowhere
+        );
+        assert_eq!(
+            route(&message(mode::REPLY, Some("4.4.4.4:4"), None)),
+            Route::Nowhere
+        );
+        let empty = Handshake::default();
+        assert_eq!(route(&empty), Route::Nowhere);
+        // A target that nobody announced: the asker is helped on his way.
+        let mut router = Router::new(LIMITS, Duration::ZERO);
+        let first = message(mode::FROM_CLIENT, None, None).encode();
+        let (_, route) = router.asked(asked(command::PEER_HANDSHAKE, first), Duration::ZERO);
+        assert_eq!(route, Route::Reply(None, None, true));
+    }
+
+    #[test]
+    fn nobody_is_sent_more_than_came_in() {
+        /// Two addresses, and one more byte for a length.
+        const MORE: usize = 13;
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut router = knows_a_peer();
+        for _ in 0..20_000 {
+            let address = |rng: &mut StdRng| {
+                let ip = std::net::Ipv4Addr::from(rng.random::<u32>());
+                rng.random_bool(0.5)
+                    .then(|| SocketAddrV4::new(ip, rng.random()))
+            };
+            let mut bytes = vec![0; rng.random_range(0..400)];
+            rng.fill_bytes(&mut bytes);
+            let mode = rng.random_range(0..6);
+            let command = rng.random_range(0..2);
+            let value = match (rng.random_range(0..3), command) {
+                (0, _) => bytes,
+                (_, command::PEER_HANDSHAKE) => Handshake {
+                    mode,
+                    noise: bytes.into(),
+                    peer_address: address(&mut rng),
+                    relay_address: address(&mut rng),
+                }
+                .encode(),
+                _ => Holepunch {
+                    mode,
+                    id: rng.random(),
+                    payload: bytes.into(),
+                    peer_address: address(&mut rng),
+                }
+                .encode(),
+            };
+            let came = value.len();
+            let (_, route) = router.asked(asked(command, value), Duration::ZERO);
+            let goes = match &route {
+                Route::Relay(_, value) | Route::Reply(Some(_), Some(value), _) => value.len(),
+                _ => 0,
+            };
+            assert!(goes <= came + MORE, "{goes} bytes for {came}: {route:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_here_is_not_replaced_by_an_announcement() {
+        let mut router = Router::new(LIMITS, Duration::ZERO);
+        let (inbox, mut messages) = mpsc::channel(1);
+        let local = Local {
+            record: Bytes::from_static(b"ours"),
+            inbox,
+        };
+        assert!(router.listen(TARGET, local.clone()));
+        assert!(!router.listen(TARGET, local));
+        let forward = Forward {
+            relay: at("2.2.2.2:2"),
+            record: Bytes::from_static(b"theirs"),
+        };
+        router.set(TARGET, forward, Duration::ZERO);
+        router.remove(&TARGET);
+        let record = router.record(&TARGET, Duration::ZERO);
+        assert_eq!(record.as_deref(), Some(&b"ours"[..]));
+        let message = Handshake {
+            noise: Bytes::from_static(b"noise"),
+            ..Handshake::default()
+        };
+        // More than it takes in at a time is not kept.
+        for _ in 0..3 {
+            let asked = asked(command::PEER_HANDSHAKE, message.encode());
+            assert_eq!(router.asked(asked, Duration::ZERO).1, Route::Nowhere);
+        }
+        assert!(matches!(messages.try_recv(), Ok(ForServer::Handshake(..))));
+        assert!(messages.try_recv().is_err());
+        router.unlisten(&TARGET);
+        assert_eq!(router.record(&TARGET, Duration::ZERO), None);
+    }
+}

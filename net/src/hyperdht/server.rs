@@ -564,7 +564,7 @@ impl Listener {
         let is_relay = self.announcer.is_relay(incoming.from);
         let echoed = is_relay && said.remote_token == Some(token);
         if incoming.socket == puncher.which() {
-            puncher.add_sample(incoming.request.to, incoming.from);
+            puncher.add_sample(incoming.socket, incoming.request.to, incoming.from);
         }
         if is_newer {
             puncher.update_remote(

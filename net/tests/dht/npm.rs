@@ -1,4 +1,4 @@
-//! Nodes of npm's hyperdht in another process, which do what they are told.
+//! Nodes in another process, npm's hyperdht or ours, which do what they are told.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use pome_test_support::npm_folder;
@@ -23,8 +23,14 @@ pub(crate) struct Npm {
 
 impl Npm {
     pub(crate) fn start() -> Self {
-        let mut child = Command::new("node")
-            .arg(npm_folder().join("dht.js"))
+        let mut command = Command::new("node");
+        command.arg(npm_folder().join("dht.js"));
+        Self::from(command)
+    }
+
+    /// Any program that speaks as `dht.js` does.
+    pub(crate) fn from(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -42,12 +48,18 @@ impl Npm {
     }
 
     async fn line(&mut self) -> Value {
-        let line = tokio::time::timeout(Duration::from_secs(60), self.lines.next_line())
-            .await
-            .expect("a line within a minute")
-            .unwrap()
-            .expect("a line");
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
+        loop {
+            let line = tokio::time::timeout(Duration::from_secs(100), self.lines.next_line())
+                .await
+                .expect("a line in time")
+                .unwrap()
+                .expect("a line");
+            // A test harness around it says things of its own.
+            if let Some(at) = line.find('{') {
+                return serde_json::from_str(&line[at..])
+                    .unwrap_or_else(|error| panic!("{line:?}: {error}"));
+            }
+        }
     }
 
     /// What it answers, errors among it.
