@@ -8,9 +8,9 @@ mod net;
 use std::{collections::HashMap, env, time::Duration};
 
 use bytes::Bytes;
-use net::{Clock, Frame, Place, Wire, settle};
+use net::{Clock, Frame, Place, Wire, blocks, core, reader, settle};
 use pome_cores::{
-    CoreOptions, Error, Hypercore, caps,
+    Error, Hypercore, caps,
     merkle::{BlockProof, Node, NodeRequest, Proof, ProofRequest, UpgradeProof},
     replication::{
         Message,
@@ -20,24 +20,10 @@ use pome_cores::{
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-async fn writer(place: &Place, name: &str) -> Hypercore {
-    place.cores.get(CoreOptions::name(name)).await.unwrap()
-}
-
-async fn reader(place: &Place, core: &Hypercore) -> Hypercore {
-    place.cores.get(CoreOptions::key(core.key())).await.unwrap()
-}
-
-fn blocks(from: u64, count: u64) -> Vec<Bytes> {
-    (from..from + count)
-        .map(|at| format!("block {at}").into())
-        .collect()
-}
-
 /// A writer with blocks and a reader that has its length.
 async fn pair(clock: &Clock) -> (Place, Place, Hypercore, Hypercore, Wire) {
     let (a, b) = (Place::new(), Place::new());
-    let log = writer(&a, "log").await;
+    let log = core(&a, "log").await;
     log.append_batch(blocks(0, 50)).await.unwrap();
     let copy = reader(&b, &log).await;
     let mut wire = Wire::new(&a.cores, &b.cores, clock.0);
@@ -49,7 +35,7 @@ async fn pair(clock: &Clock) -> (Place, Place, Hypercore, Hypercore, Wire) {
 #[tokio::test]
 async fn who_does_not_know_the_key_is_turned_away() {
     let (a, b, clock) = (Place::new(), Place::new(), Clock::new());
-    let log = writer(&a, "log").await;
+    let log = core(&a, "log").await;
     log.append("secret").await.unwrap();
     let mut wire = Wire::new(&a.cores, &b.cores, clock.0);
     a.sync();
@@ -183,7 +169,7 @@ async fn requests_that_make_no_sense_end_the_connection() {
 #[tokio::test]
 async fn a_valid_proof_of_another_core_is_refused() {
     let (a, b, mut clock) = (Place::new(), Place::new(), Clock::new());
-    let (log, other) = (writer(&a, "log").await, writer(&b, "other").await);
+    let (log, other) = (core(&a, "log").await, core(&b, "other").await);
     other.close().await.unwrap();
     log.append_batch(blocks(0, 20)).await.unwrap();
     let c = Place::new();
@@ -349,7 +335,7 @@ async fn check(copy: &Hypercore, histories: &Histories) {
 async fn tampered(seed: u64) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (a, b, mut clock) = (Place::new(), Place::new(), Clock::new());
-    let log = writer(&a, "log").await;
+    let log = core(&a, "log").await;
     let copy = reader(&b, &log).await;
     let mut histories = Histories::new();
     let mut all = HashMap::new();

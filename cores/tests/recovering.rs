@@ -5,7 +5,7 @@ mod net;
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
-use net::{Clock, Place, Wire, quiet, settle};
+use net::{Clock, Place, Wire, quiet, reader, settle};
 use pome_cores::{CoreOptions, Corestore, Error, Hypercore, Store, replication::CoreEvent};
 
 fn open(dir: &Path) -> Corestore {
@@ -14,10 +14,6 @@ fn open(dir: &Path) -> Corestore {
 
 async fn writer(cores: &Corestore) -> Hypercore {
     cores.get(CoreOptions::name("log")).await.unwrap()
-}
-
-async fn reader(place: &Place, core: &Hypercore) -> Hypercore {
-    place.cores.get(CoreOptions::key(core.key())).await.unwrap()
 }
 
 fn block(n: u64) -> bytes::Bytes {

@@ -5,26 +5,12 @@ mod net;
 
 use std::time::Duration;
 
-use net::{Clock, Place, Wire, settle};
+use net::{Clock, Place, Wire, blocks, reader, settle, writer};
 use pome_cores::{
     CoreOptions, Error, Hypercore, KeyPair, Manifest, ManifestOptions, Signer, multisig,
     replication::{CoreEvent, Message},
 };
 use tokio::task::JoinHandle;
-
-async fn writer(place: &Place) -> Hypercore {
-    place.cores.get(CoreOptions::name("log")).await.unwrap()
-}
-
-async fn reader(place: &Place, core: &Hypercore) -> Hypercore {
-    place.cores.get(CoreOptions::key(core.key())).await.unwrap()
-}
-
-fn blocks(from: u64, count: u64) -> Vec<bytes::Bytes> {
-    (from..from + count)
-        .map(|at| format!("block {at}").into())
-        .collect()
-}
 
 /// Starts to wait for a block.
 async fn getting(core: &Hypercore, index: u64) -> JoinHandle<Result<bytes::Bytes, Error>> {

@@ -3,181 +3,14 @@
 //! Needs node and the modules (`npm ci --prefix tests/interop`, or `NODE_PATH`).
 #![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
-use std::{
-    future::Future,
-    io::{BufRead, BufReader, Write},
-    net::SocketAddr,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    time::Duration,
-};
+mod peers;
 
-use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use pome_cores::{CoreOptions, Corestore, Hypercore, Key, KeyPair, Store};
-use pome_net::driver::{Connection, ConnectionOptions, ReplicateOptions, Replication, tcp};
-use pome_test_support::{npm_folder, npm_works};
-use serde_json::{Value, json};
-
-/// The npm modules that the other side is made of.
-const NPM: &[&str] = &["corestore", "@hyperswarm/secret-stream"];
-
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
-        .await
-        .expect("an answer within a minute")
-}
-
-/// A process with npm's corestore.
-struct Npm {
-    child: Child,
-    stdin: ChildStdin,
-    lines: BufReader<ChildStdout>,
-    port: u16,
-    _folder: tempfile::TempDir,
-}
-
-impl Npm {
-    fn start() -> Self {
-        let store = tempfile::tempdir().unwrap();
-        let mut child = Command::new("node")
-            .arg(npm_folder().join("cores.js"))
-            .arg(store.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut npm = Self {
-            stdin: child.stdin.take().unwrap(),
-            lines: BufReader::new(child.stdout.take().unwrap()),
-            child,
-            port: 0,
-            _folder: store,
-        };
-        npm.port = npm.line()["port"].as_u64().unwrap().try_into().unwrap();
-        npm
-    }
-
-    fn line(&mut self) -> Value {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
-    }
-
-    fn send(&mut self, what: Value) {
-        writeln!(self.stdin, "{what}").unwrap();
-    }
-
-    /// Tells it to do something, and waits until it has.
-    fn tell(&mut self, what: Value) -> Value {
-        self.send(what.clone());
-        let answer = tokio::task::block_in_place(|| self.line());
-        assert!(answer.get("error").is_none(), "{what}: {answer}");
-        answer
-    }
-
-    /// Opens a core that the other side writes.
-    fn open(&mut self, core: &Hypercore) -> String {
-        self.open_encrypted(core, None)
-    }
-
-    fn open_encrypted(&mut self, core: &Hypercore, key: Option<[u8; 32]>) -> String {
-        let key = key.map(|key| HEXLOWER.encode(&key));
-        let answer =
-            self.tell(json!({"cmd": "open", "key": core.key().to_hex(), "encryptionKey": key}));
-        answer["id"].as_str().unwrap().to_owned()
-    }
-
-    fn get(&mut self, id: &str, index: u64) -> Vec<u8> {
-        let answer = self.tell(json!({"cmd": "get", "id": id, "index": index}));
-        HEXLOWER
-            .decode(answer["block"].as_str().unwrap().as_bytes())
-            .unwrap()
-    }
-}
-
-impl Drop for Npm {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-struct Pome {
-    cores: Corestore,
-    server: tcp::Server,
-    _folder: tempfile::TempDir,
-}
-
-/// What keeps a connection going.
-struct Joined(
-    #[allow(dead_code)] Connection,
-    #[allow(dead_code)] Replication,
-);
-
-impl Pome {
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path(), Default::default()).unwrap();
-        let options = ConnectionOptions::default();
-        let server = tcp::Server::bind("127.0.0.1:0", KeyPair::random(), options);
-        Self {
-            cores: Corestore::open(store).unwrap(),
-            server: server.await.unwrap(),
-            _folder: folder,
-        }
-    }
-
-    async fn writer(&self) -> Hypercore {
-        self.cores.get(CoreOptions::name("log")).await.unwrap()
-    }
-
-    async fn reader(&self, answer: &Value) -> Hypercore {
-        let key = HEXLOWER.decode(answer["key"].as_str().unwrap().as_bytes());
-        let key = Key(key.unwrap().try_into().unwrap());
-        self.cores.get(CoreOptions::key(key)).await.unwrap()
-    }
-
-    /// This side dials.
-    async fn dial(&self, npm: &Npm) -> Joined {
-        let address = SocketAddr::from(([127, 0, 0, 1], npm.port));
-        let options = ConnectionOptions::default();
-        let connection = tcp::connect(address, &KeyPair::random(), &options).await;
-        self.join(connection.unwrap())
-    }
-
-    /// The other side dials.
-    async fn listen(&self, npm: &mut Npm) -> Joined {
-        npm.tell(json!({"cmd": "dial", "port": self.server.address().port()}));
-        self.join(soon(self.server.accept()).await.unwrap())
-    }
-
-    fn join(&self, connection: Connection) -> Joined {
-        let replication = connection.replicate(&self.cores, ReplicateOptions::default());
-        Joined(connection, replication)
-    }
-}
-
-fn blocks(from: u64, count: u64) -> Vec<Bytes> {
-    (from..from + count).map(block).collect()
-}
-
-fn block(n: u64) -> Bytes {
-    format!("block {n}").into_bytes().into()
-}
-
-async fn same(core: &Hypercore, answer: &Value) {
-    assert_eq!(answer["length"], core.length(), "{answer}");
-    assert_eq!(answer["fork"], core.fork(), "{answer}");
-    let hash = HEXLOWER.encode(&core.tree_hash().await.unwrap());
-    assert_eq!(answer["treeHash"], hash, "{answer}");
-}
-
-/// Waits until the core has this length and fork.
-async fn reach(core: &Hypercore, length: u64, fork: u64) {
-    let mut lengths = core.watch();
-    let reached = lengths.wait_for(|now| *now == (length, fork));
-    soon(reached).await.unwrap();
-}
+use peers::{NPM, Npm, Pome, block, blocks, reach, same, soon};
+use pome_cores::CoreOptions;
+use pome_test_support::npm_works;
+use serde_json::json;
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn npm_reads_what_pome_writes() {
@@ -185,8 +18,8 @@ async fn npm_reads_what_pome_writes() {
         return;
     }
     for dial in [true, false] {
-        let (mut npm, pome) = (Npm::start(), Pome::start().await);
-        let log = pome.writer().await;
+        let (mut npm, pome) = (Npm::start(), Pome::new());
+        let log = pome.core("log").await;
         log.append_batch(blocks(0, 1000)).await.unwrap();
         let _joined = if dial {
             pome.dial(&npm).await
@@ -211,7 +44,7 @@ async fn npm_reads_what_pome_writes() {
         for n in 1000..1050 {
             npm.send(json!({"cmd": "get", "id": id, "index": n}));
             log.append(block(n)).await.unwrap();
-            let answer = tokio::task::block_in_place(|| npm.line());
+            let answer = npm.line();
             assert_eq!(answer["block"], HEXLOWER.encode(&block(n)), "{answer}");
         }
         // everything, in order
@@ -239,7 +72,7 @@ async fn pome_reads_what_npm_writes() {
         return;
     }
     for dial in [true, false] {
-        let (mut npm, pome) = (Npm::start(), Pome::start().await);
+        let (mut npm, pome) = (Npm::start(), Pome::new());
         let made = npm.tell(json!({"cmd": "create", "name": "log"}));
         let id = made["id"].as_str().unwrap().to_owned();
         npm.tell(
@@ -297,7 +130,7 @@ async fn encrypted_cores_and_many_cores_and_extensions() {
     if !npm_works("encrypted_cores_and_many_cores_and_extensions", NPM) {
         return;
     }
-    let (mut npm, pome) = (Npm::start(), Pome::start().await);
+    let (mut npm, pome) = (Npm::start(), Pome::new());
     let secret = [9; 32];
     let options = CoreOptions::name("secret").with_encryption_key(secret);
     let ours = pome.cores.get(options).await.unwrap();
@@ -340,7 +173,7 @@ async fn a_chain_of_both() {
         return;
     }
     let (mut first, mut third) = (Npm::start(), Npm::start());
-    let (second, last) = (Pome::start().await, Pome::start().await);
+    let (second, last) = (Pome::new(), Pome::new());
     let made = first.tell(json!({"cmd": "create", "name": "log"}));
     let id = made["id"].as_str().unwrap().to_owned();
     first.tell(json!({"cmd": "append", "id": id, "prefix": "block ", "from": 0, "count": 3000}));
@@ -378,7 +211,7 @@ async fn a_range_comes_as_its_holder_gets_it() {
         return;
     }
     // npm has all, pome a part of it, and another npm asks pome.
-    let (mut first, mut third, second) = (Npm::start(), Npm::start(), Pome::start().await);
+    let (mut first, mut third, second) = (Npm::start(), Npm::start(), Pome::new());
     let made = first.tell(json!({"cmd": "create", "name": "log"}));
     let id = made["id"].as_str().unwrap().to_owned();
     first.tell(json!({"cmd": "append", "id": id, "prefix": "block ", "from": 0, "count": 3000}));
@@ -393,13 +226,12 @@ async fn a_range_comes_as_its_holder_gets_it() {
     third.send(json!({"cmd": "download", "id": id, "start": 1000, "end": 1200}));
     let mut rest = middle.download_linear(1050..1200).unwrap();
     soon(rest.done()).await.unwrap();
-    let answer = tokio::task::block_in_place(|| third.line());
-    assert!(answer.get("error").is_none(), "{answer}");
+    third.answer();
     for n in [1000, 1049, 1050, 1199] {
         assert_eq!(third.get(&id, n), block(n));
     }
     // And the other way round: pome asks npm, which has a part.
-    let fourth = Pome::start().await;
+    let fourth = Pome::new();
     let end = fourth.reader(&made).await;
     let _c = fourth.dial(&third).await;
     let mut part = end.download(1100..1300).unwrap();
@@ -408,8 +240,7 @@ async fn a_range_comes_as_its_holder_gets_it() {
     third.send(more);
     let mut rest = middle.download(1200..1300).unwrap();
     soon(rest.done()).await.unwrap();
-    let answer = tokio::task::block_in_place(|| third.line());
-    assert!(answer.get("error").is_none(), "{answer}");
+    third.answer();
     soon(part.done()).await.unwrap();
     assert_eq!(end.get(1299).await.unwrap(), block(1299));
 }

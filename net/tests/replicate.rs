@@ -1,43 +1,15 @@
 //! Stores replicate over encrypted connections.
 #![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
-use bytes::Bytes;
-use pome_cores::{CoreOptions, Corestore, Hypercore, KeyPair, Store};
+mod peers;
+
+use peers::{Pome, block, soon};
+use pome_cores::{CoreOptions, KeyPair};
 use pome_net::{
     driver::{Connection, ConnectionOptions, ReplicateOptions, Replication, tcp},
     noise::Role,
 };
-use std::{future::Future, time::Duration};
-
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
-        .await
-        .expect("an answer within a minute")
-}
-
-struct Peer {
-    cores: Corestore,
-    _folder: tempfile::TempDir,
-}
-
-impl Peer {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path(), Default::default()).unwrap();
-        Self {
-            cores: Corestore::open(store).unwrap(),
-            _folder: folder,
-        }
-    }
-
-    async fn core(&self, name: &str) -> Hypercore {
-        self.cores.get(CoreOptions::name(name)).await.unwrap()
-    }
-
-    async fn reader_of(&self, core: &Hypercore) -> Hypercore {
-        self.cores.get(CoreOptions::key(core.key())).await.unwrap()
-    }
-}
+use std::time::Duration;
 
 /// Two connections over a pipe.
 fn piped(room: usize) -> (Connection, Connection) {
@@ -57,7 +29,7 @@ fn piped(room: usize) -> (Connection, Connection) {
     (a.unwrap(), b.unwrap())
 }
 
-fn replicate(room: usize, a: &Peer, b: &Peer) -> (Replication, Replication) {
+fn replicate(room: usize, a: &Pome, b: &Pome) -> (Replication, Replication) {
     let (x, y) = piped(room);
     (
         x.replicate(&a.cores, ReplicateOptions::default()),
@@ -65,15 +37,11 @@ fn replicate(room: usize, a: &Peer, b: &Peer) -> (Replication, Replication) {
     )
 }
 
-fn block(n: u64) -> Bytes {
-    format!("block {n}").into_bytes().into()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_follows_a_writer() {
     // The smallest pipe cuts every frame and every length.
     for room in [1, 64, 64 << 10] {
-        let (writer, reader) = (Peer::new(), Peer::new());
+        let (writer, reader) = (Pome::new(), Pome::new());
         let core = writer.core("log").await;
         for n in 0..50 {
             core.append(block(n)).await.unwrap();
@@ -90,7 +58,7 @@ async fn a_reader_follows_a_writer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_cores_over_tcp() {
-    let (writer, reader) = (Peer::new(), Peer::new());
+    let (writer, reader) = (Pome::new(), Pome::new());
     let options = ConnectionOptions::default();
     let server = tcp::Server::bind("127.0.0.1:0", KeyPair::random(), options.clone())
         .await
@@ -121,7 +89,7 @@ async fn many_cores_over_tcp() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_is_named() {
-    let (writer, reader) = (Peer::new(), Peer::new());
+    let (writer, reader) = (Pome::new(), Pome::new());
     let (shown, hidden) = (writer.core("shown").await, writer.core("hidden").await);
     shown.append(block(1)).await.unwrap();
     hidden.append(block(2)).await.unwrap();
@@ -142,7 +110,7 @@ async fn only_what_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_ends_with_its_connection_and_with_its_store() {
-    let (writer, reader) = (Peer::new(), Peer::new());
+    let (writer, reader) = (Pome::new(), Pome::new());
     let core = writer.core("log").await;
     core.append(block(0)).await.unwrap();
     let copy = reader.reader_of(&core).await;
@@ -172,7 +140,7 @@ async fn it_ends_with_its_connection_and_with_its_store() {
 /// A chain: each holds only what the one before gave it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain() {
-    let peers = [Peer::new(), Peer::new(), Peer::new()];
+    let peers = [Pome::new(), Pome::new(), Pome::new()];
     let core = peers[0].core("log").await;
     for n in 0..20 {
         core.append(block(n)).await.unwrap();

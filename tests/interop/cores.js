@@ -6,13 +6,15 @@ const readline = require('readline')
 const b4a = require('b4a')
 const crypto = require('hypercore-crypto')
 const Corestore = require('corestore')
-const Hypercore = require('hypercore')
+const Hyperbee = require('hyperbee')
+const Hyperdrive = require('hyperdrive')
 const SecretStream = require('@hyperswarm/secret-stream')
 
 const say = (what) => console.log(JSON.stringify(what))
 const hex = (buffer) => (buffer ? b4a.toString(buffer, 'hex') : null)
 const store = new Corestore(process.argv[2])
 const cores = new Map()
+const drives = new Map()
 const extensions = new Map()
 const received = []
 
@@ -49,6 +51,14 @@ function lengths(id, core) {
   }
 }
 
+const TEXT = { keyEncoding: 'utf-8', valueEncoding: 'utf-8' }
+const pairs = (seeds) => seeds.map((seed) => crypto.keyPair(b4a.alloc(32, seed)))
+
+async function longer(core, length) {
+  await core.ready()
+  while (core.length < length) await new Promise((resolve) => setTimeout(resolve, 5))
+}
+
 const commands = {
   async create({ name, encryptionKey }) {
     const options = { name }
@@ -65,6 +75,66 @@ const commands = {
       keys.push(hex(core.key))
     }
     return { keys }
+  },
+  // The first block of each of these cores.
+  async readMany({ keys }) {
+    const read = async (key) => {
+      const core = store.get({ key: b4a.from(key, 'hex') })
+      return b4a.toString(await core.get(0))
+    }
+    return { blocks: await Promise.all(keys.map(read)) }
+  },
+  // A core that two of the key pairs of these seeds must sign for.
+  async multi({ seeds }) {
+    const signers = pairs(seeds).map(({ publicKey }) => ({ publicKey }))
+    const core = store.get({ manifest: { version: 1, quorum: 2, signers } })
+    await core.ready()
+    return remember(core)
+  },
+  async appendSigned({ id, seeds, by, blocks }) {
+    const core = cores.get(id)
+    const batch = core.state.createTreeBatch()
+    for (const block of blocks) batch.append(b4a.from(block))
+    const verifier = core.core.verifier
+    const part = (signer) => ({ signer, signature: verifier.sign(batch, pairs(seeds)[signer]), patch: 0, nodes: null })
+    await core.append(blocks, { signature: verifier.assemble(by.map(part)) })
+    return describe(id, core)
+  },
+  async snapshot({ id }) {
+    const snapshot = cores.get(id).snapshot()
+    await snapshot.ready()
+    cores.set(id + ' then', snapshot)
+    return { ...lengths(id + ' then', snapshot), byteLength: snapshot.byteLength }
+  },
+  async beePut({ name, from, count }) {
+    const core = store.get({ name })
+    const batch = new Hyperbee(core, TEXT).batch()
+    for (let i = from; i < from + count; i++) await batch.put('key ' + i, 'value ' + i)
+    await batch.flush()
+    return { key: hex(core.key), length: core.length }
+  },
+  // All entries, once there are so many blocks.
+  async beeAll({ key, length }) {
+    const core = store.get({ key: b4a.from(key, 'hex') })
+    await longer(core, length)
+    const entries = []
+    for await (const { key, value } of new Hyperbee(core, TEXT).createReadStream()) entries.push([key, value])
+    return { entries }
+  },
+  async drivePut({ name, files }) {
+    // One for each: a drive has its cores for itself.
+    if (!drives.has(name)) drives.set(name, new Hyperdrive(store.namespace(name)))
+    const drive = drives.get(name)
+    for (const [path, text] of Object.entries(files)) await drive.put(path, b4a.from(text))
+    return { key: hex(drive.key), length: drive.core.length }
+  },
+  async driveAll({ key, length }) {
+    const drive = new Hyperdrive(store.session(), b4a.from(key, 'hex'))
+    await drive.ready()
+    await longer(drive.core, length)
+    const files = {}
+    for await (const { key } of drive.list()) files[key] = b4a.toString(await drive.get(key))
+    return { files }
   },
   async open({ key, encryptionKey, quick }) {
     const options = { key: b4a.from(key, 'hex') }
@@ -140,6 +210,7 @@ const commands = {
     return {}
   },
   async quit() {
+    await store.close()
     setTimeout(() => process.exit(0), 10)
     return {}
   }

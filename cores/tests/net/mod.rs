@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use pome_cores::{
-    Corestore, CorestoreOptions, DiscoveryKey, Hypercore, Store,
+    CoreOptions, Corestore, CorestoreOptions, DiscoveryKey, Hypercore, Store,
     replication::{Connection, ConnectionOptions, Message, Output},
 };
 use pome_storage::Options;
@@ -259,6 +259,27 @@ impl Place {
     pub(crate) fn sync(&self) {
         self.cores.store().sync().unwrap();
     }
+}
+
+/// A core that this place writes.
+pub(crate) async fn core(place: &Place, name: &str) -> Hypercore {
+    place.cores.get(CoreOptions::name(name)).await.unwrap()
+}
+
+/// The core that most tests write.
+pub(crate) async fn writer(place: &Place) -> Hypercore {
+    core(place, "log").await
+}
+
+/// Somebody else's core.
+pub(crate) async fn reader(place: &Place, core: &Hypercore) -> Hypercore {
+    place.cores.get(CoreOptions::key(core.key())).await.unwrap()
+}
+
+pub(crate) fn blocks(from: u64, count: u64) -> Vec<Bytes> {
+    (from..from + count)
+        .map(|at| format!("block {at}").into())
+        .collect()
 }
 
 /// A clock that starts somewhere and is moved by the test.
