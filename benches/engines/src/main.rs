@@ -93,6 +93,7 @@ fn main() -> Result<()> {
             std::fs::remove_dir_all(&folder)?;
         }
     }
+    keep(&args, &runs, 0)?;
     let peers: Vec<_> = ["limit", "core"]
         .iter()
         .chain(engine::ALL)
@@ -117,11 +118,7 @@ fn main() -> Result<()> {
         }
         longest = longest.max(start.elapsed());
         rounds += 1;
-        if let Some(file) = &args.json {
-            // What is known so far stays if the next round is cut short.
-            let measured = Measured::new(runs.clone(), rounds, args.quick);
-            std::fs::write(file, serde_json::to_vec_pretty(&measured)?)?;
-        }
+        keep(&args, &runs, rounds)?;
     }
     if wanted(Part::Cores) {
         for kind in ["many", "long"] {
@@ -137,6 +134,15 @@ fn main() -> Result<()> {
         std::fs::write(file, serde_json::to_vec_pretty(&measured)?)?;
     }
     print!("{}", measured.markdown());
+    Ok(())
+}
+
+/// What is known so far stays if the next round is cut short.
+fn keep(args: &Args, runs: &[Run], rounds: usize) -> Result<()> {
+    if let Some(file) = &args.json {
+        let measured = Measured::new(runs.to_vec(), rounds, args.quick);
+        std::fs::write(file, serde_json::to_vec_pretty(&measured)?)?;
+    }
     Ok(())
 }
 
