@@ -511,6 +511,10 @@ impl Source for Editor {
         }
     }
 
+    async fn node(&self, seq: u64, offset: u64) -> Result<NodeRef> {
+        self.view.node(seq, offset).await
+    }
+
     async fn block(&self, seq: u64) -> Result<Arc<Block>> {
         let waiting = seq
             .checked_sub(self.first)

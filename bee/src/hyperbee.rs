@@ -8,7 +8,7 @@ use crate::{
     view::{Source, View},
 };
 use bytes::{BufMut, Bytes, BytesMut};
-use pome_cores::{Durability, GetOptions, Hypercore};
+use pome_cores::{Durability, GetOptions, Hypercore, replication::ExtensionSender};
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -73,6 +73,8 @@ pub struct Hyperbee {
     lock: Arc<Mutex<()>>,
     cache: Arc<Cache>,
     settings: Settings,
+    /// Where lookups say what they are about.
+    pub(crate) outgoing: Option<ExtensionSender>,
     pub(crate) prefix: Bytes,
     checkout: Option<u64>,
 }
@@ -98,6 +100,7 @@ impl Hyperbee {
                 read_only: false,
                 waiting: GetOptions::default(),
             },
+            outgoing: None,
             prefix: Bytes::new(),
             checkout: None,
         }
@@ -143,6 +146,45 @@ impl Hyperbee {
     pub fn with_cache_bytes(mut self, bytes: usize) -> Self {
         self.cache = Arc::new(Cache::new(bytes));
         self
+    }
+
+    /// Asks the peers that there are whether the core has grown, and waits for it: see [`Hypercore::update`].
+    ///
+    /// # Errors
+    /// Those of the core.
+    pub async fn update(&self) -> Result<bool> {
+        Ok(self.core.update().await?)
+    }
+
+    /// Closes the core's session, and so everything that reads and writes through this bee, its clones, subs and batches; watchers end. Checkouts of
+    /// versions that were there have a session of their own.
+    ///
+    /// # Errors
+    /// Those of the core.
+    pub async fn close(&self) -> Result<()> {
+        Ok(self.core.close().await?)
+    }
+
+    /// Drops the blocks from `gte` to `lt` (excluded; default: the version before this one) that the tree at this version does not need, so
+    /// that the space of old versions comes back: they cannot be read any more, here. Answers how many blocks went. The header stays. Reads the blocks
+    /// of the tree that have nodes.
+    ///
+    /// # Errors
+    /// As [`tree_blocks`](Self::tree_blocks).
+    pub async fn clear_unlinked(&self, gte: u64, lt: Option<u64>) -> Result<u64> {
+        let version = self.version();
+        let lt = lt.unwrap_or(version.saturating_sub(1)).min(version);
+        let needed = self.tree_blocks().await?;
+        let mut cleared = 0;
+        let mut next = gte.max(1);
+        for seq in needed.into_iter().chain([lt]) {
+            let end = seq.min(lt);
+            if next < end {
+                cleared += self.core.clear(next..end).await?;
+            }
+            next = next.max(seq.saturating_add(1));
+        }
+        Ok(cleared)
     }
 
     /// The core below.
@@ -197,7 +239,8 @@ impl Hyperbee {
     pub async fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
         let key = self.prefixed(key);
         loop {
-            let view = self.view();
+            let mut view = self.view();
+            view.hint = self.hint_of_get(&view, &key);
             let fork = view.core.fork();
             let result = async {
                 match view.find(&key).await? {
@@ -315,6 +358,10 @@ impl Hyperbee {
         bee
     }
 
+    pub(crate) fn is_checkout(&self) -> bool {
+        self.checkout.is_some()
+    }
+
     pub(crate) fn prefixed(&self, key: &[u8]) -> Bytes {
         let mut out = BytesMut::with_capacity(self.prefix.len() + key.len());
         out.put_slice(&self.prefix);
@@ -329,6 +376,8 @@ impl Hyperbee {
             version: self.version(),
             cache: self.cache.clone(),
             waiting: self.settings.waiting.clone(),
+            hint: None,
+            trace: None,
         }
     }
 

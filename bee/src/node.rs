@@ -357,22 +357,37 @@ impl Header {
     }
 }
 
-/// The fields of a protobuf message that are runs of bytes; others are skipped.
-struct Fields<'a>(&'a [u8]);
+/// The fields of a protobuf message.
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
+
+/// What is in a field. Numbers of fixed size are skipped.
+pub(crate) enum Field<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+}
 
 impl<'a> Fields<'a> {
+    /// The next field that is a run of bytes.
     fn next(&mut self) -> Result<Option<(u64, &'a [u8])>, Fault> {
+        while let Some((tag, field)) = self.any()? {
+            if let Field::Bytes(bytes) = field {
+                return Ok(Some((tag, bytes)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next field.
+    pub(crate) fn any(&mut self) -> Result<Option<(u64, Field<'a>)>, Fault> {
         while !self.0.is_empty() {
             let prefix = varint(&mut self.0)?;
+            let tag = prefix >> 3;
             let skip = match prefix & 7 {
-                0 => {
-                    varint(&mut self.0)?;
-                    continue;
-                }
+                0 => return Ok(Some((tag, Field::Number(varint(&mut self.0)?)))),
                 1 => 8,
                 2 => {
                     let n = varint(&mut self.0)?;
-                    return Ok(Some((prefix >> 3, self.take(n)?)));
+                    return Ok(Some((tag, Field::Bytes(self.take(n)?))));
                 }
                 5 => 4,
                 _ => return Err("a field is of an unknown type"),
@@ -392,7 +407,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn varint(bytes: &mut &[u8]) -> Result<u64, Fault> {
+pub(crate) fn varint(bytes: &mut &[u8]) -> Result<u64, Fault> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first().ok_or("a number is cut off")?;
@@ -413,7 +428,7 @@ fn varint_len(n: u64) -> usize {
     (64 - (n | 1).leading_zeros() as usize).div_ceil(7)
 }
 
-fn put_varint(out: &mut impl BufMut, mut n: u64) {
+pub(crate) fn put_varint(out: &mut impl BufMut, mut n: u64) {
     while n > 0x7f {
         out.put_u8(n as u8 | 0x80);
         n >>= 7;
@@ -421,7 +436,7 @@ fn put_varint(out: &mut impl BufMut, mut n: u64) {
     out.put_u8(n as u8);
 }
 
-fn put_bytes(out: &mut impl BufMut, tag: u8, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut impl BufMut, tag: u8, bytes: &[u8]) {
     out.put_u8(tag);
     put_varint(out, bytes.len() as u64);
     out.put_slice(bytes);

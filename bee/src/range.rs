@@ -152,7 +152,9 @@ impl Hyperbee {
 }
 
 pub(crate) fn range_of_view(bee: &Hyperbee, bounds: Bounds) -> BoxStream<'static, Result<Entry>> {
-    range_of(bee.lasting_view(), bee.clone(), bounds)
+    let mut view = bee.lasting_view();
+    view.hint = bee.hint_of_range(&view, &bounds);
+    range_of(view, bee.clone(), bounds)
 }
 
 /// The stream over a walk of `source`, which must be of `bee`.
@@ -178,7 +180,7 @@ pub(crate) fn range_of<'a, S: Source + 'a>(
 const LOOKED_AT_MAX: usize = 4096;
 
 /// A walk through the keys of a tree.
-struct Walk<S> {
+pub(crate) struct Walk<S> {
     source: S,
     bounds: Bounds,
     stack: Vec<Step>,
@@ -225,7 +227,7 @@ impl Step {
 }
 
 impl<S: Source> Walk<S> {
-    fn new(source: S, bounds: Bounds) -> Self {
+    pub(crate) fn new(source: S, bounds: Bounds) -> Self {
         Self {
             budget: source.version().saturating_add(MAX_DEPTH as u64),
             left: bounds.limit.unwrap_or(u64::MAX),
@@ -238,7 +240,22 @@ impl<S: Source> Walk<S> {
         }
     }
 
-    async fn next(&mut self) -> Result<Option<Arc<Block>>> {
+    /// Goes on where a walk of somebody else stood: block, level and place of each node on its way down.
+    pub(crate) async fn resume(&mut self, way: &[u64]) -> Result<()> {
+        self.started = true;
+        for [seq, offset, place] in way.as_chunks::<3>().0 {
+            let node = self.source.node(*seq, *offset).await?;
+            let last = 2 * self.source.key_count(&node);
+            self.push(node)?;
+            if let Some(step) = self.stack.last_mut() {
+                step.place = usize::try_from(*place).unwrap_or(usize::MAX).min(last);
+                step.end = *place > last as u64;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Option<Arc<Block>>> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -420,6 +437,9 @@ impl<S: Source> Source for &S {
     }
     fn root(&self) -> impl Future<Output = Result<Option<NodeRef>>> + Send {
         (**self).root()
+    }
+    fn node(&self, seq: u64, offset: u64) -> impl Future<Output = Result<NodeRef>> + Send {
+        (**self).node(seq, offset)
     }
     fn block(&self, seq: u64) -> impl Future<Output = Result<Arc<Block>>> + Send {
         (**self).block(seq)

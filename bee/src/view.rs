@@ -3,9 +3,11 @@ use crate::{
     ahead::{Ahead, Coming},
     cache::Cache,
     error::{Error, Result},
+    extension::Hint,
     node::{Block, Fault, Level, MAX_DEPTH, Value},
 };
 use bytes::Bytes;
+use parking_lot::Mutex;
 use pome_cores::{GetOptions, Hypercore};
 use std::{cmp::Ordering, sync::Arc};
 
@@ -20,6 +22,10 @@ pub(crate) struct View {
     pub(crate) version: u64,
     pub(crate) cache: Arc<Cache>,
     pub(crate) waiting: GetOptions,
+    /// Said to peers when the first block is not here.
+    pub(crate) hint: Option<Arc<Hint>>,
+    /// Hears of each block that is looked at.
+    pub(crate) trace: Option<Arc<Mutex<Vec<u64>>>>,
 }
 
 /// A tree node.
@@ -36,6 +42,8 @@ pub(crate) trait Source: Send + Sync {
     /// The version that the walk is of, which bounds how many nodes it can have.
     fn version(&self) -> u64;
     fn root(&self) -> impl Future<Output = Result<Option<NodeRef>>> + Send;
+    /// A node by its place, which somebody else says.
+    fn node(&self, seq: u64, offset: u64) -> impl Future<Output = Result<NodeRef>> + Send;
     /// The block, maybe without a large value.
     fn block(&self, seq: u64) -> impl Future<Output = Result<Arc<Block>>> + Send;
     /// The value of a block.
@@ -121,6 +129,12 @@ pub(crate) const TOO_DEEP: Fault = "the tree is deeper than any honest one";
 impl View {
     /// The bytes of a block of the core, waiting as the caller said.
     pub(crate) async fn raw(&self, seq: u64) -> Result<Bytes> {
+        if let Some(hint) = &self.hint
+            && !hint.is_said()
+            && !self.is_here(seq).await
+        {
+            hint.say();
+        }
         match self.core.get_with(seq, self.waiting.clone()).await? {
             Some(raw) => Ok(raw),
             None if self.waiting.no_wait => Err(pome_cores::Error::BlockNotAvailable {
@@ -130,6 +144,26 @@ impl View {
             .into()),
             None => Ok(self.core.get(seq).await?),
         }
+    }
+
+    /// A block, out of the cache if it is there.
+    async fn cached(&self, seq: u64) -> Result<Arc<Block>> {
+        let fork = self.core.fork();
+        if let Some(block) = self.cache.get(fork, seq) {
+            return Ok(block);
+        }
+        let raw = self.raw(seq).await?;
+        // what stays in memory must not keep a larger buffer of the store alive
+        let raw = match raw.len() {
+            ..=COPIED_BYTES_MAX => Bytes::copy_from_slice(&raw),
+            _ => raw,
+        };
+        let block = Block::decode(seq, &raw).map_err(|w| self.fault(seq, w))?;
+        let block = Arc::new(block.kept());
+        if self.core.fork() == fork {
+            self.cache.insert(fork, block.clone());
+        }
+        Ok(block)
     }
 
     fn level<'a>(&self, block: &'a Block, offset: u64) -> Result<&'a Level> {
@@ -164,6 +198,10 @@ impl Source for View {
     }
 
     async fn root(&self) -> Result<Option<NodeRef>> {
+        // What is in the cache does not outlast its core.
+        if self.core.is_closed() {
+            return Err(pome_cores::Error::Closed.into());
+        }
         if self.version < 2 {
             return Ok(None);
         }
@@ -171,21 +209,15 @@ impl Source for View {
         self.stored(block, 0).map(Some)
     }
 
+    async fn node(&self, seq: u64, offset: u64) -> Result<NodeRef> {
+        let block = self.block(seq).await?;
+        self.stored(block, offset)
+    }
+
     async fn block(&self, seq: u64) -> Result<Arc<Block>> {
-        let fork = self.core.fork();
-        if let Some(block) = self.cache.get(fork, seq) {
-            return Ok(block);
-        }
-        let raw = self.raw(seq).await?;
-        // what stays in memory must not keep a larger buffer of the store alive
-        let raw = match raw.len() {
-            ..=COPIED_BYTES_MAX => Bytes::copy_from_slice(&raw),
-            _ => raw,
-        };
-        let block = Block::decode(seq, &raw).map_err(|w| self.fault(seq, w))?;
-        let block = Arc::new(block.kept());
-        if self.core.fork() == fork {
-            self.cache.insert(fork, block.clone());
+        let block = self.cached(seq).await?;
+        if let Some(trace) = &self.trace {
+            trace.lock().push(seq);
         }
         Ok(block)
     }

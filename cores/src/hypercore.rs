@@ -186,6 +186,29 @@ impl Hypercore {
         Ok(core.store.space_usage(core.space)?)
     }
 
+    /// Waits until (length, fork) is not `seen`, and answers what it is then. Unlike [`watch`](Self::watch) it ends with the session. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Closed`](Error::Closed).
+    pub async fn changed(&self, seen: (u64, u64)) -> Result<(u64, u64), Error> {
+        let mut arrivals = self.session.core.arrivals();
+        loop {
+            arrivals.borrow_and_update();
+            self.session.check_open()?;
+            let now = (self.session).head(|head| (head.tree.length, head.tree.fork));
+            if now != seen {
+                return Ok(now);
+            }
+            arrivals.changed().await.map_err(|_| Error::Closed)?;
+        }
+    }
+
+    /// True while somebody may be asked for blocks.
+    #[must_use]
+    pub fn has_peers(&self) -> bool {
+        self.session.core.root().replication.has_peers()
+    }
+
     /// Changes when the core grows or is truncated: (length, fork). On a snapshot it never does.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<(u64, u64)> {

@@ -132,28 +132,36 @@ impl Hyperdrive {
         }
     }
 
-    /// Tells when something below `folder` has changed since the last time (or since the call), for as long as the core is open. Changes that
-    /// come while nobody asks are told as one.
+    /// Tells when something below `folder` has changed since the last time (or since the call), until the drive is closed. Changes that come while
+    /// nobody asks are told as one; a truncation is always told.
     pub fn watch(
         &self,
         folder: &str,
     ) -> impl Stream<Item = Result<Watched, Error>> + Send + 'static + use<> {
         let (drive, folder) = (self.clone(), folder.to_owned());
-        let mut changes = self.core().watch();
+        let mut seen = (self.core().length(), self.core().fork());
         let begin = self.snapshot();
         async_stream::try_stream! {
             let mut previous = begin?;
-            while changes.changed().await.is_ok() {
-                changes.borrow_and_update();
+            loop {
+                let fork = seen.1;
+                seen = match drive.core().changed(seen).await {
+                    Err(pome_cores::Error::Closed) => return,
+                    seen => seen?,
+                };
                 let current = drive.snapshot()?;
                 let differences = current.differences(previous.db(), &folder)?;
                 let first = pin!(differences).try_next().await?;
-                if first.is_some() {
+                if first.is_some() || current.core_fork() != fork {
                     yield Watched { current: current.clone(), previous };
                     previous = current;
                 }
             }
         }
+    }
+
+    fn core_fork(&self) -> u64 {
+        self.db().core().fork()
     }
 
     /// The paths below `folder` that differ from those of another version.

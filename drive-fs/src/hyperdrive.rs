@@ -124,8 +124,10 @@ impl Hyperdrive {
             None => CoreOptions::name("db"),
         };
         let core = encrypted(core, options.encryption_key);
+        // of its own, so that closing the drive closes what was opened for it
+        let store = store.session();
         let core = store.get(core).await?;
-        Self::from_core(store, core, options.encryption_key).await
+        Self::over(store, core, options.encryption_key).await
     }
 
     /// Opens the drive whose database is `core`.
@@ -133,6 +135,14 @@ impl Hyperdrive {
     /// # Errors
     /// [`Error::Core`] when the content core cannot be opened.
     pub async fn from_core(
+        store: Corestore,
+        core: Hypercore,
+        encryption_key: Option<[u8; 32]>,
+    ) -> Result<Self, Error> {
+        Self::over(store.session(), core, encryption_key).await
+    }
+
+    async fn over(
         store: Corestore,
         core: Hypercore,
         encryption_key: Option<[u8; 32]>,
@@ -189,12 +199,16 @@ impl Hyperdrive {
         &self.db
     }
 
+    pub(crate) fn is_checkout(&self) -> bool {
+        self.checkout.is_some()
+    }
+
     /// The database core.
     pub fn core(&self) -> &Hypercore {
         &self.inner.core
     }
 
-    /// The store it lives in.
+    /// The store it lives in: a session of its own on the one that it was opened in.
     pub fn corestore(&self) -> &Corestore {
         &self.inner.store
     }

@@ -48,6 +48,9 @@ pub struct MirrorOptions {
     pub filter: Option<Filter>,
     /// Take a file for equal when size and time of change are (default: false, contents are compared).
     pub quick: bool,
+    /// Into a drive: store of files above 1 MiB only what the file did not have before, also where it has moved in it (default: false). They become
+    /// block-map blobs, which every hyperdrive since version 11.13 reads.
+    pub dedup: bool,
     /// Default: `Buffered`.
     pub durability: Durability,
 }
@@ -62,6 +65,7 @@ impl Default for MirrorOptions {
             ignore: Ignore::none(),
             filter: None,
             quick: false,
+            dedup: false,
             durability: Durability::default(),
         }
     }
@@ -77,6 +81,7 @@ impl fmt::Debug for MirrorOptions {
             .field("ignore", &self.ignore)
             .field("filter", &self.filter.is_some())
             .field("quick", &self.quick)
+            .field("dedup", &self.dedup)
             .field("durability", &self.durability)
             .finish()
     }

@@ -162,9 +162,45 @@ impl Extension {
         sent.unwrap_or(false)
     }
 
+    /// What sends only.
+    #[must_use]
+    pub fn sender(&self) -> ExtensionSender {
+        ExtensionSender {
+            core: self.core.clone(),
+            name: self.name.clone(),
+        }
+    }
+
     /// Sends to all peers that there are.
     pub fn broadcast(&self, message: impl Into<Bytes>) {
         let message = message.into();
+        self.core.replication.with_existing(|machine| {
+            let peers: Vec<PeerId> = machine.peers.keys().copied().collect();
+            for peer in peers {
+                machine.send_extension(peer, &self.name, message.clone());
+            }
+        });
+    }
+}
+
+/// The sending half of an [`Extension`]. Cheap to clone.
+#[derive(Clone)]
+pub struct ExtensionSender {
+    core: Arc<Core>,
+    name: String,
+}
+
+impl std::fmt::Debug for ExtensionSender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExtensionSender")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ExtensionSender {
+    /// As [`Extension::broadcast`].
+    pub fn broadcast(&self, message: &Bytes) {
         self.core.replication.with_existing(|machine| {
             let peers: Vec<PeerId> = machine.peers.keys().copied().collect();
             for peer in peers {

@@ -27,7 +27,7 @@ mod wants;
 pub use connection::{Connection, ConnectionOptions, Output};
 pub use events::{CoreEvent, PeerId};
 pub(crate) use face::Demand;
-pub use face::{Download, Extension, FindingPeers, PeerInfo};
+pub use face::{Download, Extension, ExtensionSender, FindingPeers, PeerInfo};
 pub use messages::Message;
 pub(crate) use ready::Ready;
 pub(crate) use shared::{Note, Shared};

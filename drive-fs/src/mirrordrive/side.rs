@@ -14,6 +14,7 @@ use serde_json::Value;
 use std::{cmp::Ordering, pin::pin};
 
 /// One end of a mirror.
+#[expect(clippy::large_enum_variant, reason = "there are two in a mirror")]
 #[derive(Clone)]
 pub enum MirrorSide {
     /// A drive in a store.

@@ -4,7 +4,9 @@ use super::{
     BATCH_BYTES, BATCH_CHANGES, Mirrordrive, WHOLE_BYTES,
     side::{MirrorSide, Node},
 };
-use crate::{DriveBatch, EntryValue, Error, Hyperdrive, Localdrive, PosixMetadata, PutOptions};
+use crate::{
+    DriveBatch, EntryValue, Error, Hyperdrive, Localdrive, PosixMetadata, PutOptions, cut::Cutter,
+};
 use futures_util::TryStreamExt;
 use pome_cores::Durability;
 use serde_json::Value;
@@ -17,6 +19,7 @@ pub(super) enum Sink {
     Hyper {
         drive: Hyperdrive,
         batch: DriveBatch,
+        dedup: bool,
     },
     Local(Localdrive),
 }
@@ -26,6 +29,27 @@ fn metadata_of(node: Option<&Node>) -> Option<&Value> {
         Some(Node::Hyper(entry)) => entry.value.metadata.as_ref(),
         _ => None,
     }
+}
+
+/// Stores what a file has not had before.
+async fn deduplicated(
+    drive: &Hyperdrive,
+    source: &MirrorSide,
+    from: &Node,
+    options: PutOptions,
+) -> Result<(), Error> {
+    let mut writer = drive.dedup_stream(from.path(), options).await?;
+    let mut cutter = Cutter::default();
+    let mut pieces = source.content(from);
+    while let Some(content) = pieces.try_next().await? {
+        for piece in cutter.push(content) {
+            writer.write(piece).await?;
+        }
+    }
+    if let Some(rest) = cutter.finish() {
+        writer.write(rest).await?;
+    }
+    writer.finish().await
 }
 
 impl Sink {
@@ -38,6 +62,7 @@ impl Sink {
                     false => Self::Hyper {
                         drive: drive.clone(),
                         batch,
+                        dedup: mirror.options.dedup,
                     },
                 }
             }
@@ -47,7 +72,7 @@ impl Sink {
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
-        if let Self::Hyper { drive, batch } = self {
+        if let Self::Hyper { drive, batch, .. } = self {
             let full = std::mem::replace(batch, drive.batch()?);
             full.flush(Durability::Buffered).await?;
         }
@@ -153,9 +178,22 @@ impl Sink {
                 }
                 // First what came before, so that the contents stand in the order of the paths.
                 self.flush().await?;
-                let Self::Hyper { drive, batch } = self else {
+                let Self::Hyper {
+                    drive,
+                    batch,
+                    dedup,
+                } = self
+                else {
                     return Ok(());
                 };
+                if *dedup {
+                    let options = PutOptions {
+                        executable,
+                        metadata,
+                        ..PutOptions::default()
+                    };
+                    return deduplicated(drive, source, from, options).await;
+                }
                 let mut writer = drive.blob_writer().await?;
                 let mut pieces = source.content(from);
                 while let Some(piece) = pieces.try_next().await? {
