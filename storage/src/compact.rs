@@ -333,11 +333,20 @@ impl Inner {
                     .seal_payload_segment()
                     .map_err(|e| self.poison(e.into()))?;
             }
+            // What kept it may have been repaired.
+            work.stuck.remove(&segment);
             self.choose(&mut work, segment, u64::MAX)?;
         }
         finish()?;
         self.collect();
         Ok(!self.compacting.lock().stuck.contains(&segment))
+    }
+
+    /// Segments that could not be emptied are tried again: what could not be read was repaired.
+    pub(crate) fn retry_stuck(&self) {
+        let mut work = self.compacting.lock();
+        work.stuck.clear();
+        work.gave_up_at = None;
     }
 
     /// True when a segment in which nothing lives is gone, or goes when its readers do. One that an earlier removal has left is tried once more; if it

@@ -120,6 +120,9 @@ impl Store {
             inner.recount()?;
             repair.actions.push(Action::Counts);
         }
+        if rebuilt {
+            inner.retry_stuck();
+        }
         for segment in dead {
             if inner.empty_segment(segment)? {
                 repair.actions.push(Action::Segment { segment });
