@@ -517,7 +517,8 @@ impl Inner {
             if at.len < LARGE || asked >= AHEAD_STEPS * limit {
                 break;
             }
-            if moves.view.get(key)? == Slot::Payload(*at) {
+            let slot = moves.view.get(key);
+            if slot.is_ok_and(|slot| slot == Slot::Payload(*at)) {
                 self.log.ahead(at, 1);
                 asked += u64::from(at.len);
             }
