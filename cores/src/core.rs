@@ -481,10 +481,11 @@ impl Core {
         self.purged.load(Ordering::Acquire)
     }
 
-    /// Ends every session of it.
+    /// Ends every session of it, and its channels with peers.
     pub(crate) fn set_purged(&self) {
         self.purged.store(true, Ordering::Release);
         self.wake();
+        self.replication.wake();
     }
 
     pub(crate) fn registry(&self) -> Result<Arc<Registry>, Error> {

@@ -385,9 +385,13 @@ impl Machine {
         priority: u64,
         now: Instant,
     ) -> Planned {
-        let Some(peer) = self.peers.get(&id) else {
+        let Some(peer) = self.peers.get_mut(&id) else {
             return Ok(false);
         };
+        if peer.requests.is_empty() {
+            // Nothing is on its way: what came and was of no use is not waited for.
+            peer.promised.clear();
+        }
         let mut proof = ProofRequest::default();
         let nodes = if index >= here.length {
             proof.upgrade = self.upgrade(core, id, here, now);
