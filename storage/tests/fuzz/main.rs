@@ -25,15 +25,15 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// Runs for each kind in CI.
 const RUNS: u64 = 4_000;
 /// So many inputs are kept.
 const KEPT: usize = 400;
-/// One run must be done within this, on the slowest machine.
-const END: Duration = Duration::from_secs(10);
+/// One run must be done within this, in CPU time of the process: other kinds are run beside it.
+const END: Duration = Duration::from_secs(60);
 
 /// A store to begin with, and every value that was ever written to it.
 struct Template {
@@ -209,10 +209,10 @@ fn fuzz(kind: &str) {
             Some(input) => (input.clone(), runs % 2 == 1),
             None => mutator.next(&inputs),
         };
-        let begin = Instant::now();
+        let begin = cpu_time();
         let told = catch_unwind(AssertUnwindSafe(|| template.run(&name, &input, any_crc)));
         let told = told.unwrap_or_else(|_| found(kind, &input, any_crc));
-        if begin.elapsed() > END {
+        if cpu_time().saturating_sub(begin) > END {
             found(kind, &input, any_crc);
         }
         let mut hasher = DefaultHasher::new();
