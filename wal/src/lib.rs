@@ -17,6 +17,7 @@
 mod device;
 mod error;
 mod frame;
+mod group;
 mod log;
 #[doc(hidden)]
 pub mod mutation;

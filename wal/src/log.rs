@@ -3,12 +3,13 @@
 use crate::{
     Device, Error,
     frame::{FILE_HEADER, FileId},
+    group::Group,
     mutation::{Mutation, fits, is_on},
     poison::Poison,
     recovery::{self, Scan},
     segment::{self, MAX_LOG_SEGMENT, MIN_LOG_SEGMENT, Readers, at},
     walk::{BadRange, Frames, SegmentPart, Source},
-    writer::{Dirty, LogSegment, Shared, Sync, Writer},
+    writer::{Dirty, LogSegment, Shared, Writer},
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -281,7 +282,7 @@ impl fmt::Display for Damage {
 pub struct Log {
     shared: Shared,
     writer: Mutex<Writer>,
-    sync: Sync,
+    group: Group,
     closed: AtomicBool,
 }
 
@@ -380,7 +381,7 @@ impl Log {
             // The first frame of this epoch makes void what was cut. It must be on disk before a commit can be, and after all
             // that it says to be synced.
             log.writer.lock().write_mark(&log.shared)?;
-            log.sync.flush(&log.shared, &log.writer)?;
+            log.group.flush(&log.shared, &log.writer)?;
         }
         Ok((log, recovery))
     }
@@ -400,7 +401,7 @@ impl Log {
                 syncs: AtomicU64::new(0),
             },
             writer: Mutex::new(writer),
-            sync: Sync::default(),
+            group: Group::default(),
             closed: AtomicBool::new(false),
         }
     }
@@ -433,7 +434,7 @@ impl Log {
     /// # Errors
     /// [`Error::Poisoned`] when it could not be synced: whether it is on disk is then unknown.
     pub fn wait_synced(&self, seq: u64) -> Result<(), Error> {
-        self.sync.wait(&self.shared, &self.writer, seq)
+        self.group.wait(&self.shared, &self.writer, seq)
     }
 
     /// Blocks until everything committed so far is on disk.
@@ -486,9 +487,9 @@ impl Log {
         if self.shared.options.read_only || self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        self.sync.flush(&self.shared, &self.writer)?;
+        self.group.flush(&self.shared, &self.writer)?;
         self.writer.lock().mark(&self.shared)?;
-        self.sync.flush(&self.shared, &self.writer)
+        self.group.flush(&self.shared, &self.writer)
     }
 
     /// The bytes of a payload, checked, without a copy. Reads need no lock that commits hold.
@@ -608,7 +609,7 @@ impl Log {
             }
             (sealed, writer.begin_payload(&self.shared)?)
         };
-        self.sync.flush(&self.shared, &self.writer)?;
+        self.group.flush(&self.shared, &self.writer)?;
         let mut writer = self.writer.lock();
         if let Some(active) = writer.payload.as_mut().filter(|p| p.number == begun) {
             active.named = true;

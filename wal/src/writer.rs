@@ -1,8 +1,4 @@
-//! Where the next frame goes, and group commit.
-//!
-//! Committers hold [`Writer`] for one write into the page cache. Those that wait for the disk elect a leader: it takes all files that
-//! are dirty at that moment, syncs them without holding the writer, and then everyone whose commit was written before is served.
-//! Whoever comes meanwhile waits for the next round, which one of them leads.
+//! Where the next frame goes. Committers hold [`Writer`] for one write into the page cache.
 
 use crate::{
     Bytes, Device, Error, File, LogOptions, PayloadRef, Start,
@@ -11,7 +7,6 @@ use crate::{
     poison::Poison,
     segment::{self, Readers, at},
 };
-use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::{
     collections::{BTreeMap, VecDeque},
     io::{self, IoSlice},
@@ -19,7 +14,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
 };
 
 /// A body larger than this part of a log segment goes into a payload segment, so that the recycled log stays small.
@@ -436,108 +430,5 @@ fn undo(shared: &Shared, id: FileId, failed: std::io::Error, gone: std::io::Resu
         _ if is_on(Mutation::NoUndo) => Error::io("write", &id.to_string(), failed),
         Ok(()) => Error::io("write", &id.to_string(), failed),
         Err(e) => shared.poison.set("undo a failed write", &id.to_string(), e),
-    }
-}
-
-/// Who waits for the disk.
-#[derive(Default)]
-pub(crate) struct Sync {
-    crowd: Mutex<Crowd>,
-    /// A sync has ended.
-    done: Condvar,
-    /// All that were expected wait.
-    gathered: Condvar,
-}
-
-/// Those that wait, and what is known of them.
-#[derive(Default)]
-struct Crowd {
-    leading: bool,
-    waiting: usize,
-    /// So many waited at the end of the last sync, those that it served among them: they are likely to come back.
-    expected: usize,
-    /// How long the last sync took.
-    last: Duration,
-}
-
-impl Sync {
-    /// A sync waits for those that will come at once, but no longer than this part of the time it takes itself, ...
-    const PATIENCE: u32 = 4;
-    /// ... and no longer than this.
-    const PATIENCE_MAX: Duration = Duration::from_millis(2);
-
-    /// Returns when commit `seq` is on disk.
-    pub(crate) fn wait(
-        &self,
-        shared: &Shared,
-        writer: &Mutex<Writer>,
-        seq: u64,
-    ) -> Result<(), Error> {
-        let mut crowd = self.crowd.lock();
-        crowd.waiting += 1;
-        let result = loop {
-            if shared.synced.load(Ordering::Acquire) >= seq {
-                break Ok(());
-            }
-            if let Err(e) = shared.poison.check() {
-                break Err(e);
-            }
-            if crowd.leading {
-                if crowd.waiting >= crowd.expected {
-                    self.gathered.notify_one();
-                }
-                self.done.wait(&mut crowd);
-                continue;
-            }
-            // Those that the last sync served come back a moment later than those it did not serve. Without a little patience the two
-            // halves take turns for ever, and each sync serves one of them.
-            break self.round(&mut crowd, shared, writer, true);
-        };
-        crowd.waiting -= 1;
-        result
-    }
-
-    /// Syncs what is dirty now, even when no commit waits for it (a mark).
-    pub(crate) fn flush(&self, shared: &Shared, writer: &Mutex<Writer>) -> Result<(), Error> {
-        let mut crowd = self.crowd.lock();
-        while crowd.leading {
-            self.done.wait(&mut crowd);
-        }
-        self.round(&mut crowd, shared, writer, false)
-    }
-
-    fn round(
-        &self,
-        crowd: &mut MutexGuard<'_, Crowd>,
-        shared: &Shared,
-        writer: &Mutex<Writer>,
-        patient: bool,
-    ) -> Result<(), Error> {
-        crowd.leading = true;
-        if patient {
-            let until = Instant::now() + (crowd.last / Self::PATIENCE).min(Self::PATIENCE_MAX);
-            while crowd.waiting < crowd.expected
-                && !self.gathered.wait_until(crowd, until).timed_out()
-            {}
-        }
-        let began = Instant::now();
-        let result = MutexGuard::unlocked(crowd, || self.lead(shared, writer));
-        crowd.last = began.elapsed();
-        crowd.expected = crowd.waiting;
-        crowd.leading = false;
-        self.done.notify_all();
-        result
-    }
-
-    fn lead(&self, shared: &Shared, writer: &Mutex<Writer>) -> Result<(), Error> {
-        shared.poison.check()?;
-        let (dirty, target) = {
-            let mut writer = writer.lock();
-            (std::mem::take(&mut writer.dirty), writer.next_seq - 1)
-        };
-        dirty.sync(&*shared.device, &shared.poison)?;
-        shared.syncs.fetch_add(1, Ordering::Relaxed);
-        shared.synced.fetch_max(target, Ordering::AcqRel);
-        Ok(())
     }
 }
