@@ -334,7 +334,23 @@ impl HyperDht {
         relay_addresses: &[SocketAddrV4],
         options: AnnounceOptions,
     ) -> Result<usize, Error> {
-        let (lookup, withdrawn) = self.withdraw(topic, key_pair, options.clear).await?;
+        self.announce_and_look(topic, key_pair, relay_addresses, options, |_| {})
+            .await
+    }
+
+    /// As [`announce`](Self::announce); what the nodes on the way know about the topic is told as it comes.
+    ///
+    /// # Errors
+    /// As [`announce`](Self::announce).
+    pub async fn announce_and_look(
+        &self,
+        topic: Id,
+        key_pair: &KeyPair,
+        relay_addresses: &[SocketAddrV4],
+        options: AnnounceOptions,
+        found: impl FnMut(&Found) + Send,
+    ) -> Result<usize, Error> {
+        let (lookup, withdrawn) = self.withdraw(topic, key_pair, options.clear, found).await?;
         for answer in withdrawn {
             // One that does not answer forgets it in time.
             let _ = answer.await;
@@ -365,7 +381,20 @@ impl HyperDht {
     /// # Errors
     /// [`Error::Request`] when our node was closed.
     pub async fn unannounce(&self, topic: Id, key_pair: &KeyPair) -> Result<(), Error> {
-        let (_, withdrawn) = self.withdraw(topic, key_pair, true).await?;
+        self.unannounce_and_look(topic, key_pair, |_| {}).await
+    }
+
+    /// As [`unannounce`](Self::unannounce); what the nodes on the way know about the topic is told as it comes.
+    ///
+    /// # Errors
+    /// As [`unannounce`](Self::unannounce).
+    pub async fn unannounce_and_look(
+        &self,
+        topic: Id,
+        key_pair: &KeyPair,
+        found: impl FnMut(&Found) + Send,
+    ) -> Result<(), Error> {
+        let (_, withdrawn) = self.withdraw(topic, key_pair, true, found).await?;
         for answer in withdrawn {
             let _ = answer.await;
         }
@@ -378,6 +407,7 @@ impl HyperDht {
         topic: Id,
         key_pair: &KeyPair,
         clear: bool,
+        mut told: impl FnMut(&Found) + Send,
     ) -> Result<(Lookup, Vec<Pending>), Error> {
         if clear {
             let mut kept = self.inner.service.kept.lock();
@@ -393,6 +423,7 @@ impl HyperDht {
             relay_addresses: vec![],
         };
         while let Some(found) = lookup.next().await? {
+            told(&found);
             let here = found.peers.iter().any(|p| p.public_key == gone.public_key);
             if clear && (here || found.peers.len() >= PEERS) {
                 let purpose = Purpose::Unannounce;
