@@ -7,22 +7,15 @@ use futures_util::TryStreamExt;
 use pome_bee::{Hyperbee, RangeOptions};
 use pome_cores::{CoreOptions, Corestore, Durability, Key, KeyPair, Store};
 use pome_net::driver::{Connection, ConnectionOptions, ReplicateOptions, Replication, tcp};
-use pome_test_support::{npm_folder, npm_works};
+use pome_test_support::{JsonProcess, npm_works};
 use serde_json::{Value, json};
-use std::{
-    io::{BufRead, BufReader, Write},
-    net::SocketAddr,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 const NPM: &[&str] = &["corestore", "hyperbee", "@hyperswarm/secret-stream"];
 const KEYS: u64 = 3000;
 
 struct Npm {
-    child: Child,
-    stdin: ChildStdin,
-    lines: BufReader<ChildStdout>,
+    process: JsonProcess,
     port: u16,
     _folder: tempfile::TempDir,
 }
@@ -30,43 +23,18 @@ struct Npm {
 impl Npm {
     fn start() -> Self {
         let store = tempfile::tempdir().unwrap();
-        let mut child = Command::new("node")
-            .arg(npm_folder().join("bees.js"))
-            .arg(store.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut npm = Self {
-            stdin: child.stdin.take().unwrap(),
-            lines: BufReader::new(child.stdout.take().unwrap()),
-            child,
-            port: 0,
+        let mut process = JsonProcess::npm("bees.js", [store.path()]);
+        let port = process.line()["port"].as_u64().unwrap();
+        Self {
+            process,
+            port: port.try_into().unwrap(),
             _folder: store,
-        };
-        npm.port = npm.line()["port"].as_u64().unwrap().try_into().unwrap();
-        npm
+        }
     }
 
-    fn line(&mut self) -> Value {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
-    }
-
-    /// Tells it to do something, and waits until it has.
+    /// Tells it to do something, and waits until it has. The runtime goes on meanwhile.
     fn tell(&mut self, what: Value) -> Value {
-        writeln!(self.stdin, "{what}").unwrap();
-        let answer = tokio::task::block_in_place(|| self.line());
-        assert!(answer.get("error").is_none(), "{what}: {answer}");
-        answer
-    }
-}
-
-impl Drop for Npm {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        tokio::task::block_in_place(|| self.process.tell(&what))
     }
 }
 

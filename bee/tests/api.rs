@@ -7,7 +7,7 @@ mod net;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
-use net::{Clock, Place, Wire, settle};
+use net::{Pair, Place, idle};
 use pome_bee::{Hyperbee, RangeOptions, TypedRange};
 use pome_cores::{CoreOptions, Durability};
 use pome_encoding::{Charset, Lexint, RAW_JSON, RawText};
@@ -35,12 +35,6 @@ async fn fill(bee: &Hyperbee, range: std::ops::Range<u64>) {
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     let limit = Duration::from_secs(60);
     tokio::time::timeout(limit, future).await.unwrap()
-}
-
-async fn idle() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test]
@@ -222,12 +216,7 @@ async fn old_versions_are_cleared() {
 }
 
 struct Peers {
-    a: Place,
-    b: Place,
-    wire: Wire,
-    clock: Clock,
-    /// How often the two sides had to answer each other.
-    turns: u64,
+    pair: Pair,
     tasks: Vec<JoinHandle<()>>,
     reader: Hyperbee,
     writer: Hyperbee,
@@ -236,7 +225,7 @@ struct Peers {
 impl Peers {
     /// A writer with `keys` keys and a reader that has nothing of it yet.
     async fn new(keys: u64, extension: bool) -> Self {
-        let (a, b, clock) = (Place::new(), Place::new(), Clock::new());
+        let (a, b) = (Place::new(), Place::new());
         let core = a.cores.get(CoreOptions::name("bee")).await.unwrap();
         let mut writer = Hyperbee::new(core);
         fill(&writer, 0..keys).await;
@@ -250,46 +239,11 @@ impl Peers {
                 tasks.push(tokio::spawn(answers.run()));
             }
         }
-        let wire = Wire::new(&a.cores, &b.cores, clock.0);
-        let mut peers = Self {
-            a,
-            b,
-            wire,
-            clock,
-            turns: 0,
+        Self {
+            pair: Pair::new(a, b),
             tasks,
             reader,
             writer,
-        };
-        peers.settle();
-        peers
-    }
-
-    fn settle(&mut self) {
-        settle(&mut [&mut self.wire], &[&self.a, &self.b], self.clock.0);
-    }
-
-    /// Runs something of the reader; each time that it waits, what was asked is answered, which is one turn.
-    async fn run<T: Send + 'static>(
-        &mut self,
-        task: impl Future<Output = T> + Send + 'static,
-    ) -> T {
-        let task = tokio::spawn(task);
-        let before = self.turns;
-        loop {
-            idle().await;
-            if task.is_finished() {
-                return task.await.unwrap();
-            }
-            self.settle();
-            self.turns += 1;
-            // who was put aside for a moment is asked again
-            let now = self.clock.pass(Duration::from_millis(20));
-            for end in &self.wire.ends {
-                end.connection.handle_timeout(now);
-            }
-            self.settle();
-            assert!(self.turns - before < 20_000, "it does not end");
         }
     }
 
@@ -307,18 +261,21 @@ impl Peers {
 async fn a_lookup_reads_a_path() {
     let mut peers = Peers::new(20_000, false).await;
     let reader = peers.reader.clone();
-    let found = peers.run(async move { reader.get(&key(12_345)).await });
+    let found = peers
+        .pair
+        .run(async move { reader.get(&key(12_345)).await });
     assert_eq!(found.await.unwrap().unwrap().value.unwrap(), "12345");
     assert!(peers.held().await < 60, "{}", peers.held().await);
     let reader = peers.reader.clone();
     assert!(
         !peers
+            .pair
             .run(async move { reader.update().await })
             .await
             .unwrap()
     );
     peers.writer.put(b"new", "1").await.unwrap();
-    peers.settle();
+    peers.pair.settle();
     assert_eq!(peers.reader.version(), peers.writer.version());
 }
 
@@ -333,16 +290,18 @@ async fn a_walk_fetches_ahead() {
             .with_lt(key(4000))
             .with_reverse(reverse);
         let entries = reader.range(range);
-        let entries: Vec<_> = peers.run(entries.try_collect()).await.unwrap();
+        let entries: Vec<_> = peers.pair.run(entries.try_collect()).await.unwrap();
         assert_eq!(entries.len(), 3000);
         // one by one it would be a turn for each of about 3,000 blocks
-        assert!(peers.turns < 250, "{}", peers.turns);
+        assert!(peers.pair.turns < 250, "{}", peers.pair.turns);
         assert!(peers.held().await < 3300, "{}", peers.held().await);
     }
     // who wants one entry fetches a path
     let mut peers = Peers::new(5000, false).await;
     let reader = peers.reader.clone();
-    let first = peers.run(async move { reader.peek(RangeOptions::new().with_gte(key(77))).await });
+    let first = peers
+        .pair
+        .run(async move { reader.peek(RangeOptions::new().with_gte(key(77))).await });
     assert_eq!(first.await.unwrap().unwrap().key, key(77));
     assert!(peers.held().await < 60);
 }
@@ -351,34 +310,38 @@ async fn a_walk_fetches_ahead() {
 async fn peers_say_which_blocks_a_lookup_takes() {
     let mut plain = Peers::new(20_000, false).await;
     let reader = plain.reader.clone();
-    let get = plain.run(async move { reader.get(&key(777)).await });
+    let get = plain.pair.run(async move { reader.get(&key(777)).await });
     assert!(get.await.unwrap().is_some());
     let mut helped = Peers::new(20_000, true).await;
     let reader = helped.reader.clone();
-    let get = helped.run(async move { reader.get(&key(777)).await });
+    let get = helped.pair.run(async move { reader.get(&key(777)).await });
     assert!(get.await.unwrap().is_some());
     assert!(
-        helped.turns * 2 < plain.turns,
+        helped.pair.turns * 2 < plain.pair.turns,
         "{} {}",
-        helped.turns,
-        plain.turns
+        helped.pair.turns,
+        plain.pair.turns
     );
     assert!(helped.held().await <= plain.held().await + 2);
 
-    let before = helped.turns;
+    let before = helped.pair.turns;
     let reader = helped.reader.clone();
     let range = RangeOptions::new().with_gt(key(5000)).with_limit(1500);
     let entries = reader.range(range);
-    let entries: Vec<_> = helped.run(entries.try_collect()).await.unwrap();
+    let entries: Vec<_> = helped.pair.run(entries.try_collect()).await.unwrap();
     assert_eq!(entries.len(), 1500);
-    assert!(helped.turns - before < 40, "{}", helped.turns - before);
+    assert!(
+        helped.pair.turns - before < 40,
+        "{}",
+        helped.pair.turns - before
+    );
 
     // a bee of one that has nothing answers nothing, and a closed core ends the answers
     for bee in [&helped.reader, &helped.writer] {
         bee.close().await.unwrap();
     }
-    helped.a.cores.close().await.unwrap();
-    helped.b.cores.close().await.unwrap();
+    helped.pair.a.cores.close().await.unwrap();
+    helped.pair.b.cores.close().await.unwrap();
 }
 
 /// What peers send under the extension's name may be anything.
@@ -393,7 +356,10 @@ async fn any_message_is_survived() {
             message: Bytes::from(bytes),
         });
         let core = peers.reader.core().clone();
-        peers.wire.forge(1, &core, &message, peers.clock.0);
+        peers
+            .pair
+            .wire
+            .forge(1, &core, &message, peers.pair.clock.0);
     };
     for bytes in [
         vec![],
@@ -407,10 +373,10 @@ async fn any_message_is_survived() {
         say(&mut peers, bytes);
         say(&mut peers, framed);
         idle().await;
-        peers.settle();
+        peers.pair.settle();
     }
     let reader = peers.reader.clone();
-    let get = peers.run(async move { reader.get(&key(7)).await });
+    let get = peers.pair.run(async move { reader.get(&key(7)).await });
     assert!(get.await.unwrap().is_some());
     for task in &peers.tasks {
         assert!(!task.is_finished());

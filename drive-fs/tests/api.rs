@@ -7,7 +7,7 @@ mod net;
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
-use net::{Clock, Place, Wire, settle};
+use net::{Pair, Place, idle};
 use pome_cores::{Corestore, Durability};
 use pome_drive_fs::{
     Blobs, DriveDownload, DriveOptions, Error, Hyperdrive, Ignore, ListOptions, LocalOptions,
@@ -28,23 +28,13 @@ async fn put(drive: &Hyperdrive, path: &str, content: impl Into<bytes::Bytes>) {
         .unwrap();
 }
 
-async fn idle() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-}
-
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     let limit = Duration::from_secs(60);
     tokio::time::timeout(limit, future).await.unwrap()
 }
 
 struct Peers {
-    a: Place,
-    b: Place,
-    wire: Wire,
-    clock: Clock,
-    turns: u64,
+    pair: Pair,
     writer: Hyperdrive,
     reader: Hyperdrive,
 }
@@ -52,22 +42,15 @@ struct Peers {
 impl Peers {
     /// A drive and a reader of it that has nothing yet.
     async fn new(fill: impl AsyncFnOnce(&Hyperdrive)) -> Self {
-        let (a, b, clock) = (Place::new(), Place::new(), Clock::new());
+        let (a, b) = (Place::new(), Place::new());
         let writer = open(&a.cores).await;
         fill(&writer).await;
         let reader = Self::reader(&b, &writer).await;
-        let wire = Wire::new(&a.cores, &b.cores, clock.0);
-        let mut peers = Self {
-            a,
-            b,
-            wire,
-            clock,
-            turns: 0,
+        Self {
+            pair: Pair::new(a, b),
             writer,
             reader,
-        };
-        peers.settle();
-        peers
+        }
     }
 
     async fn reader(at: &Place, of: &Hyperdrive) -> Hyperdrive {
@@ -78,43 +61,17 @@ impl Peers {
         Hyperdrive::open(at.cores.clone(), options).await.unwrap()
     }
 
-    fn settle(&mut self) {
-        settle(&mut [&mut self.wire], &[&self.a, &self.b], self.clock.0);
-    }
-
-    /// Runs something of the reader; what it waits for is answered each time, which is one turn.
-    async fn run<T: Send + 'static>(
-        &mut self,
-        task: impl Future<Output = T> + Send + 'static,
-    ) -> T {
-        let task = tokio::spawn(task);
-        let before = self.turns;
-        loop {
-            idle().await;
-            if task.is_finished() {
-                return task.await.unwrap();
-            }
-            self.settle();
-            self.turns += 1;
-            // who was put aside for a moment is asked again
-            let now = self.clock.pass(Duration::from_millis(20));
-            for end in &self.wire.ends {
-                end.connection.handle_timeout(now);
-            }
-            self.settle();
-            assert!(self.turns - before < 50_000, "it does not end");
-        }
-    }
-
     async fn fetched(&mut self, mut download: DriveDownload) {
-        self.run(async move { download.done().await })
+        self.pair
+            .run(async move { download.done().await })
             .await
             .unwrap();
     }
 
     async fn has(&mut self, path: &str) -> bool {
         let (drive, path) = (self.reader.clone(), path.to_owned());
-        self.run(async move { drive.has(&path).await })
+        self.pair
+            .run(async move { drive.has(&path).await })
             .await
             .unwrap()
     }
@@ -144,7 +101,9 @@ async fn files_folders_and_changes_are_downloaded() {
     let drive = peers.reader.clone();
     assert!(!peers.has("/c").await);
     let of = drive.clone();
-    let one = peers.run(async move { of.download("/c", ListOptions::default()).await });
+    let one = peers
+        .pair
+        .run(async move { of.download("/c", ListOptions::default()).await });
     let one = one.await.unwrap();
     peers.fetched(one).await;
     assert!(peers.has("/c").await && !peers.has("/a").await);
@@ -154,18 +113,24 @@ async fn files_folders_and_changes_are_downloaded() {
         ..ListOptions::default()
     };
     let of = drive.clone();
-    let folder = peers.run(async move { of.download("/a/", options).await });
+    let folder = peers
+        .pair
+        .run(async move { of.download("/a/", options).await });
     let folder = folder.await.unwrap();
     peers.fetched(folder).await;
     assert!(peers.has("/a/1").await && peers.has("/a/2").await);
     assert!(!peers.has("/a/b/3").await);
     let of = drive.clone();
-    let mapped = peers.run(async move { of.download("/mapped", ListOptions::default()).await });
+    let mapped = peers
+        .pair
+        .run(async move { of.download("/mapped", ListOptions::default()).await });
     let mapped = mapped.await.unwrap();
     peers.fetched(mapped).await;
     assert!(peers.has("/mapped").await);
     let of = drive.clone();
-    let none = peers.run(async move { of.download("/none", ListOptions::default()).await });
+    let none = peers
+        .pair
+        .run(async move { of.download("/none", ListOptions::default()).await });
     soon(none.await.unwrap().done()).await.unwrap();
 
     // what was written since a version, and nothing else
@@ -173,16 +138,18 @@ async fn files_folders_and_changes_are_downloaded() {
     put(&peers.writer, "/new/1", vec![1; 100_000]).await;
     put(&peers.writer, "/else", vec![1; 100_000]).await;
     peers.writer.del("/c").await.unwrap();
-    peers.settle();
+    peers.pair.settle();
     let of = drive.clone();
-    let diff = peers.run(async move { of.download_diff(version, "/new").await });
+    let diff = peers
+        .pair
+        .run(async move { of.download_diff(version, "/new").await });
     let diff = diff.await.unwrap();
     peers.fetched(diff).await;
     assert!(peers.has("/new/1").await && !peers.has("/else").await);
 
     let (of, length) = (drive.clone(), drive.core().length());
     let contents = blobs(&drive).await.core().length();
-    let all = peers.run(async move {
+    let all = peers.pair.run(async move {
         let (database, contents) = (vec![0..3, 2..length], vec![0..1, 1..contents]);
         of.download_range(database, contents).await
     });
@@ -202,12 +169,14 @@ async fn a_download_that_is_dropped_fetches_no_more() {
     .await;
     let drive = peers.reader.clone();
     let of = drive.clone();
-    let download = peers.run(async move { of.download("/", ListOptions::default()).await });
+    let download = peers
+        .pair
+        .run(async move { of.download("/", ListOptions::default()).await });
     let download = download.await.unwrap();
     let before = blobs(&drive).await.core().contiguous_length();
     assert!(before < 200);
     drop(download);
-    peers.settle();
+    peers.pair.settle();
     let core = blobs(&drive).await.core().clone();
     assert!(core.contiguous_length() < core.length());
     let (of, ignore) = (drive.clone(), Ignore::test(|path| path != "/7"));
@@ -215,7 +184,9 @@ async fn a_download_that_is_dropped_fetches_no_more() {
         ignore,
         ..ListOptions::default()
     };
-    let one = peers.run(async move { of.download("/", options).await });
+    let one = peers
+        .pair
+        .run(async move { of.download("/", options).await });
     let one = one.await.unwrap();
     peers.fetched(one).await;
     assert!(peers.has("/7").await);
@@ -227,28 +198,34 @@ async fn updates_searches_and_activity() {
     let drive = peers.reader.clone();
     assert_eq!(drive.version(), 2);
     let of = drive.clone();
-    assert!(!peers.run(async move { of.update().await }).await.unwrap());
+    assert!(
+        !peers
+            .pair
+            .run(async move { of.update().await })
+            .await
+            .unwrap()
+    );
     assert!(!drive.snapshot().unwrap().update().await.unwrap());
     assert_eq!(
-        Hyperdrive::drive_key(&peers.a.cores).await.unwrap(),
+        Hyperdrive::drive_key(&peers.pair.a.cores).await.unwrap(),
         peers.writer.key()
     );
     let of = drive.clone();
-    let get = peers.run(async move { of.get("/a").await });
+    let get = peers.pair.run(async move { of.get("/a").await });
     assert_eq!(get.await.unwrap().unwrap(), "1");
     for drive in [&peers.reader, &peers.writer] {
         drive.set_active(false).await.unwrap();
     }
-    peers.settle();
-    let now = peers.clock.pass(Duration::from_secs(60));
-    for end in &peers.wire.ends {
+    peers.pair.settle();
+    let now = peers.pair.clock.pass(Duration::from_secs(60));
+    for end in &peers.pair.wire.ends {
         end.connection.handle_timeout(now);
     }
-    peers.settle();
-    assert_eq!(peers.wire.open_channels(), [0, 0]);
+    peers.pair.settle();
+    assert_eq!(peers.pair.wire.open_channels(), [0, 0]);
     peers.reader.set_active(true).await.unwrap();
-    peers.settle();
-    assert_eq!(peers.wire.open_channels(), [2, 2]);
+    peers.pair.settle();
+    assert_eq!(peers.pair.wire.open_channels(), [2, 2]);
 
     let lonely = Place::new();
     let drive = Peers::reader(&lonely, &peers.writer).await;
@@ -376,6 +353,7 @@ async fn a_large_folder_is_one_walk() {
     // the names of the root take a look into each folder, not the folders
     let of = drive.clone();
     let names: Vec<String> = peers
+        .pair
         .run(async move { of.readdir("/").try_collect().await })
         .await
         .unwrap();
@@ -383,16 +361,21 @@ async fn a_large_folder_is_one_walk() {
     let before = held(&drive).await;
     assert!(before < 500, "{before}");
 
-    let turns = peers.turns;
+    let turns = peers.pair.turns;
     let of = drive.clone();
     let names: Vec<String> = peers
+        .pair
         .run(async move { of.readdir("/big").try_collect().await })
         .await
         .unwrap();
     assert_eq!(names.len() as u64, NAMES);
     let read = held(&drive).await - before;
     assert!(read < NAMES + NAMES / 10, "{read}");
-    assert!(peers.turns - turns < NAMES / 16, "{}", peers.turns - turns);
+    assert!(
+        peers.pair.turns - turns < NAMES / 16,
+        "{}",
+        peers.pair.turns - turns
+    );
 }
 
 /// A future that is polled a few times and then dropped, whatever it waits for at that moment, leaves nothing half done.
@@ -422,15 +405,17 @@ async fn futures_can_be_dropped_wherever_they_wait() {
                 if finished {
                     break;
                 }
-                peers.clock.pass(Duration::from_millis(20));
-                peers.settle();
+                peers.pair.clock.pass(Duration::from_millis(20));
+                peers.pair.settle();
             }
         }
         let of = drive.clone();
-        let content = peers.run(async move { of.get("/f").await });
+        let content = peers.pair.run(async move { of.get("/f").await });
         assert_eq!(content.await.unwrap().unwrap(), noise(300_000, 1));
         let of = drive.clone();
-        let names = peers.run(async move { of.readdir("/n").try_collect::<Vec<_>>().await });
+        let names = peers
+            .pair
+            .run(async move { of.readdir("/n").try_collect::<Vec<_>>().await });
         assert_eq!(names.await.unwrap().len(), 40);
         let audit = drive.core().audit(|_| ()).await.unwrap();
         assert!(audit.problems.is_empty());

@@ -1,14 +1,14 @@
 //! A crash at every call to the disk while a drive gives up its past, or goes altogether: afterwards it is as before or as after, and is used again.
 #![allow(clippy::unwrap_used, reason = "a test says what it expects")]
 
-use futures_util::TryStreamExt;
+mod files;
+
+use files::{Files, blocks_here, content, put, read};
 use pome_cores::Corestore;
-use pome_drive_fs::{DriveOptions, GetOptions, Hyperdrive, Keep, ListOptions, PutOptions};
+use pome_drive_fs::{DriveOptions, Hyperdrive, Keep, PutOptions};
 use pome_storage::{Options, Store};
 use pome_wal::{Device, Faults, SimDevice};
-use std::{collections::BTreeMap, sync::Arc};
-
-type Files = BTreeMap<String, Vec<u8>>;
+use std::sync::Arc;
 
 fn open_store(device: &SimDevice) -> Corestore {
     let mut options = Options::default();
@@ -24,48 +24,6 @@ async fn open(cores: &Corestore) -> Hyperdrive {
     Hyperdrive::open(home, DriveOptions::default())
         .await
         .unwrap()
-}
-
-fn content(seed: u64, len: usize) -> Vec<u8> {
-    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        x as u8
-    };
-    (0..len).map(|_| next()).collect()
-}
-
-async fn put(drive: &Hyperdrive, path: &str, bytes: &[u8]) {
-    drive
-        .put(path, bytes.to_vec(), PutOptions::default())
-        .await
-        .unwrap();
-}
-
-/// All files of a version. Nothing is waited for.
-async fn read(drive: &Hyperdrive) -> Files {
-    let now = GetOptions {
-        no_wait: true,
-        ..Default::default()
-    };
-    let mut files = Files::new();
-    let mut entries = Box::pin(drive.list("/", ListOptions::default()));
-    while let Some(entry) = entries.try_next().await.unwrap() {
-        let bytes = drive.get_with(&entry.path, &now).await.unwrap();
-        files.insert(entry.path, bytes.unwrap_or_default().to_vec());
-    }
-    files
-}
-
-async fn blocks_here(drive: &Hyperdrive) -> u64 {
-    let core = drive.blobs().await.unwrap().core();
-    let mut here = 0;
-    for index in 0..core.length() {
-        here += u64::from(core.has(index..index + 1).await.unwrap());
-    }
-    here
 }
 
 fn bytes_used(device: &SimDevice) -> usize {

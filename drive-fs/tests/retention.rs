@@ -1,15 +1,16 @@
 //! What a rule keeps stays byte for byte; what it drops goes, and says so.
 #![allow(clippy::unwrap_used, reason = "a test says what it expects")]
 
+mod files;
+
+use files::{Files, blocks_here, content, put, read};
 use futures_util::{StreamExt, TryStreamExt};
 use pome_bee::HistoryOptions;
 use pome_cores::{Corestore, Durability, GetOptions};
 use pome_drive_fs::{DriveOptions, EntryValue, Error, Hyperdrive, Keep, ListOptions, PutOptions};
 use pome_storage::{Options, Store};
 use proptest::prelude::*;
-use std::{collections::BTreeMap, time::Duration};
-
-type Files = BTreeMap<String, Vec<u8>>;
+use std::time::Duration;
 
 fn small() -> Options {
     let mut options = Options::default();
@@ -25,52 +26,6 @@ async fn open(folder: &std::path::Path) -> Hyperdrive {
     Hyperdrive::open(store, DriveOptions::default())
         .await
         .unwrap()
-}
-
-fn content(seed: u64, len: usize) -> Vec<u8> {
-    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        x as u8
-    };
-    (0..len).map(|_| next()).collect()
-}
-
-async fn put(drive: &Hyperdrive, path: &str, bytes: &[u8]) {
-    drive
-        .put(path, bytes.to_vec(), PutOptions::default())
-        .await
-        .unwrap();
-}
-
-/// All files of a version. Nothing is waited for.
-async fn read(drive: &Hyperdrive) -> Files {
-    let entries: Vec<_> = drive
-        .list("/", ListOptions::default())
-        .try_collect()
-        .await
-        .unwrap();
-    let now = pome_drive_fs::GetOptions {
-        no_wait: true,
-        ..Default::default()
-    };
-    let mut files = Files::new();
-    for entry in entries {
-        let bytes = drive.get_with(&entry.path, &now).await.unwrap();
-        files.insert(entry.path, bytes.unwrap_or_default().to_vec());
-    }
-    files
-}
-
-async fn blocks_here(drive: &Hyperdrive) -> u64 {
-    let core = drive.blobs().await.unwrap().core();
-    let mut here = 0;
-    for index in 0..core.length() {
-        here += u64::from(core.has(index..index + 1).await.unwrap());
-    }
-    here
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@
 
 #[path = "dht/npm.rs"]
 mod npm;
+mod told;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
@@ -102,7 +103,7 @@ impl Net {
                 .args(["--exact", "a_peer_in_another_process", "--nocapture"])
                 .env(PEER, "1"),
         };
-        Npm::from(command)
+        Npm::from(&mut command)
     }
 }
 

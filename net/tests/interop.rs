@@ -12,41 +12,24 @@ use pome_net::{
     protomux::{ChannelOptions, Topic},
     secret_stream::StreamOptions,
 };
-use pome_test_support::{npm_folder, npm_works};
+use pome_test_support::{JsonProcess, npm_works};
 use serde_json::Value;
-use std::{
-    future::Future,
-    io::{BufRead, BufReader},
-    process::{Child, ChildStdout, Command, Stdio},
-    time::Duration,
-};
+use std::{future::Future, time::Duration};
 
 /// The npm modules that the other side is made of.
 const NPM: &[&str] = &["protomux", "@hyperswarm/secret-stream"];
 
 /// The peer, and what it says.
-struct Npm {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-}
+struct Npm(JsonProcess);
 
 impl Npm {
     fn start(args: &[&str]) -> Self {
-        let mut child = Command::new("node")
-            .arg(npm_folder().join("stream.js"))
-            .args(args)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Self { child, lines }
+        Self(JsonProcess::npm("stream.js", args))
     }
 
     /// What it says next.
     fn line(&mut self) -> Value {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
+        self.0.line()
     }
 
     /// What it says next of one event; what it says of others before is passed over.
@@ -57,13 +40,6 @@ impl Npm {
                 return line;
             }
         }
-    }
-}
-
-impl Drop for Npm {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -5,6 +5,7 @@
 
 #[path = "dht/npm.rs"]
 mod npm;
+mod told;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;

@@ -6,6 +6,7 @@
 #[path = "dht/npm.rs"]
 mod npm;
 mod swarms;
+mod told;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
@@ -66,7 +67,7 @@ impl Theirs {
             .arg(npm_folder().join("swarm.js"))
             .arg(folder.path());
         Self {
-            npm: Npm::from(command),
+            npm: Npm::from(&mut command),
             start: start.iter().map(ToString::to_string).collect(),
             _folder: folder,
         }

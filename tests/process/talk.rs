@@ -1,11 +1,11 @@
 //! Processes that talk in lines of JSON: `pome share`, and npm's modules behind a script of `tests/interop`.
 
 use super::{MountProcess, Pome};
-use pome_test_support::npm_folder;
+use pome_test_support::JsonProcess;
 use serde_json::Value;
 use std::{
-    io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    io::{BufRead, BufReader},
+    process::{Child, ChildStdout, Stdio},
 };
 
 /// A process that says lines of JSON. Dropped, it is interrupted.
@@ -69,25 +69,15 @@ pub(crate) fn share_at(pome: &Pome, targets: &[&str], address: &str) -> (Talker,
 
 /// A script of `tests/interop` that obeys lines of JSON, in a folder of its own.
 pub(crate) struct Npm {
-    talker: Talker,
-    input: ChildStdin,
+    process: JsonProcess,
     _folder: tempfile::TempDir,
 }
 
 impl Npm {
     pub(crate) fn start(script: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut child = Command::new("node")
-            .arg(npm_folder().join(script))
-            .arg(folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("spawns");
-        let input = child.stdin.take().expect("a pipe");
         Self {
-            talker: Talker::new(child),
-            input,
+            process: JsonProcess::npm(script, [folder.path()]),
             _folder: folder,
         }
     }
@@ -95,9 +85,6 @@ impl Npm {
     /// One word with its arguments, and the answer.
     pub(crate) fn say(&mut self, word: &str, mut with: Value) -> Value {
         with["word"] = word.into();
-        writeln!(self.input, "{with}").expect("it listens");
-        let answer = self.talker.line();
-        assert!(answer["error"].is_null(), "{word}: {answer}");
-        answer
+        self.process.tell(&with)
     }
 }

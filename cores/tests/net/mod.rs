@@ -295,3 +295,64 @@ impl Clock {
         self.0
     }
 }
+
+/// Lets every task go on until it waits.
+pub(crate) async fn idle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Two places, and the wire between them.
+pub(crate) struct Pair {
+    pub(crate) a: Place,
+    pub(crate) b: Place,
+    pub(crate) wire: Wire,
+    pub(crate) clock: Clock,
+    /// How often the two sides had to answer each other.
+    pub(crate) turns: u64,
+}
+
+impl Pair {
+    pub(crate) fn new(a: Place, b: Place) -> Self {
+        let clock = Clock::new();
+        let wire = Wire::new(&a.cores, &b.cores, clock.0);
+        let mut pair = Self {
+            a,
+            b,
+            wire,
+            clock,
+            turns: 0,
+        };
+        pair.settle();
+        pair
+    }
+
+    pub(crate) fn settle(&mut self) {
+        settle(&mut [&mut self.wire], &[&self.a, &self.b], self.clock.0);
+    }
+
+    /// Runs something of one side; each time that it waits, what was asked is answered, which is one turn.
+    pub(crate) async fn run<T: Send + 'static>(
+        &mut self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        let task = tokio::spawn(task);
+        let before = self.turns;
+        loop {
+            idle().await;
+            if task.is_finished() {
+                return task.await.unwrap();
+            }
+            self.settle();
+            self.turns += 1;
+            // who was put aside for a moment is asked again
+            let now = self.clock.pass(Duration::from_millis(20));
+            for end in &self.wire.ends {
+                end.connection.handle_timeout(now);
+            }
+            self.settle();
+            assert!(self.turns - before < 50_000, "it does not end");
+        }
+    }
+}

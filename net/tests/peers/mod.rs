@@ -1,20 +1,13 @@
 //! Stores of ours, processes with npm's corestore (`tests/interop/cores.js`), and connections between them.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::{
-    future::Future,
-    io::{BufRead, BufReader, Write},
-    net::SocketAddr,
-    path::Path,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    time::Duration,
-};
+use std::{future::Future, net::SocketAddr, path::Path, time::Duration};
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use pome_cores::{CoreOptions, Corestore, Hypercore, Key, KeyPair, Store};
 use pome_net::driver::{Connection, ConnectionOptions, ReplicateOptions, Replication, tcp};
-use pome_test_support::npm_folder;
+use pome_test_support::JsonProcess;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -38,11 +31,9 @@ pub(crate) fn blocks(from: u64, count: u64) -> Vec<Bytes> {
 
 /// A process with npm's corestore.
 pub(crate) struct Npm {
-    child: Child,
-    stdin: ChildStdin,
-    lines: BufReader<ChildStdout>,
+    process: JsonProcess,
     pub(crate) port: u16,
-    folder: Option<TempDir>,
+    folder: TempDir,
 }
 
 impl Npm {
@@ -51,39 +42,25 @@ impl Npm {
     }
 
     fn start_in(folder: TempDir) -> Self {
-        let mut child = Command::new("node")
-            .arg(npm_folder().join("cores.js"))
-            .arg(folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut npm = Self {
-            stdin: child.stdin.take().unwrap(),
-            lines: BufReader::new(child.stdout.take().unwrap()),
-            child,
-            port: 0,
-            folder: Some(folder),
-        };
-        npm.port = npm.line()["port"].as_u64().unwrap().try_into().unwrap();
-        npm
+        let mut process = JsonProcess::npm("cores.js", [folder.path()]);
+        let port = process.line()["port"].as_u64().unwrap();
+        Self {
+            process,
+            port: port.try_into().unwrap(),
+            folder,
+        }
     }
 
     /// Ends it in order, and starts it again on its store.
     pub(crate) fn restart(mut self) -> Self {
         self.tell(json!({"cmd": "quit"}));
-        self.child.wait().unwrap();
-        Self::start_in(self.folder.take().unwrap())
+        self.process.wait();
+        Self::start_in(self.folder)
     }
 
     /// What it says next. The runtime goes on meanwhile.
     pub(crate) fn line(&mut self) -> Value {
-        let read = || {
-            let mut line = String::new();
-            self.lines.read_line(&mut line).unwrap();
-            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
-        };
-        tokio::task::block_in_place(read)
+        tokio::task::block_in_place(|| self.process.line())
     }
 
     /// What it answers to what it was sent.
@@ -94,15 +71,12 @@ impl Npm {
     }
 
     pub(crate) fn send(&mut self, what: Value) {
-        writeln!(self.stdin, "{what}").unwrap();
+        self.process.send(&what);
     }
 
     /// Tells it to do something, and waits until it has.
     pub(crate) fn tell(&mut self, what: Value) -> Value {
-        self.send(what.clone());
-        let answer = self.line();
-        assert!(answer.get("error").is_none(), "{what}: {answer}");
-        answer
+        tokio::task::block_in_place(|| self.process.tell(&what))
     }
 
     /// Makes a core with `count` blocks; answers what there is to say of it.
@@ -131,13 +105,6 @@ impl Npm {
         HEXLOWER
             .decode(answer["block"].as_str().unwrap().as_bytes())
             .unwrap()
-    }
-}
-
-impl Drop for Npm {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -1,48 +1,43 @@
 //! Streams of npm's udx-native in another process, which do what they are told.
 
+use crate::told::Told;
 use pome_test_support::npm_folder;
 use serde_json::{Value, json};
 use std::{
-    collections::VecDeque,
     net::{Ipv4Addr, SocketAddr},
-    process::Stdio,
-    time::Duration,
+    ops::{Deref, DerefMut},
 };
-use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
-};
+use tokio::process::Command;
 
 /// The npm modules that the other side is made of.
 pub(crate) const MODULES: &[&str] = &["udx-native"];
 
 pub(crate) struct Npm {
-    _child: Child,
-    stdin: ChildStdin,
-    lines: Lines<BufReader<ChildStdout>>,
-    next: u64,
-    /// What was said and not asked for yet.
-    heard: VecDeque<Value>,
+    told: Told,
     /// Its socket.
     pub(crate) socket: u64,
     pub(crate) address: SocketAddr,
 }
 
+impl Deref for Npm {
+    type Target = Told;
+
+    fn deref(&self) -> &Told {
+        &self.told
+    }
+}
+
+impl DerefMut for Npm {
+    fn deref_mut(&mut self) -> &mut Told {
+        &mut self.told
+    }
+}
+
 impl Npm {
     pub(crate) async fn start() -> Self {
-        let mut child = Command::new("node")
-            .arg(npm_folder().join("udx.js"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        let told = Told::spawn(Command::new("node").arg(npm_folder().join("udx.js")));
         let mut npm = Self {
-            stdin: child.stdin.take().unwrap(),
-            lines: BufReader::new(child.stdout.take().unwrap()).lines(),
-            _child: child,
-            next: 0,
-            heard: VecDeque::new(),
+            told,
             socket: 0,
             address: (Ipv4Addr::LOCALHOST, 0).into(),
         };
@@ -58,58 +53,10 @@ impl Npm {
         (socket["socket"].as_u64().unwrap(), address)
     }
 
-    async fn line(&mut self) -> Value {
-        let line = tokio::time::timeout(Duration::from_secs(60), self.lines.next_line())
-            .await
-            .expect("a line within a minute")
-            .unwrap()
-            .expect("a line");
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
-    }
-
-    /// Tells it to do something, without waiting for it.
-    pub(crate) async fn begin(&mut self, command: &str, mut args: Value) -> u64 {
-        self.next += 1;
-        args["id"] = json!(self.next);
-        args["command"] = json!(command);
-        let line = format!("{args}\n");
-        self.stdin.write_all(line.as_bytes()).await.unwrap();
-        self.next
-    }
-
-    /// What it answers to that.
-    pub(crate) async fn done(&mut self, id: u64) -> Value {
-        if let Some(at) = self.heard.iter().position(|line| line["id"] == id) {
-            return self.heard.remove(at).unwrap();
-        }
-        loop {
-            let line = self.line().await;
-            if line["id"] == id {
-                assert!(line["error"].is_null(), "{line}");
-                return line;
-            }
-            self.heard.push_back(line);
-        }
-    }
-
-    pub(crate) async fn tell(&mut self, command: &str, args: Value) -> Value {
-        let id = self.begin(command, args).await;
-        self.done(id).await
-    }
-
     /// What it says next of this stream and event.
     pub(crate) async fn event(&mut self, stream: u32, event: &str) -> Value {
-        let wanted = |line: &Value| line["event"] == event && line["stream"] == stream;
-        if let Some(at) = self.heard.iter().position(wanted) {
-            return self.heard.remove(at).unwrap();
-        }
-        loop {
-            let line = self.line().await;
-            if wanted(&line) {
-                return line;
-            }
-            self.heard.push_back(line);
-        }
+        self.next(|line| line["event"] == event && line["stream"] == stream)
+            .await
     }
 
     /// A stream on its socket.

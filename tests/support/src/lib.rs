@@ -1,9 +1,11 @@
-//! What the tests of several crates share. The golden vectors: bytes made by the npm modules, read from `$POME_VECTORS` or `tests/vectors`; and what a test
-//! says that cannot run here.
+//! What the tests of several crates share. The golden vectors: bytes made by the npm modules, read from `$POME_VECTORS` or `tests/vectors`; processes that
+//! talk in lines of JSON; what a test says that cannot run here.
 
 pub mod namespace;
+mod process;
 mod skip;
 
+pub use process::JsonProcess;
 pub use skip::{npm_folder, npm_works, skipped};
 
 use serde_json::Value;
