@@ -15,8 +15,12 @@ mod sink;
 
 use crate::{Error, Ignore, PosixMetadata, SkipReason};
 use futures_core::Stream;
-use futures_util::TryStreamExt;
+use futures_util::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 use pome_cores::Durability;
+use serde_json::Value;
 pub use side::MirrorSide;
 use side::{Node, Pair, pairs, same_content};
 use sink::Sink;
@@ -30,12 +34,16 @@ const BATCH_CHANGES: usize = 1024;
 const WHOLE_BYTES: u64 = 1024 * 1024;
 
 type Filter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+type SameMetadata = Arc<dyn Fn(Option<&Value>, Option<&Value>) -> bool + Send + Sync>;
 
 /// What a mirror does.
 #[derive(Clone)]
 pub struct MirrorOptions {
-    /// Only this folder or file (default `/`).
-    pub prefix: String,
+    /// Only these folders and files, one after the other (default `/`, which is all).
+    pub prefixes: Vec<String>,
+    /// Only these files and links, one after the other, instead of what a listing of the prefixes finds; empty folders and the attributes of folders are left as
+    /// they are (default: none).
+    pub entries: Option<Vec<String>>,
     /// Remove what the source does not have (default: true).
     pub prune: bool,
     /// Tell what would be done, and do nothing (default: false).
@@ -46,6 +54,8 @@ pub struct MirrorOptions {
     pub ignore: Ignore,
     /// Only paths for which this answers true are written. What is too much is removed whatever it says, as in npm.
     pub filter: Option<Filter>,
+    /// Between two drives: whether two entries have the same metadata, first that of the source (default: when it is equal).
+    pub metadata_equals: Option<SameMetadata>,
     /// Take a file for equal when size and time of change are (default: false, contents are compared).
     pub quick: bool,
     /// Into a drive: store of files above 1 MiB only what the file did not have before, also where it has moved in it (default: false). They become
@@ -58,12 +68,14 @@ pub struct MirrorOptions {
 impl Default for MirrorOptions {
     fn default() -> Self {
         Self {
-            prefix: "/".into(),
+            prefixes: vec!["/".into()],
+            entries: None,
             prune: true,
             dry_run: false,
             include_equals: false,
             ignore: Ignore::none(),
             filter: None,
+            metadata_equals: None,
             quick: false,
             dedup: false,
             durability: Durability::default(),
@@ -74,12 +86,14 @@ impl Default for MirrorOptions {
 impl fmt::Debug for MirrorOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MirrorOptions")
-            .field("prefix", &self.prefix)
+            .field("prefixes", &self.prefixes)
+            .field("entries", &self.entries)
             .field("prune", &self.prune)
             .field("dry_run", &self.dry_run)
             .field("include_equals", &self.include_equals)
             .field("ignore", &self.ignore)
             .field("filter", &self.filter.is_some())
+            .field("metadata_equals", &self.metadata_equals.is_some())
             .field("quick", &self.quick)
             .field("dedup", &self.dedup)
             .field("durability", &self.durability)
@@ -249,13 +263,9 @@ impl Mirrordrive {
     ) -> impl Stream<Item = Result<MirrorEvent, Error>> + Send + 'static + use<> {
         let mirror = self.clone();
         async_stream::try_stream! {
-            let prefix = mirror.options.prefix.clone();
-            let ignore = mirror.options.ignore.clone();
             let mut sink = Sink::open(&mirror)?;
             if mirror.options.prune {
-                let source = mirror.source.nodes(&prefix, &ignore)?;
-                let target = mirror.target.nodes(&prefix, &ignore)?;
-                let mut pairs = pin!(pairs(source, target));
+                let mut pairs = mirror.pairs()?;
                 let mut unknown = Unknown::default();
                 while let Some(pair) = pairs.try_next().await? {
                     match pair {
@@ -274,9 +284,7 @@ impl Mirrordrive {
                     }
                 }
             }
-            let source = mirror.source.nodes(&prefix, &ignore)?;
-            let target = mirror.target.nodes(&prefix, &ignore)?;
-            let mut pairs = pin!(pairs(source, target));
+            let mut pairs = mirror.pairs()?;
             while let Some(pair) = pairs.try_next().await? {
                 let (from, to) = match pair {
                     Pair::Skipped { path, why } => {
@@ -296,6 +304,34 @@ impl Mirrordrive {
             sink.folders(&mirror).await?;
             sink.finish(&mirror).await?;
         }
+    }
+
+    /// What is on either side.
+    fn pairs(&self) -> Result<BoxStream<'static, Result<Pair, Error>>, Error> {
+        let MirrorOptions {
+            prefixes,
+            entries,
+            ignore,
+            ..
+        } = &self.options;
+        if let Some(entries) = entries {
+            let (source, target) = (self.source.clone(), self.target.clone());
+            let found = stream::iter(entries.clone()).then(move |path| {
+                let (source, target) = (source.clone(), target.clone());
+                async move {
+                    let (from, to) = (source.node(&path).await?, target.node(&path).await?);
+                    Ok(Pair::Nodes(from.map(Box::new), to.map(Box::new)))
+                }
+            });
+            return Ok(found.boxed());
+        }
+        let each = prefixes.iter().map(|prefix| {
+            let source = self.source.nodes(prefix, ignore)?;
+            let target = self.target.nodes(prefix, ignore)?;
+            Ok(pairs(source, target))
+        });
+        let each: Vec<_> = each.collect::<Result<_, Error>>()?;
+        Ok(stream::iter(each).flatten().boxed())
     }
 
     async fn step(
@@ -379,7 +415,12 @@ impl Mirrordrive {
             Node::Hyper(entry) => {
                 let there = entry.value.metadata.as_ref();
                 from.executable() == entry.value.executable
-                    && from.metadata(there).as_ref() == there
+                    && match (&self.options.metadata_equals, from) {
+                        (Some(equals), Node::Hyper(from)) => {
+                            equals(from.value.metadata.as_ref(), there)
+                        }
+                        _ => from.metadata(there).as_ref() == there,
+                    }
             }
             Node::Local(entry) => same_on_disk(from, entry),
         };

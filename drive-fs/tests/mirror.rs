@@ -258,7 +258,7 @@ async fn prune_filter_and_prefix() {
     };
     assert_eq!(paths(&drive).await, ["/old", "/x/1", "/y/1", "/z"]);
     let options = MirrorOptions {
-        prefix: "/x".into(),
+        prefixes: vec!["/x".into()],
         ..MirrorOptions::default()
     };
     Mirrordrive::new(local(folder.path()), drive.clone(), options)
@@ -267,7 +267,7 @@ async fn prune_filter_and_prefix() {
         .unwrap();
     assert_eq!(paths(&drive).await, ["/old", "/x/1", "/x/2", "/y/1", "/z"]);
     let options = MirrorOptions {
-        prefix: "/z".into(),
+        prefixes: vec!["/z".into()],
         ..MirrorOptions::default()
     };
     fs::remove_file(folder.path().join("z")).unwrap();
@@ -276,6 +276,67 @@ async fn prune_filter_and_prefix() {
         .await
         .unwrap();
     assert_eq!(paths(&drive).await, ["/old", "/x/1", "/x/2", "/y/1"]);
+}
+
+#[tokio::test]
+async fn several_prefixes_a_list_of_entries_and_other_metadata() {
+    let ((source, _home), (target, _other)) = (drive().await, drive().await);
+    let stamped = |stamp: u32| PutOptions {
+        metadata: Some(serde_json::json!({ "stamp": stamp })),
+        ..PutOptions::default()
+    };
+    for path in ["/a/1", "/a/2", "/b/1", "/c/1"] {
+        source.put(path, path, stamped(1)).await.unwrap();
+    }
+    for path in ["/a/old", "/b/old", "/c/old"] {
+        target.put(path, "old", stamped(1)).await.unwrap();
+    }
+    let run = async |options: MirrorOptions| {
+        let mirror = Mirrordrive::new(source.clone(), target.clone(), options);
+        let mut steps = Vec::new();
+        let note = |event: &pome_drive_fs::MirrorEvent| {
+            steps.push(format!("{} {}", event.op.as_str(), event.path));
+        };
+        mirror.run(note).await.unwrap();
+        steps
+    };
+    let two = MirrorOptions {
+        prefixes: vec!["/c".into(), "/a".into()],
+        ..MirrorOptions::default()
+    };
+    assert_eq!(
+        run(two).await,
+        [
+            "remove /c/old",
+            "remove /a/old",
+            "add /c/1",
+            "add /a/1",
+            "add /a/2"
+        ]
+    );
+    let listed = |paths: &[&str]| MirrorOptions {
+        entries: Some(paths.iter().map(|path| (*path).to_owned()).collect()),
+        ..MirrorOptions::default()
+    };
+    source.put("/a/2", "changed", stamped(1)).await.unwrap();
+    source.put("/c/1", "changed", stamped(1)).await.unwrap();
+    let steps = run(listed(&["/b/1", "/b/old", "/a/2", "/nowhere"])).await;
+    assert_eq!(steps, ["remove /b/old", "add /b/1", "change /a/2"]);
+    assert_eq!(target.get("/c/1").await.unwrap().unwrap(), "/c/1");
+
+    // A stamp that differs is no reason to write, when the caller says so.
+    source.put("/a/1", "/a/1", stamped(2)).await.unwrap();
+    let options = MirrorOptions {
+        metadata_equals: Some(std::sync::Arc::new(|from, to| {
+            assert!(from.is_some() && to.is_some());
+            true
+        })),
+        ..listed(&["/a/1"])
+    };
+    assert!(run(options).await.is_empty());
+    assert_eq!(run(listed(&["/a/1"])).await, ["change /a/1"]);
+    let entry = target.entry("/a/1").await.unwrap().unwrap();
+    assert_eq!(entry.value.metadata.unwrap()["stamp"], 2);
 }
 
 #[tokio::test]

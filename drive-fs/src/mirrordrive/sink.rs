@@ -228,14 +228,24 @@ impl Sink {
 
     /// Empty folders, and the attributes of the others.
     pub(super) async fn folders(&mut self, mirror: &Mirrordrive) -> Result<(), Error> {
+        if mirror.options.entries.is_some() {
+            return Ok(());
+        }
+        for prefix in &mirror.options.prefixes {
+            self.folders_below(mirror, prefix).await?;
+        }
+        Ok(())
+    }
+
+    async fn folders_below(&mut self, mirror: &Mirrordrive, prefix: &str) -> Result<(), Error> {
         let options = &mirror.options;
-        let wanted = || mirror.source.folders(&options.prefix, &options.ignore);
+        let wanted = || mirror.source.folders(prefix, &options.ignore);
         match self {
             Self::Nothing => Ok(()),
             Self::Hyper { drive, .. } => {
                 let drive = drive.clone();
                 if options.prune {
-                    self.prune_folders(&drive, mirror).await?;
+                    self.prune_folders(&drive, mirror, prefix).await?;
                 }
                 let mut folders = wanted();
                 while let Some((path, posix)) = folders.try_next().await? {
@@ -286,11 +296,12 @@ impl Sink {
         &mut self,
         drive: &Hyperdrive,
         mirror: &Mirrordrive,
+        prefix: &str,
     ) -> Result<(), Error> {
         let options = &mirror.options;
-        let mut wanted = mirror.source.folders(&options.prefix, &options.ignore);
+        let mut wanted = mirror.source.folders(prefix, &options.ignore);
         let target = MirrorSide::Hyper(drive.clone());
-        let mut there = target.folders(&options.prefix, &options.ignore);
+        let mut there = target.folders(prefix, &options.ignore);
         let order = |path: &str| format!("{path}/");
         let mut next = wanted.try_next().await?;
         while let Some((path, _)) = there.try_next().await? {
