@@ -78,6 +78,21 @@ fn a_core_is_read_where_it_is_not() {
         reader.fails(&["core", "get", &key, "0"]),
         (3, "BLOCK_NOT_AVAILABLE".into())
     );
+    // A key that nobody has leaves nothing.
+    let (_again, address) = share_at(&writer, &["log"], &address);
+    let unknown = "y".repeat(52);
+    for words in [["core", "info"], ["bee", "ls"], ["drive", "ls"]] {
+        let words = [
+            &words[..],
+            &[&unknown, "--peer", &address, "--timeout", "1"],
+        ]
+        .concat();
+        reader.fails(&words);
+    }
+    let info = &reader.json(&["store", "info", "--cores"])[0];
+    let cores = info["usage"].as_array().unwrap();
+    assert_eq!(cores.len(), 1, "{cores:?}");
+    assert_eq!(cores[0]["key"], key);
     // Words that make no sense.
     assert_eq!(reader.fails(&["store", "info", "--peer", &address]).0, 2);
     assert_eq!(

@@ -241,7 +241,7 @@ impl Change {
         Ok(cleared)
     }
 
-    /// Blocks that are lost: they are missing from now on, and remembered as lost.
+    /// Blocks that are lost: they are missing from now on, and remembered as lost, so that peers are asked for them.
     pub(crate) fn lose(&mut self, batch: &mut Batch, blocks: impl IntoIterator<Item = u64>) {
         for index in blocks {
             batch.delete(self.core.space, layout::block_key(index));
@@ -249,6 +249,10 @@ impl Change {
             self.contiguous = self.contiguous.min(index);
             self.note.went.push(index..index + 1);
             self.note.lost = true;
+        }
+        if self.note.lost {
+            let mark = layout::lossy_key(&self.core.discovery_key);
+            batch.put(layout::REGISTRY, mark, Bytes::new());
         }
     }
 

@@ -499,7 +499,7 @@ impl Drop for Core {
             return;
         }
         if let Some(registry) = self.registry.upgrade() {
-            registry.forget(&self.discovery_key, self);
+            registry.forget(self);
         }
     }
 }

@@ -149,7 +149,8 @@ impl Corestore {
         KeyPair::from_seed(&seed)
     }
 
-    /// Opens a core, making it when it is ours to make. All sessions on one core share it.
+    /// Opens a core, making it when it is ours to make. All sessions on one core share it. A core of which nothing is known but its key is forgotten with
+    /// its last session, unless something came of it.
     ///
     /// # Errors
     /// [`Closed`](Error::Closed); [`StorageEmpty`](Error::StorageEmpty) for a discovery key that is not here, or without leave to create;

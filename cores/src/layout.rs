@@ -9,6 +9,7 @@
 //! | `02` ‖ discovery key | a core record, see [`CoreRecord`] |
 //! | `03` ‖ namespace (32 bytes) ‖ name | discovery key (32 bytes) ‖ name. Of a name over 512 bytes the key holds the first 512 and its hash |
 //! | `04` ‖ name (UTF-8) | the space of a local keyspace or journal, `u64` LE |
+//! | `05` ‖ discovery key | empty: the core has lost blocks, or had when that was last looked at |
 //!
 //! Each core has a **space of its own**; the first byte of a key says which column, numbers are `u64` BE so that they sort:
 //!
@@ -56,6 +57,7 @@ const VERSION: u8 = 1;
 const CORES: u8 = 2;
 const NAMES: u8 = 3;
 const LOCALS: u8 = 4;
+const LOSSY: u8 = 5;
 
 const HEAD: u8 = 0x00;
 const NODES: u8 = 0x10;
@@ -236,12 +238,22 @@ pub(crate) fn cores_range() -> ([u8; 1], [u8; 1]) {
     ([CORES], [CORES + 1])
 }
 
-/// The discovery key in the key of a core record.
+/// The discovery key in the key of a core record, or of a mark about a core.
 pub(crate) fn core_key_parse(key: &[u8]) -> Result<DiscoveryKey, Error> {
     let rest = key.get(1..).and_then(|k| <[u8; 32]>::try_from(k).ok());
     Ok(DiscoveryKey(
         rest.ok_or_else(|| corrupt("key of a core record"))?,
     ))
+}
+
+/// Key of the mark that a core has lost blocks.
+pub(crate) fn lossy_key(discovery_key: &DiscoveryKey) -> Vec<u8> {
+    [&[LOSSY], &discovery_key.0[..]].concat()
+}
+
+/// Start and end (excluded) of all such marks whose discovery key does not sort below `from`.
+pub(crate) fn lossy_from(from: &[u8]) -> (Vec<u8>, [u8; 1]) {
+    ([&[LOSSY], from].concat(), [LOSSY + 1])
 }
 
 /// Key of a name.

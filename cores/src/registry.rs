@@ -116,6 +116,12 @@ impl Registry {
         self.suspended.send_replace(false);
         self.room.set(room::Space::Unlimited);
         for core in self.open_cores() {
+            let table = self.table.lock();
+            // Nothing more can come of it, whoever holds it still.
+            if core.write.try_lock().is_ok() && self.drop_blank(&core) {
+                core.set_purged();
+            }
+            drop(table);
             core.wake();
         }
         Ok(self.store.close()?)
@@ -239,14 +245,82 @@ impl Registry {
     }
 
     /// Called by a core that nobody holds any more.
-    pub(crate) fn forget(&self, discovery_key: &DiscoveryKey, core: &Core) {
+    pub(crate) fn forget(&self, core: &Core) {
         let mut table = self.table.lock();
         // it may have been opened again by now
-        if let Some(entry) = table.open.get(discovery_key)
+        if let Some(entry) = table.open.get(&core.discovery_key)
             && std::ptr::eq(entry.as_ptr(), core)
         {
-            table.open.remove(discovery_key);
+            table.open.remove(&core.discovery_key);
+            if !self.is_closed() && !self.is_suspended() {
+                self.drop_blank(core);
+            }
         }
+    }
+
+    /// Removes the record of a core of which nothing is here but its key: somebody asked for it, and nobody had it. True when it did. The table is to be
+    /// locked.
+    fn drop_blank(&self, core: &Core) -> bool {
+        let auth = core.auth.read();
+        if core.head.read().tree.length > 0
+            || auth.verifier.is_some()
+            || auth.key_pair.is_some()
+            || core.is_purged()
+        {
+            return false;
+        }
+        drop(auth);
+        match self.try_drop_blank(core) {
+            Ok(dropped) => dropped,
+            Err(error) => {
+                // It stays, and takes a few bytes.
+                tracing::debug!(key = %core.key, %error, "a core without anything in it was not forgotten");
+                false
+            }
+        }
+    }
+
+    fn try_drop_blank(&self, core: &Core) -> Result<bool, Error> {
+        let Some(record) = self.record(&core.discovery_key)? else {
+            return Ok(false);
+        };
+        let (start, end) = layout::WHOLE_SPACE;
+        let mut keys = (self.store.snapshot()).keys(core.space, &start[..]..&end[..]);
+        if record.space != core.space
+            || record.manifest.is_some()
+            || record.seed.is_some()
+            || record.forked
+            || keys.next().transpose()?.is_some()
+        {
+            return Ok(false);
+        }
+        let mut batch = Batch::new();
+        batch.delete(REGISTRY, layout::core_key(&core.discovery_key));
+        self.commit(batch)?;
+        Ok(true)
+    }
+
+    /// The first core whose discovery key does not sort below `from`, of those that had lost blocks when that was last looked at.
+    pub(crate) fn next_lossy(&self, from: &[u8]) -> Result<Option<DiscoveryKey>, Error> {
+        let (start, end) = layout::lossy_from(from);
+        let mut keys = (self.store.snapshot()).keys(REGISTRY, &start[..]..&end[..]);
+        let key = keys.next().transpose()?;
+        key.map(|key| layout::core_key_parse(&key)).transpose()
+    }
+
+    /// True when the core has lost blocks; else that is remembered.
+    pub(crate) fn is_lossy(&self, core: &Core) -> Result<bool, Error> {
+        // Who is changing the core may be marking some.
+        let Ok(_lock) = core.write.try_lock() else {
+            return Ok(true);
+        };
+        if !core.lost(1)?.is_empty() {
+            return Ok(true);
+        }
+        let mut batch = Batch::new();
+        batch.delete(REGISTRY, layout::lossy_key(&core.discovery_key));
+        self.commit(batch)?;
+        Ok(false)
     }
 
     /// Removes cores with all that is in them, and their names, in one commit with `batch`. Their spaces are not used again.
@@ -266,6 +340,7 @@ impl Registry {
         for core in cores {
             core.drop_branches(&mut batch)?;
             batch.delete(REGISTRY, layout::core_key(&core.discovery_key));
+            batch.delete(REGISTRY, layout::lossy_key(&core.discovery_key));
             batch.delete_range(core.space, start, end);
         }
         self.commit(batch)?;

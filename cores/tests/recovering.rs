@@ -6,7 +6,10 @@ mod net;
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use net::{Clock, Place, Wire, quiet, reader, settle};
-use pome_cores::{CoreOptions, Corestore, Error, Hypercore, Store, replication::CoreEvent};
+use pome_cores::{
+    CoreOptions, Corestore, Error, Hypercore, Store,
+    replication::{Connection, ConnectionOptions, CoreEvent, Output},
+};
 
 fn open(dir: &Path) -> Corestore {
     Corestore::open(Store::open(dir, quiet()).unwrap()).unwrap()
@@ -165,6 +168,82 @@ async fn lost_blocks_come_back_by_themselves() {
     assert!(!log.has(11..12).await.unwrap());
     wire.pump(clock.0);
     assert_eq!(log.get(11).await.unwrap(), block(11));
+}
+
+/// Nobody has the core open, on neither side.
+#[tokio::test]
+async fn lost_blocks_of_closed_cores_come_back_too() {
+    let (dir, mut clock) = (tempfile::tempdir().unwrap(), Clock::new());
+    let home = dir.path().join("home");
+    let (peer, first) = (Place::new(), open(&home));
+    let content = |core: u64, n: u64| block(100 * core + n);
+    let mut keys = Vec::new();
+    {
+        let mut kept = Vec::new();
+        for at in 0..4 {
+            let log = first.get(CoreOptions::name(format!("core {at}"))).await;
+            let log = log.unwrap();
+            log.append_batch((0..10).map(|n| content(at, n)).collect())
+                .await
+                .unwrap();
+            // The last one is in no other store.
+            if at < 3 {
+                let follower = reader(&peer, &log).await;
+                let all = follower.download(..).unwrap();
+                kept.push((follower, all));
+            }
+            keys.push(log.key());
+        }
+        let _wire = meet(&first, &peer, &clock);
+    }
+    first.store().checkpoint().unwrap();
+    first.close().await.unwrap();
+    drop(first);
+    for (core, n) in [(1, 4), (2, 0), (2, 9), (3, 5)] {
+        spoil(&home, &content(core, n));
+    }
+    let cores = open(&home);
+    cores.repair(&mut |_, _| {}).await.unwrap();
+    let lost = async |at: usize| {
+        let core = cores.get(CoreOptions::key(keys[at])).await.unwrap();
+        core.lost().unwrap()
+    };
+    assert_eq!(lost(2).await, [0..1, 9..10]);
+    // One that may not go to this peer does not.
+    let mut only = ConnectionOptions::new(true, [7; 64], [9; 32]);
+    only.only = Some(vec![]);
+    let none = Connection::open(&cores, only, clock.0).unwrap();
+    assert!(none.poll(clock.0).is_none());
+    drop(none);
+
+    let mut wire = meet(&cores, &peer, &clock);
+    assert_eq!(wire.open_channels(), [2, 2], "only what has lost something");
+    for at in 0..3 {
+        let core = cores.get(CoreOptions::key(keys[at])).await.unwrap();
+        assert!(core.lost().unwrap().is_empty());
+        for n in 0..10 {
+            assert_eq!(core.get(n).await.unwrap(), content(at as u64, n));
+        }
+    }
+    assert_eq!(lost(3).await, [5..6], "nobody has it");
+    // A while after that the channels go, and the next connection opens only what is lost still.
+    for _ in 0..3 {
+        let now = clock.pass(Duration::from_secs(21));
+        for end in &wire.ends {
+            end.connection.handle_timeout(now);
+        }
+        wire.pump(now);
+    }
+    assert_eq!(wire.open_channels(), [0, 0]);
+    drop(wire);
+    let connection = ConnectionOptions::new(true, [0xff; 64], [9; 32]);
+    let connection = Connection::open(&cores, connection, clock.0).unwrap();
+    let offered: Vec<_> = std::iter::from_fn(|| connection.poll(clock.0)).collect();
+    let left = cores.get(CoreOptions::key(keys[3])).await.unwrap();
+    assert!(
+        matches!(&offered[..], [Output::Open { discovery_key, .. }] if *discovery_key == left.discovery_key()),
+        "{offered:?}"
+    );
 }
 
 #[tokio::test]

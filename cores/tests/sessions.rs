@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pome_cores::{
-    CoreOptions, Corestore, CorestoreOptions, Durability, Error, GetOptions, KeyPair, Manifest,
-    SessionOptions, Store,
+    CoreOptions, Corestore, CorestoreOptions, Durability, Error, GetOptions, Key, KeyPair,
+    Manifest, SessionOptions, Store,
 };
 
 fn store() -> (tempfile::TempDir, Store) {
@@ -631,4 +631,50 @@ async fn a_damaged_store_signs_nothing_until_the_loss_is_accepted() {
     assert!(store.adopt().unwrap());
     other.append("more").await.unwrap();
     assert_eq!(other.length(), 2);
+}
+
+/// A key that somebody asked for and nobody had leaves nothing; whatever is known or said of it beside the key stays.
+#[tokio::test]
+async fn a_key_of_which_nothing_came_is_forgotten() {
+    let (dir, store) = store();
+    let cores = Corestore::open(store.clone()).unwrap();
+    let key = |n: u8| Key([n; 32]);
+    let unknown = cores.get(CoreOptions::key(key(1))).await.unwrap();
+    let again = cores.get(CoreOptions::key(key(1))).await.unwrap();
+    assert!(
+        cores.has(&key(1)).unwrap(),
+        "as long as somebody waits for it"
+    );
+    drop(unknown);
+    assert!(cores.has(&key(1)).unwrap());
+    drop(again);
+    assert!(!cores.has(&key(1)).unwrap());
+    assert!(cores.list().unwrap().is_empty());
+
+    // It is asked for again, and something is said of it.
+    let noted = cores.get(CoreOptions::key(key(1))).await.unwrap();
+    noted
+        .set_user_data("why", Some("a film".into()))
+        .await
+        .unwrap();
+    let own = cores.get(CoreOptions::name("own")).await.unwrap();
+    let signers = Manifest::single(KeyPair::random().public);
+    let described = cores.get(CoreOptions::manifest(signers)).await.unwrap();
+    let kept = [&noted, &own, &described].map(|core| core.discovery_key());
+    drop((noted, own, described));
+    for discovery_key in kept {
+        assert!(cores.list().unwrap().contains(&discovery_key));
+    }
+    // Also when the store is closed while somebody waits.
+    let waits = cores.get(CoreOptions::key(key(3))).await.unwrap();
+    let kept_open = cores.get(CoreOptions::key(key(1))).await.unwrap();
+    assert_eq!(cores.list().unwrap().len(), 4);
+    cores.close().await.unwrap();
+    drop((waits, kept_open, cores, store));
+    let cores = Corestore::open(Store::open(dir.path(), Default::default()).unwrap()).unwrap();
+    let mut listed = cores.list().unwrap();
+    listed.sort();
+    let mut expected = kept;
+    expected.sort();
+    assert_eq!(listed, expected);
 }

@@ -12,6 +12,7 @@ use pome_encoding::{DiscoveryKey, Reader};
 
 use super::{
     events::PeerId,
+    lossy::Lossy,
     messages::{Handshake, Message},
     peer::Closing,
     ready::Ready,
@@ -118,6 +119,8 @@ struct State {
     by_core: HashMap<DiscoveryKey, u64>,
     /// Which channels want to be looked at, and when. A time may be too early, never too late.
     timers: BTreeSet<(Instant, u64)>,
+    /// The cores with lost blocks that were not offered yet; none when all were.
+    lossy: Option<Lossy>,
     last: u64,
     destroyed: bool,
     closed: bool,
@@ -169,8 +172,8 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Starts to replicate: every core of the store that has a session is offered, now and when it gets one; others when the peer names
-    /// them.
+    /// Starts to replicate: every core of the store that has a session is offered, now and when it gets one; so are those that have lost blocks, a
+    /// few at a time; others when the peer names them.
     ///
     /// # Errors
     /// [`Closed`](Error::Closed).
@@ -192,9 +195,12 @@ impl Connection {
         let connection = Self {
             registry,
             ready,
-            options,
             only,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                lossy: Some(Lossy::new(&options.handshake_hash)),
+                ..State::default()
+            }),
+            options,
         };
         for core in connection.registry.open_cores() {
             if core.replication.has_sessions() {
@@ -246,6 +252,9 @@ impl Connection {
             state.timers.remove(&(set, channel));
         }
         state.by_core.remove(&entry.core.discovery_key);
+        if let Some(lossy) = &mut state.lossy {
+            lossy.closed(channel);
+        }
         drop(state);
         Some(entry)
     }
@@ -373,6 +382,7 @@ impl Connection {
                 self.attach(core, now);
             }
         }
+        self.offer_lossy(now);
         self.ready.settle(self.registry.store.synced_seq());
         while let Some(channel) = self.ready.next() {
             if let Some(output) = self.poll_channel(channel, now) {
@@ -381,6 +391,45 @@ impl Connection {
             }
         }
         None
+    }
+
+    /// Opens the next cores that have lost blocks, and offers them.
+    fn offer_lossy(&self, now: Instant) {
+        loop {
+            let next = match &mut self.state.lock().lossy {
+                Some(lossy) if lossy.may_open() => lossy.next(&self.registry),
+                _ => return,
+            };
+            let Some(discovery_key) = next else {
+                self.state.lock().lossy = None;
+                return;
+            };
+            if !self.allows(&discovery_key) {
+                continue;
+            }
+            let lossy = self
+                .registry
+                .core(discovery_key, None, None)
+                .and_then(|core| {
+                    let lossy = self.registry.is_lossy(&core)?;
+                    Ok(lossy.then_some(core))
+                });
+            match lossy {
+                Ok(Some(core)) => {
+                    if self.attach(core, now) {
+                        let state = &mut *self.state.lock();
+                        let channel = state.by_core.get(&discovery_key);
+                        if let (Some(lossy), Some(channel)) = (&mut state.lossy, channel) {
+                            lossy.opened(*channel);
+                        }
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!(%discovery_key, %error, "a core that has lost blocks cannot be offered");
+                }
+            }
+        }
     }
 
     fn poll_channel(&self, channel: u64, now: Instant) -> Option<Output> {

@@ -13,6 +13,7 @@ mod download;
 mod events;
 mod face;
 mod fork;
+mod lossy;
 mod machine;
 pub mod messages;
 mod peer;
