@@ -3,9 +3,10 @@
 
 use super::{
     Event, Priority,
-    machine::{Action, BANNED_MAX, Limits, LinkId, Machine, QUEUE_MAX},
+    machine::{BANNED_MAX, Machine, QUEUE_MAX},
     peer::Key,
     retry::WAITING_MAX,
+    types::{Action, Limits, LinkId},
 };
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use std::{
