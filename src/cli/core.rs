@@ -12,6 +12,7 @@ use super::{
 use bytes::{Bytes, BytesMut};
 use pome_cores::{Durability, GetOptions, Hypercore, replication::CoreEvent};
 use serde_json::json;
+use std::pin::pin;
 
 /// The largest block that npm takes, in bytes.
 const BLOCK_BYTES_MAX: usize = 15 << 20;
@@ -237,7 +238,7 @@ async fn download(service: &Service, target: &str, live: bool, io: &mut Io) -> R
     let mut lengths = core.watch();
     loop {
         let (length, fork) = *lengths.borrow_and_update();
-        let came = fetch(service, &core, length, &peers, io).await?;
+        let came = fetch(&core, length, &peers, io).await?;
         service.sync().await?;
         // Cut while it was downloaded: what is left of it is downloaded anew.
         if *lengths.borrow() == (length, fork) || core.length() > length {
@@ -263,41 +264,28 @@ async fn download(service: &Service, target: &str, live: bool, io: &mut Io) -> R
     }
 }
 
-/// Gets the blocks up to `length` that are not here; how many came. Where the store has a limit, no more is asked for at a time than there is room for: what came
-/// first may be gone again at the end.
-async fn fetch(
-    service: &Service,
-    core: &Hypercore,
-    length: u64,
-    peers: &Peers,
-    io: &mut Io,
-) -> Result<u64, Failure> {
+/// Gets the blocks up to `length` that are not here; how many came. Where the store has a limit, what came first may be gone again at the end.
+async fn fetch(core: &Hypercore, length: u64, peers: &Peers, io: &mut Io) -> Result<u64, Failure> {
     let contiguous = core.contiguous_length().min(length);
     let mut missing = 0;
     for index in contiguous..length {
         missing += u64::from(!core.has(index..index + 1).await?);
     }
     let (mut here, mut events) = (length - missing, core.events());
-    let mut at = contiguous;
-    while at < length {
-        let each = (core.byte_length() / core.length().max(1)).max(1);
-        let window = service.limit.window().map(|bytes| (bytes / each).max(1));
-        let end = window.map_or(length, |window| length.min(at.saturating_add(window)));
-        peers.within(service.corestore.room()).await?;
-        let mut download = core.download(at..end)?;
-        let mut done = std::pin::pin!(peers.within(download.done()));
-        loop {
-            tokio::select! {
-                done = &mut done => break done?,
-                event = events.recv() => if let Ok(CoreEvent::Download { .. }) = event {
-                    here += 1;
-                    io.progress(here.min(length), length, "blocks");
-                },
+    let mut download = core.download(contiguous..length)?;
+    let mut done = pin!(peers.within(download.done()));
+    loop {
+        tokio::select! {
+            done = &mut done => {
+                done?;
+                return Ok(missing);
             }
+            event = events.recv() => if let Ok(CoreEvent::Download { .. }) = event {
+                here += 1;
+                io.progress(here.min(length), length, "blocks");
+            },
         }
-        at = end;
     }
-    Ok(missing)
 }
 
 /// Where `append` puts blocks.

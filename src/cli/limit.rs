@@ -28,19 +28,15 @@ const EVERY: Duration = Duration::from_millis(50);
 /// How often one looks whether something is.
 const IDLE: Duration = Duration::from_secs(1);
 /// So much of the limit, in percent, is left free at the most: what is cleared is copied together before it is given back, and others write meanwhile …
-const RESERVE: u64 = 28;
+const RESERVE: u64 = 16;
 /// … and never more bytes than this.
 const RESERVE_MAX: u64 = 512 << 20;
 /// This part of the limit may come, or stand in the log, between two measurements.
-const STEP_PART: u64 = 16;
+const STEP_PART: u64 = 24;
 /// So often in a row room is looked for before it is said that there is none.
 const TRIES: u32 = 3;
 /// Payload segments have at most this part of the limit, so that whole ones go.
-const SEGMENT_PART: u64 = 32;
-/// A download asks for this part of the limit at a time.
-const WINDOW_PART: u64 = 32;
-/// And never for more bytes than this.
-const WINDOW_MAX: u64 = 64 << 20;
+const SEGMENT_PART: u64 = 48;
 
 /// The limit of an open store.
 pub(crate) struct Limit {
@@ -70,12 +66,6 @@ impl Limit {
 
     pub(crate) fn bytes(&self) -> Option<u64> {
         *self.bytes.borrow()
-    }
-
-    /// How many bytes may be asked for at a time.
-    pub(crate) fn window(&self) -> Option<u64> {
-        let bytes = self.bytes()?;
-        Some((bytes / WINDOW_PART).min(WINDOW_MAX))
     }
 
     fn keep(&self, cores: &Corestore, bytes: Option<u64>) {
@@ -207,6 +197,8 @@ impl Turn {
         if taken <= high {
             self.hopeless = None;
         } else if again {
+            // Nothing comes while what is left of segments is copied together.
+            self.cores.set_room(Space::Bytes(0));
             taken = self.make_room(low, taken)?;
             let times = self
                 .hopeless
@@ -234,7 +226,7 @@ impl Turn {
         // A length that was told is on disk before anything goes that it needs.
         store.sync()?;
         let used = remembered(&self.kept)?;
-        let pins = pins(&cores)?;
+        let pins = Pins::read(&cores)?;
         let mut held = cores.held()?;
         held.sort_by_key(|held| {
             let core = match held.last_used {
@@ -300,7 +292,23 @@ fn clear(cores: &Corestore, mut runs: Vec<Held>) -> Result<(), Failure> {
 pub(crate) struct Pins(HashMap<DiscoveryKey, Vec<std::ops::Range<u64>>>);
 
 impl Pins {
-    fn hold(&self, held: &Held) -> bool {
+    pub(crate) fn read(cores: &Corestore) -> Result<Self, Failure> {
+        let mut pins = Self(HashMap::new());
+        for row in cores.local(PINS)?.range(..) {
+            let (key, value) = row?;
+            if let (Some(core), Some(start), Some(end)) = (
+                key.first_chunk::<32>(),
+                key.get(32..).and_then(<[u8]>::first_chunk),
+                value.first_chunk(),
+            ) {
+                let range = u64::from_be_bytes(*start)..u64::from_le_bytes(*end);
+                pins.0.entry(DiscoveryKey(*core)).or_default().push(range);
+            }
+        }
+        Ok(pins)
+    }
+
+    pub(crate) fn hold(&self, held: &Held) -> bool {
         let Some(ranges) = self.0.get(&held.discovery_key) else {
             return false;
         };
@@ -312,22 +320,6 @@ impl Pins {
 
 /// The keyspace with what is pinned: discovery key and first block, then one past the last.
 pub(crate) const PINS: &str = "pins";
-
-fn pins(cores: &Corestore) -> Result<Pins, Failure> {
-    let mut pins = Pins(HashMap::new());
-    for row in cores.local(PINS)?.range(..) {
-        let (key, value) = row?;
-        if let (Some(core), Some(start), Some(end)) = (
-            key.first_chunk::<32>(),
-            key.get(32..).and_then(<[u8]>::first_chunk),
-            value.first_chunk(),
-        ) {
-            let range = u64::from_be_bytes(*start)..u64::from_le_bytes(*end);
-            pins.0.entry(DiscoveryKey(*core)).or_default().push(range);
-        }
-    }
-    Ok(pins)
-}
 
 /// Has blocks kept whatever the limit is.
 pub(crate) fn pin(

@@ -1,6 +1,7 @@
 //! Choosing what to ask a peer for.
 
 use std::{
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -53,13 +54,16 @@ pub(crate) struct Block {
 /// A range of blocks that is to be here.
 #[derive(Debug)]
 pub(crate) struct Download {
+    /// As it was asked for.
+    pub(crate) first: u64,
+    /// What lies before this has come.
     pub(crate) start: u64,
     /// None: everything, now and as it comes.
     pub(crate) end: Option<u64>,
     /// In order; else peers start at different places.
     pub(crate) linear: bool,
-    /// Only these, in order.
-    pub(crate) blocks: Option<Vec<u64>>,
+    /// Only these, in order, as far as they have not come.
+    pub(crate) blocks: Option<VecDeque<u64>>,
     pub(crate) done: Option<oneshot::Sender<()>>,
 }
 
@@ -76,6 +80,10 @@ pub(crate) struct SeekDemand {
 pub(super) struct Here {
     pub(super) length: u64,
     pub(super) fork: u64,
+    /// Bytes of a block, on average.
+    block_size: u64,
+    /// The store has a limit.
+    limited: bool,
 }
 
 /// What one step of planning came to.
@@ -170,15 +178,11 @@ impl Machine {
         }
     }
 
-    /// Ends the downloads that are complete.
+    /// Shortens the downloads by what has come, and ends those that are complete.
     pub(crate) fn check_downloads(&mut self, core: &Core) {
-        let ended: Vec<u64> = {
-            let ids: Vec<u64> = self.downloads.keys().copied().collect();
-            ids.into_iter()
-                .filter(|id| self.is_complete(core, *id))
-                .collect()
-        };
-        for id in ended {
+        let ids: Vec<u64> = self.downloads.keys().copied().collect();
+        let ended = ids.into_iter().filter(|id| self.is_complete(core, *id));
+        for id in ended.collect::<Vec<_>>() {
             if let Some(done) = self.downloads.remove(&id).and_then(|range| range.done) {
                 // nobody may be waiting for it any more
                 let _ = done.send(());
@@ -186,23 +190,46 @@ impl Machine {
         }
     }
 
+    /// What has come is done with, as in npm: if it is cleared meanwhile it is not fetched again.
     fn is_complete(&mut self, core: &Core, id: u64) -> bool {
-        let Some(range) = self.downloads.get(&id) else {
+        let Some(range) = self.downloads.get_mut(&id) else {
             return false;
         };
-        if let Some(blocks) = &range.blocks {
-            return blocks
-                .iter()
-                .all(|index| core.has_block(*index).unwrap_or(false));
+        if let Some(blocks) = &mut range.blocks {
+            let here = |index: &u64| core.has_block(*index).unwrap_or(false);
+            while blocks.front().is_some_and(here) {
+                blocks.pop_front();
+            }
+            return blocks.is_empty();
         }
-        let (start, Some(end)) = (range.start, range.end) else {
+        let (start, end) = (range.start, range.end);
+        let length = core.head.read().tree.length;
+        let last = end.unwrap_or(length);
+        if start < last && self.blocks.contains_key(&start) {
+            return false;
+        }
+        let Ok(free) = self.next_free(core, start, last) else {
             return false;
         };
-        let on_the_way = |index: &u64| *index >= start && *index < end;
-        if self.blocks.len() < 8192 && self.blocks.keys().any(on_the_way) {
-            return false;
+        let missing = match free {
+            Some(free) if free == start => free,
+            _ => {
+                let coming = self.blocks.keys().copied();
+                let coming = coming.filter(|index| (start..last).contains(index));
+                coming.chain(free).min().unwrap_or(last)
+            }
+        };
+        if let Some(range) = self.downloads.get_mut(&id) {
+            range.start = missing.min(length).max(start);
         }
-        matches!(self.next_free(core, start, end), Ok(None))
+        end.is_some() && missing >= last
+    }
+
+    /// The core was cut to this length: what comes above it is new.
+    pub(super) fn rewind_downloads(&mut self, length: u64) {
+        for range in self.downloads.values_mut() {
+            range.start = range.start.min(length).max(range.first);
+        }
     }
 
     /// Asks a peer for as much as it may be asked for.
@@ -215,6 +242,10 @@ impl Machine {
             Here {
                 length: head.tree.length,
                 fork: head.tree.fork,
+                block_size: head.tree.byte_length / head.tree.length.max(1),
+                limited: core
+                    .registry()
+                    .is_ok_and(|registry| registry.room.is_limited()),
             }
         };
         loop {
@@ -252,12 +283,41 @@ impl Machine {
             self.ask(core, id, ProofRequest::default(), 0, now, |_| {});
             return Ok(true);
         }
-        Ok(self.plan_seeks(core, id, here, now)?
-            || self.plan_blocks(core, id, here, now)?
-            || self.plan_lost(core, id, here, now)?
-            || self.plan_ranges(core, id, here, now)?
-            || self.plan_upgrade(core, id, here, now)
-            || self.plan_slow(core, id, here, now)?)
+        if self.plan_seeks(core, id, here, now)? || self.plan_blocks(core, id, here, now)? {
+            return Ok(true);
+        }
+        let room = self.has_room(core, here);
+        if room
+            && (self.plan_lost(core, id, here, now)? || self.plan_ranges(core, id, here, now)?)
+        {
+            return Ok(true);
+        }
+        Ok(self.plan_upgrade(core, id, here, room, now) || self.plan_slow(core, id, here, now)?)
+    }
+
+    /// True when the store's limit leaves room for more than what is on its way. Else what nobody waits for, one by one, comes later: when there is room, or
+    /// when what is on its way has come.
+    fn has_room(&mut self, core: &Arc<Core>, here: Here) -> bool {
+        if !here.limited || (self.downloads.is_empty() && self.lost.is_empty()) {
+            return true;
+        }
+        let Ok(registry) = core.registry() else {
+            return false;
+        };
+        let Some(left) = registry.room.left() else {
+            return true;
+        };
+        let sizes = self.peers.values().map(|peer| peer.block_size);
+        let size = sizes.max().unwrap_or(0).max(here.block_size);
+        let is_coming = |block: &&Block| block.arrived || !block.asked.is_empty();
+        let coming = self.blocks.values().filter(is_coming).count() as u64;
+        if coming.saturating_mul(registry.room.cost(size)) < left {
+            return true;
+        }
+        if left == 0 && !std::mem::replace(&mut self.held_back, true) {
+            return registry.room.hold_back(core);
+        }
+        false
     }
 
     /// Sends a request.
@@ -321,7 +381,14 @@ impl Machine {
         })
     }
 
-    fn plan_upgrade(&mut self, core: &Core, id: PeerId, here: Here, now: Instant) -> bool {
+    fn plan_upgrade(
+        &mut self,
+        core: &Core,
+        id: PeerId,
+        here: Here,
+        room: bool,
+        now: Instant,
+    ) -> bool {
         let Some(upgrade) = self.upgrade(core, id, here, now) else {
             return false;
         };
@@ -334,7 +401,7 @@ impl Machine {
         let next = here.length;
         let has = self.peers.get(&id).is_some_and(|peer| peer.has(next));
         let with_block =
-            wants_all && has && upgrade.start <= next && !self.blocks.contains_key(&next);
+            room && wants_all && has && upgrade.start <= next && !self.blocks.contains_key(&next);
         if with_block {
             proof.block = Some(NodeRequest {
                 index: next,
@@ -419,7 +486,7 @@ impl Machine {
     }
 
     fn plan_blocks(&mut self, core: &Core, id: PeerId, here: Here, now: Instant) -> Planned {
-        let mut kept = std::collections::VecDeque::new();
+        let mut kept = VecDeque::new();
         let mut found = false;
         for _ in 0..self.queue.len().min(LOOK_MAX) {
             let Some(index) = self.queue.pop_front() else {
@@ -517,7 +584,8 @@ impl Machine {
         if start >= end {
             return Ok(false);
         }
-        let from = if several && !linear {
+        // Where there is a limit, what came first may go again before the end: only in order one sees what has come.
+        let from = if several && !linear && !here.limited {
             // others fetch from other places
             start + self.random(end - start) / 64 * 64
         } else {

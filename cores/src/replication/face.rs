@@ -93,25 +93,30 @@ impl std::fmt::Debug for Download {
 }
 
 impl Download {
-    /// Waits until all of it is here; a range without an end never is. Cancel safe.
+    /// Waits until all of it came; a range without an end never does. A block that is cleared after it came is not fetched again, so that not all need be here at
+    /// the end. Cancel safe.
     ///
     /// # Errors
-    /// [`Closed`](Error::Closed) when the store is closed.
+    /// [`Closed`](Error::Closed) when the store is closed; [`NoRoom`](Error::NoRoom) when the store's limit leaves no room for it.
     pub async fn done(&mut self) -> Result<(), Error> {
         let core = self.demand.core.clone();
         let mut arrivals = core.arrivals();
         loop {
             arrivals.borrow_and_update();
-            if core.is_purged()
-                || core
-                    .registry()
-                    .map_or(true, |registry| registry.is_closed())
-            {
+            let registry = core.registry()?;
+            if core.is_purged() || registry.is_closed() {
                 return Err(Error::Closed);
             }
             // blocks may also come without any peer
-            core.replication
-                .with_existing(|machine| machine.check_downloads(&core));
+            let held_back = core.replication.with_existing(|machine| {
+                machine.check_downloads(&core);
+                machine.held_back
+            });
+            let never = held_back == Some(true) && registry.room.is_never();
+            drop(registry);
+            if never && self.done.is_empty() {
+                return Err(Error::NoRoom);
+            }
             let changed = std::pin::pin!(arrivals.changed());
             match select(&mut self.done, changed).await {
                 Either::Left((Ok(()), _)) => return Ok(()),
@@ -389,10 +394,11 @@ impl Hypercore {
         let id = core.replication.with(&core, |machine| {
             let id = machine.next_demand();
             let download = download::Download {
+                first: start,
                 start,
                 end,
                 linear,
-                blocks,
+                blocks: blocks.map(Into::into),
                 done: Some(sender),
             };
             machine.downloads.insert(id, download);

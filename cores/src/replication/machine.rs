@@ -89,6 +89,8 @@ pub(crate) struct Machine {
     pub(super) late: BTreeSet<[u8; 32]>,
     /// The store's time of recovering in which this core was found to be whole.
     pub(super) recovered: Option<u32>,
+    /// The store's limit leaves no room for downloads; it will be told of some.
+    pub(crate) held_back: bool,
 }
 
 impl Machine {
@@ -126,6 +128,7 @@ impl Machine {
             lost_known: false,
             late: BTreeSet::new(),
             recovered: None,
+            held_back: false,
         }
     }
 
@@ -258,6 +261,7 @@ impl Machine {
                 self.syncing.clear();
                 self.floor = core.store.committed_seq();
                 self.mark_asked();
+                self.rewind_downloads(0);
                 changed = true;
             }
             Some(notes) => {
@@ -266,6 +270,7 @@ impl Machine {
                     self.lost_known &= !note.lost;
                     if let Some(cut) = note.cut {
                         self.forget(cut..END);
+                        self.rewind_downloads(cut);
                     }
                     for range in note.went {
                         self.forget(range.clone());
