@@ -198,6 +198,50 @@ fn a_remote_drive() {
     assert!(!reader.at.join("many").exists());
 }
 
+/// What a mount keeps of somebody else's drive is bounded; what was pinned stays, and what went comes again.
+#[test]
+fn a_mount_keeps_no_more_than_its_cache() {
+    if !fuse_works("a_mount_keeps_no_more_than_its_cache") {
+        return;
+    }
+    let (writer, reader) = (room(), room());
+    let tree = writer.at.with_file_name("tree");
+    fs::create_dir_all(&tree).unwrap();
+    for n in 0..6 {
+        fs::write(tree.join(format!("part-{n}")), bytes(n, 8 << 20)).unwrap();
+    }
+    writer.pome.ok(&["drive", "create", "home"]);
+    let source = tree.to_str().unwrap();
+    writer.pome.ok(&["drive", "import", "home", source]);
+    let info: Value = writer.pome.json(&["drive", "info", "home"])[0].clone();
+    let (key, blobs) = (
+        info["key"].as_str().unwrap(),
+        info["contentKey"].as_str().unwrap(),
+    );
+    let (sharing, address) = share(&writer.pome, &["home"]);
+    let at = reader.at.to_str().unwrap();
+    let bad = ["mount", at, "--drive", key, "--cache-size", "much"];
+    assert_eq!(reader.pome.fails(&bad).0, 2);
+    let cache = ["--drive", key, "--peer", &address, "--cache-size", "16M"];
+    let mounted = reader.pome.mount(&reader.at, &cache);
+    let pin = ["drive", "pin", key, "/part-0", "--peer", &address];
+    reader.pome.ok(&pin);
+    for n in 1..6 {
+        let read = fs::read(reader.at.join(format!("part-{n}"))).unwrap();
+        assert!(read == bytes(n, 8 << 20));
+    }
+    until("the rest is dropped", || {
+        (here(&reader.pome, blobs) <= 16 << 20).then_some(())
+    });
+    assert!(here(&reader.pome, blobs) > 8 << 20, "it is made use of");
+    // Read again, it comes again.
+    assert!(fs::read(reader.at.join("part-2")).unwrap() == bytes(2, 8 << 20));
+    sharing.stop();
+    let pinned = reader.pome.ok(&["drive", "get", key, "/part-0"]);
+    assert!(pinned == bytes(0, 8 << 20));
+    mounted.stop();
+}
+
 #[test]
 fn a_remote_drive_that_was_never_here() {
     if !fuse_works("a_remote_drive_that_was_never_here") {

@@ -139,6 +139,9 @@ pub(crate) struct MountArgs {
     /// How long one operation may wait for bytes that are not here, in seconds
     #[arg(long, value_name = "S", default_value_t = 30.0, value_parser = seconds)]
     pub(crate) deadline: f64,
+    /// How many bytes of contents to keep of a drive that somebody else writes, such as `500M` [default: all that was read]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) cache_size: Option<u64>,
 }
 
 /// Which versions a drive keeps.
@@ -182,7 +185,16 @@ fn size(text: &str) -> Result<Size, String> {
     if text == "none" {
         return Ok(Size(None));
     }
-    let wanted = || "a size is wanted, such as `500M`, `20G` or `20GB`, or `none`".to_owned();
+    let bytes = bytes(text).map_err(|wanted| format!("{wanted}, or `none`"))?;
+    if bytes < super::limit::LIMIT_MIN {
+        let least = super::limit::LIMIT_MIN >> 20;
+        return Err(format!("a store cannot do with less than {least}M"));
+    }
+    Ok(Size(Some(bytes)))
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let wanted = || "a size is wanted, such as `500M`, `20G` or `20GB`".to_owned();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits.parse().map_err(|_| wanted())?;
     let unit = &text[digits.len()..];
@@ -199,12 +211,7 @@ fn size(text: &str) -> Result<Size, String> {
         "T" => 4,
         _ => return Err(wanted()),
     };
-    let bytes = number.checked_mul(thousand.pow(power)).ok_or_else(wanted)?;
-    if bytes < super::limit::LIMIT_MIN {
-        let least = super::limit::LIMIT_MIN >> 20;
-        return Err(format!("a store cannot do with less than {least}M"));
-    }
-    Ok(Size(Some(bytes)))
+    number.checked_mul(thousand.pow(power)).ok_or_else(wanted)
 }
 
 /// A drive and a path in it. The drive may be left out where the store has one; a path starts with `/`.

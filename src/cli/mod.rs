@@ -4,6 +4,7 @@
 mod args;
 mod backup;
 mod bee;
+mod cache;
 mod check;
 mod command;
 mod core;

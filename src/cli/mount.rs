@@ -2,6 +2,7 @@
 
 use super::{
     args::MountArgs,
+    cache::Cache,
     drive,
     failure::Failure,
     io::Io,
@@ -31,6 +32,8 @@ struct Mount {
     version: Option<u64>,
     writable: bool,
     mounted: Mounted,
+    /// Bounds what it keeps of somebody else's drive.
+    _cache: Option<Cache>,
     /// Why it was ended from elsewhere.
     ended: tokio::sync::watch::Sender<Option<&'static str>>,
 }
@@ -234,12 +237,21 @@ async fn one(
     };
     options.vfs.space_of = service.dir.clone();
     let mounted = fuse::mount(&service.corestore, &drive, &at, options).await?;
+    let cache = match args.cache_size {
+        Some(_) if drive.writable() => {
+            io.note("this store writes the drive: all of it is kept, whatever --cache-size says")
+                .await?;
+            None
+        }
+        size => size.map(|size| Cache::keep(&service.corestore, &drive, size)),
+    };
     let mount = Mount {
         key: drive.key(),
         name: name.clone(),
         version: args.version,
         writable,
         mounted,
+        _cache: cache,
         ended: tokio::sync::watch::channel(None).0,
     };
     service
