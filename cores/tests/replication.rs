@@ -118,6 +118,51 @@ async fn nothing_is_shown_before_it_is_on_disk() {
     assert_eq!(second.length(), 2);
 }
 
+/// Does what a driver does that has nothing else to do: it waits, once.
+async fn wait_once(wire: &Wire, side: usize) {
+    tokio::select! {
+        biased;
+        () = wire.ends[side].connection.ready() => {}
+        () = std::future::ready(()) => {}
+    }
+}
+
+#[tokio::test]
+async fn the_disk_is_hurried_only_for_who_lacks_something() {
+    let (a, b, c, mut clock) = (Place::new(), Place::new(), Place::new(), Clock::new());
+    let log = writer(&a).await;
+    log.append_batch(blocks(0, 100)).await.unwrap();
+    let copy = reader(&b, &log).await;
+    let mut wire = Wire::new(&a.cores, &b.cores, clock.0);
+    settle(&mut [&mut wire], &[&a, &b], clock.0);
+    let store = b.cores.store();
+    let is_synced = || store.synced_seq() == store.committed_seq();
+
+    let mut download = copy.download(0..60).unwrap();
+    wire.pump(clock.0);
+    download.done().await.unwrap();
+    wait_once(&wire, 1).await;
+    assert!(!is_synced(), "who sent the blocks has them all");
+    let now = clock.pass(Duration::from_secs(1));
+    wire.ends[1].connection.handle_timeout(now);
+    wire.pump(now);
+    wait_once(&wire, 1).await;
+    assert!(is_synced(), "it is told in the end");
+
+    let mut download = copy.download(0..100).unwrap();
+    wire.pump(now);
+    download.done().await.unwrap();
+    wait_once(&wire, 1).await;
+    assert!(!is_synced());
+    let _third = reader(&c, &log).await;
+    let mut other = Wire::new(&b.cores, &c.cores, now);
+    other.pump(now);
+    wait_once(&other, 0).await;
+    assert!(is_synced(), "somebody has come who has nothing");
+    wire.pump(now);
+    assert_eq!(log.remote_contiguous_length(), 100);
+}
+
 #[tokio::test]
 async fn a_long_log_is_caught_up_with() {
     let (a, b, clock) = (Place::new(), Place::new(), Clock::new());

@@ -5,6 +5,7 @@
 //! such a file. Needs node and the modules (`npm ci --prefix tests/interop`).
 
 mod child;
+mod machine;
 mod pome;
 mod report;
 mod stream;
@@ -23,6 +24,8 @@ enum Part {
     Small,
     /// Blocks of 64 KiB over TCP
     Big,
+    /// What the machine can hash, encrypt and write, without any of it
+    Machine,
     /// Both, in one process over a pipe
     Pipe,
     /// From an append to the get of the other side, over TCP
@@ -121,6 +124,10 @@ fn main() -> Result<()> {
                 let rate = work.count as f64 / seconds;
                 keep(work.name, format!("{} → {}", from.name(), to.name()), rate);
             }
+        }
+        if wanted(Part::Machine) {
+            let seconds = machine::seconds(scratch.path(), big.size, big.count)?;
+            keep("big", "machine".into(), big.count as f64 / seconds);
         }
         for engine in engines.iter().filter(|_| wanted(Part::Pipe)) {
             for work in [small, big] {

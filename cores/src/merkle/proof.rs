@@ -141,6 +141,21 @@ pub struct Proof {
     pub manifest: Option<Manifest>,
 }
 
+impl Proof {
+    /// About how much memory it takes: its block, and 48 B for each node.
+    pub(crate) fn weight(&self) -> usize {
+        let block = self.block.as_ref();
+        let upgrade = self.upgrade.as_ref();
+        let nodes = block.map_or(0, |block| block.nodes.len())
+            + self.hash.as_ref().map_or(0, |hash| hash.nodes.len())
+            + self.seek.as_ref().map_or(0, |seek| seek.nodes.len())
+            + upgrade.map_or(0, |upgrade| {
+                upgrade.nodes.len() + upgrade.additional_nodes.len()
+            });
+        block.map_or(0, |block| block.value.len()) + 48 * nodes
+    }
+}
+
 fn refused(what: &'static str) -> TreeError {
     TreeError::InvalidOperation { what }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use pome_storage::Batch;
 
 use super::{
+    beside::{Slot, Worker},
     events::{CoreEvent, PeerId},
     machine::Machine,
     messages::Data,
@@ -26,6 +27,8 @@ use crate::{
 
 /// What waits to be checked is checked at the latest when it is this many proofs or bytes.
 const ARRIVED_MAX: (usize, usize) = (512, 4 << 20);
+/// From so many proofs or bytes on they are checked beside the connection: less is done before another thread would have begun.
+const BESIDE_MIN: (usize, usize) = (48, 128 << 10);
 /// How soon to try again when somebody else is changing the core.
 const BUSY: Duration = Duration::from_millis(1);
 /// Proofs of one peer that may lead to a node that is not here.
@@ -39,7 +42,6 @@ pub(crate) struct Arrived {
     pub(crate) peer: PeerId,
     pub(crate) asked: Option<Asked>,
     pub(crate) proof: Proof,
-    pub(crate) size: usize,
 }
 
 /// What a proof was found to be.
@@ -50,6 +52,71 @@ enum Checked {
     Stale,
     /// It does not hold.
     Bad(TreeError),
+}
+
+/// What came in one wake-up, with the core's write lock.
+pub(super) struct Job {
+    core: Arc<Core>,
+    arrived: Vec<Arrived>,
+    collected: Collected,
+}
+
+/// What came of it.
+pub(super) struct Settled {
+    results: Vec<(Arrived, Checked)>,
+    /// What the core's was.
+    fork: u64,
+    /// Proofs of later forks: they are looked at elsewhere.
+    forks: Vec<Arrived>,
+    /// What holds is stored.
+    stored: bool,
+    /// The core has learnt its manifest.
+    learnt: bool,
+}
+
+impl Job {
+    /// Checks and stores. Takes long: the blocks are hashed and written.
+    pub(super) fn run(self) -> Settled {
+        let Self {
+            core,
+            arrived,
+            mut collected,
+        } = self;
+        let mut leaves = leaf_hashes(&arrived).into_iter();
+        let fork = collected.change.merkle.tree().fork;
+        let mut forks = Vec::new();
+        let mut results = Vec::with_capacity(arrived.len());
+        let mut early = Vec::new();
+        for arrived in arrived {
+            let leaf = (arrived.proof.block.as_ref()).and_then(|_| leaves.next());
+            if arrived.proof.fork > fork {
+                forks.push(arrived);
+                continue;
+            }
+            let checked = collected.take(&core, &arrived.proof, leaf);
+            match checked {
+                // what it leads to may be among what came with it
+                Checked::Bad(TreeError::MissingNode { .. }) => early.push((arrived, leaf)),
+                checked => results.push((arrived, checked)),
+            }
+        }
+        for (arrived, leaf) in early {
+            let checked = collected.take(&core, &arrived.proof, leaf);
+            results.push((arrived, checked));
+        }
+        let knew = core.verifier().is_some();
+        let committed = collected.commit(&core);
+        if let Err(error) = &committed {
+            tracing::warn!(%error, "what came from peers cannot be stored");
+        }
+        Settled {
+            results,
+            fork,
+            forks,
+            stored: committed.is_ok(),
+            learnt: !knew && core.verifier().is_some(),
+        }
+    }
 }
 
 /// What is found good, on its way into one change.
@@ -83,9 +150,9 @@ impl Machine {
             // cancelled meanwhile, or never asked for
             return;
         }
-        let size = proof.block.as_ref().map_or(0, |block| block.value.len());
         if let Some(asked) = &asked {
-            peer.answered(asked, size as u64, now);
+            let bytes = proof.block.as_ref().map_or(0, |block| block.value.len());
+            peer.answered(asked, bytes as u64, now);
             peer.replan = true;
             peer.mark();
             if !matches(asked, &proof) {
@@ -105,20 +172,23 @@ impl Machine {
                 block.arrived |= proof.block.is_some();
             }
         }
-        self.arrived_bytes += size;
+        self.arrived_bytes += proof.weight();
         self.arrived.push(Arrived {
             peer: id,
             asked,
             proof,
-            size,
         });
         if self.arrived.len() >= ARRIVED_MAX.0 || self.arrived_bytes >= ARRIVED_MAX.1 {
-            self.settle(core, now);
+            let worker = self.worker(id);
+            self.settle(core, worker.as_ref(), now);
         }
     }
 
-    /// Checks and stores what has come.
-    pub(crate) fn settle(&mut self, core: &Arc<Core>, now: Instant) {
+    /// Has what has come checked and stored: at once, or on another thread when it is much and there is one. Then what it leads to follows at a later call.
+    pub(crate) fn settle(&mut self, core: &Arc<Core>, worker: Option<&Worker>, now: Instant) {
+        if !self.collect(core, now, self.is_too_much()) {
+            return;
+        }
         if self.arrived.is_empty() {
             self.apply_fork(core, now);
             return;
@@ -128,9 +198,7 @@ impl Machine {
             Ok(None) => {
                 self.retry_at = Some(now + BUSY);
                 // memory is bounded: what is too much is asked for again
-                if self.arrived.len() >= 2 * ARRIVED_MAX.0
-                    || self.arrived_bytes >= 2 * ARRIVED_MAX.1
-                {
+                if self.is_too_much() {
                     self.give_up_arrived(core);
                 }
                 return;
@@ -141,58 +209,102 @@ impl Machine {
             }
         };
         self.retry_at = None;
-        let arrived = std::mem::take(&mut self.arrived);
-        self.arrived_bytes = 0;
         change.contiguous = core.head.read().contiguous;
-        let mut collected = Collected {
-            change,
-            batch: Batch::new(),
-            nodes: HashMap::new(),
-            blocks: Vec::new(),
-            seen: HashSet::new(),
-            learnt: false,
+        let is_much = self.arrived.len() >= BESIDE_MIN.0 || self.arrived_bytes >= BESIDE_MIN.1;
+        self.arrived_bytes = 0;
+        let job = Job {
+            core: core.clone(),
+            arrived: std::mem::take(&mut self.arrived),
+            collected: Collected {
+                change,
+                batch: Batch::new(),
+                nodes: HashMap::new(),
+                blocks: Vec::new(),
+                seen: HashSet::new(),
+                learnt: false,
+            },
         };
-        let mut leaves = leaf_hashes(&arrived).into_iter();
-        let fork = collected.change.merkle.tree().fork;
-        let mut forks = Vec::new();
-        let mut results = Vec::with_capacity(arrived.len());
-        let mut early = Vec::new();
-        for arrived in arrived {
-            let leaf = (arrived.proof.block.as_ref()).and_then(|_| leaves.next());
-            if arrived.proof.fork > fork {
-                forks.push(arrived);
-                continue;
-            }
-            let checked = collected.take(core, &arrived.proof, leaf);
-            match checked {
-                // what it leads to may be among what came with it
-                Checked::Bad(TreeError::MissingNode { .. }) => early.push((arrived, leaf)),
-                checked => results.push((arrived, checked)),
+        match worker.filter(|_| is_much) {
+            None => self.settled(core, job.run(), now),
+            Some(worker) => {
+                let slot = Slot::new(Box::new(job));
+                worker.hand(&slot, core);
+                self.settling = Some(slot);
             }
         }
-        for (arrived, leaf) in early {
-            let checked = collected.take(core, &arrived.proof, leaf);
-            results.push((arrived, checked));
+    }
+
+    /// As much has come as may wait.
+    fn is_too_much(&self) -> bool {
+        self.arrived.len() >= 2 * ARRIVED_MAX.0 || self.arrived_bytes >= 2 * ARRIVED_MAX.1
+    }
+
+    /// Takes over what was checked and stored on another thread. False while that goes on, unless it is to be waited for.
+    pub(crate) fn collect(&mut self, core: &Arc<Core>, now: Instant, wait: bool) -> bool {
+        let Some(slot) = &self.settling else {
+            return true;
+        };
+        let Ok(settled) = slot.take(wait) else {
+            return false;
+        };
+        self.settling = None;
+        match settled {
+            Some(settled) => self.settled(core, *settled, now),
+            None => {
+                tracing::error!("what came from peers was lost: its check panicked");
+                self.retry_at = Some(now + FULL);
+                self.ask_again(core);
+            }
         }
-        let was = (core.head.read().tree.length, core.verifier().is_some());
-        let committed = collected.commit(core);
-        if let Err(error) = &committed {
-            tracing::warn!(%error, "what came from peers cannot be stored");
+        self.check_downloads(core);
+        self.replan();
+        true
+    }
+
+    /// All blocks that have come and wait for nothing any more are asked for again.
+    fn ask_again(&mut self, core: &Core) {
+        let here: HashSet<u64> = (self.arrived.iter())
+            .filter_map(|arrived| arrived.proof.block.as_ref())
+            .map(|block| block.index)
+            .collect();
+        let lost: Vec<u64> = (self.blocks.iter_mut())
+            .filter(|(index, block)| block.arrived && !here.contains(index))
+            .map(|(index, block)| {
+                block.arrived = false;
+                *index
+            })
+            .collect();
+        for index in lost {
+            self.lost_block(core, 0, index);
         }
-        for (arrived, checked) in results {
-            self.checked(core, &arrived, checked, committed.is_ok(), now);
+        self.upgrading = None;
+        for seek in self.seeks.values_mut() {
+            seek.asked = false;
         }
-        if !was.1 && core.verifier().is_some() {
+    }
+
+    /// What follows from what was checked and stored.
+    fn settled(&mut self, core: &Arc<Core>, settled: Settled, now: Instant) {
+        let cut = core.head.read().tree.fork != settled.fork;
+        for (arrived, checked) in settled.results {
+            let checked = match checked {
+                // somebody has truncated the core since it was stored
+                Checked::Good if cut => Checked::Stale,
+                checked => checked,
+            };
+            self.checked(core, &arrived, checked, settled.stored, now);
+        }
+        if settled.learnt {
             core.replication.emit(|| CoreEvent::Manifest);
         }
-        for arrived in forks {
+        for arrived in settled.forks {
             self.on_fork_proof(core, arrived, now);
         }
         self.apply_fork(core, now);
     }
 
     /// Forgets what has come and could not be checked: it will be asked for again.
-    fn give_up_arrived(&mut self, core: &Core) {
+    pub(super) fn give_up_arrived(&mut self, core: &Core) {
         self.arrived_bytes = 0;
         for arrived in std::mem::take(&mut self.arrived) {
             self.free(core, &arrived);

@@ -1,7 +1,7 @@
 //! All cores of a store over one connection: what a driver of streams joins.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Instant,
 };
@@ -11,16 +11,21 @@ use parking_lot::Mutex;
 use pome_encoding::{DiscoveryKey, Reader};
 
 use super::{
+    beside::Worker,
     events::PeerId,
     lossy::Lossy,
     messages::{Handshake, Message},
     peer::Closing,
     ready::Ready,
+    tell::Lag,
 };
 use crate::{caps, core::Core, corestore::Corestore, error::Error, registry::Registry};
 
 /// Channels that one peer may have open: about 3 KiB each, and what their peers take.
 const CHANNELS_MAX: usize = 100_000;
+
+/// Messages of one channel that are made together: until they are so many, or have about so many bytes.
+const TOGETHER: (usize, usize) = (256, 64 << 10);
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
@@ -34,6 +39,8 @@ pub struct ConnectionOptions {
     pub remote_public_key: [u8; 32],
     /// Only these cores are replicated. Default: every core that both sides know.
     pub only: Option<Vec<DiscoveryKey>>,
+    /// Where blocks that came are checked and stored when they are many. Default: within [`Connection::poll`] and [`Connection::handle_message`].
+    pub worker: Option<Worker>,
 }
 
 impl ConnectionOptions {
@@ -45,6 +52,7 @@ impl ConnectionOptions {
             handshake_hash,
             remote_public_key,
             only: None,
+            worker: None,
         }
     }
 }
@@ -115,6 +123,8 @@ pub struct Connection {
 
 #[derive(Default)]
 struct State {
+    /// Messages that were made together and are not taken yet.
+    made: VecDeque<Output>,
     channels: BTreeMap<u64, Channel>,
     by_core: HashMap<DiscoveryKey, u64>,
     /// Which channels want to be looked at, and when. A time may be too early, never too late.
@@ -186,7 +196,7 @@ impl Connection {
         if registry.is_closed() {
             return Err(Error::Closed);
         }
-        let ready = Arc::new(Ready::default());
+        let ready = Arc::new(Ready::new(options.worker.clone()));
         registry.connect(&ready);
         let only = options
             .only
@@ -248,6 +258,9 @@ impl Connection {
     fn detach(&self, channel: u64) -> Option<Channel> {
         let mut state = self.state.lock();
         let entry = state.channels.remove(&channel)?;
+        (state.made).retain(
+            |output| !matches!(output, Output::Message { channel: of, .. } if *of == channel),
+        );
         if let Some(set) = entry.timer {
             state.timers.remove(&(set, channel));
         }
@@ -372,9 +385,12 @@ impl Connection {
     #[must_use]
     pub fn poll(&self, now: Instant) -> Option<Output> {
         {
-            let state = self.state.lock();
+            let mut state = self.state.lock();
             if state.destroyed || state.closed {
                 return None;
+            }
+            if let Some(output) = state.made.pop_front() {
+                return Some(output);
             }
         }
         for discovery_key in self.ready.take_opened() {
@@ -460,28 +476,45 @@ impl Connection {
             self.ready.offer(core.discovery_key);
             return self.close_channel(channel);
         }
-        let (message, closing, lag, timer) = core.replication.with(&core, |machine| {
-            let message = machine.poll(&core, peer, now);
+        let (messages, closing, lag, timer) = core.replication.with(&core, |machine| {
+            machine.prepare(&core, peer, now);
+            let (mut messages, mut bytes) = (Vec::new(), 0);
+            while messages.len() < TOGETHER.0
+                && bytes < TOGETHER.1
+                && let Some(message) = machine.poll(&core, peer, now)
+            {
+                bytes += message.size_hint();
+                messages.push(message);
+            }
             let state = machine.peers.get(&peer);
             let closing = state.and_then(|peer| peer.closing);
             let opened = state.is_some_and(|peer| peer.opened);
-            let lag = machine.lag(&core).filter(|_| opened);
-            (message, closing, lag, machine.poll_timeout())
+            let lag = machine.lag(&core, now).filter(|_| opened);
+            (messages, closing, lag, machine.poll_timeout())
         });
-        self.state.lock().set_timer(channel, timer);
-        if let Some(message) = message {
+        let made = messages.into_iter().map(|message| {
             let mut payload = Vec::with_capacity(message.size_hint());
             message.encode(&mut payload);
-            return Some(Output::Message {
+            Output::Message {
                 channel,
                 kind: message.kind(),
                 payload,
-            });
+            }
+        });
+        let mut made: VecDeque<Output> = made.collect();
+        let mut state = self.state.lock();
+        state.set_timer(channel, timer);
+        if let Some(first) = made.pop_front() {
+            state.made = made;
+            return Some(first);
         }
+        drop(state);
         match closing {
             None => {
-                if let Some(seq) = lag {
-                    self.ready.wait_synced(channel, seq);
+                match lag {
+                    Some(Lag::Owed(seq)) => self.ready.wait_synced(channel, seq),
+                    Some(Lag::Leisurely(seq)) => self.ready.when_synced(channel, seq),
+                    None => {}
                 }
                 None
             }

@@ -452,10 +452,11 @@ impl Machine {
         priority: u64,
         now: Instant,
     ) -> Planned {
+        let unsettled = !self.arrived.is_empty() || self.settling.is_some();
         let Some(peer) = self.peers.get_mut(&id) else {
             return Ok(false);
         };
-        if peer.requests.is_empty() {
+        if peer.requests.is_empty() && !unsettled {
             // Nothing is on its way: what came and was of no use is not waited for.
             peer.promised.clear();
         }

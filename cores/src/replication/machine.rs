@@ -14,6 +14,7 @@ use pome_storage::Seq;
 
 use super::{
     apply::Arrived,
+    beside::{Slot, Worker},
     bits::{Bits, PAGE},
     download::{Block, Download, SeekDemand},
     events::{CoreEvent, PeerId},
@@ -21,6 +22,7 @@ use super::{
     messages::{Extension, Handshake, Have, Message, NoData, Sync},
     peer::{Asked, Closing, Peer, SERVE_MAX},
     ready::Ready,
+    tell::LEISURE,
 };
 use crate::{
     caps,
@@ -62,6 +64,8 @@ pub(crate) struct Machine {
     /// Proofs that are not checked yet.
     pub(crate) arrived: Vec<Arrived>,
     pub(crate) arrived_bytes: usize,
+    /// Those that are being checked and stored on another thread.
+    pub(crate) settling: Option<Arc<Slot>>,
     pub(crate) forks: Option<ForkWork>,
     /// Who has been asked for a longer length, and when.
     pub(crate) upgrading: Option<(PeerId, Instant)>,
@@ -70,6 +74,10 @@ pub(crate) struct Machine {
     pub(super) syncing: VecDeque<(Seq, Vec<Range<u64>>)>,
     /// What was committed before there was a machine is not shown before it is on disk.
     pub(super) floor: Seq,
+    /// Up to this commit there is something that a peer lacks.
+    pub(super) owed: Seq,
+    /// Since when, and up to which commit, there is something that all peers have.
+    pub(super) leisure: Option<(Instant, Seq)>,
     pub(crate) shown: Option<Arc<Head>>,
     pub(crate) retry_at: Option<Instant>,
     idle_since: Option<Instant>,
@@ -111,11 +119,14 @@ impl Machine {
             last_demand: 0,
             arrived: Vec::new(),
             arrived_bytes: 0,
+            settling: None,
             forks: None,
             upgrading: None,
             unsynced: Bits::default(),
             syncing: VecDeque::new(),
             floor: core.store.committed_seq(),
+            owed: core.store.committed_seq(),
+            leisure: None,
             shown: None,
             retry_at: None,
             idle_since: None,
@@ -209,6 +220,7 @@ impl Machine {
             peer.due.sync = true;
             peer.due.contiguous = true;
             core.replication.emit(|| CoreEvent::PeerAdd(id));
+            self.owed = core.store.committed_seq();
             self.load_lost(core);
             return self.mark_peer(id);
         }
@@ -216,19 +228,12 @@ impl Machine {
     }
 
     /// The channel is closed. What the peer was asked for is asked for elsewhere.
-    pub(crate) fn remove_peer(&mut self, core: &Core, id: PeerId) -> Option<Peer> {
+    pub(crate) fn remove_peer(&mut self, core: &Arc<Core>, id: PeerId) -> Option<Peer> {
         let mut peer = self.peers.remove(&id)?;
         core.replication.unlisten(id);
         for (_, asked) in std::mem::take(&mut peer.requests) {
             self.lost_request(core, id, &asked);
         }
-        self.arrived.retain(|arrived| {
-            let keep = arrived.peer != id;
-            if !keep {
-                self.arrived_bytes = self.arrived_bytes.saturating_sub(arrived.size);
-            }
-            keep
-        });
         if self
             .forks
             .as_ref()
@@ -238,6 +243,12 @@ impl Machine {
                 .as_mut()
                 .into_iter()
                 .for_each(|forks| forks.asked = None);
+        }
+        if self.peers.is_empty() {
+            // nobody is left who would have what has come stored
+            self.collect(core, peer.heard, true);
+            self.settle(core, None, peer.heard);
+            self.give_up_arrived(core);
         }
         self.check_behind(core);
         self.review_forks(core);
@@ -260,6 +271,7 @@ impl Machine {
                 self.unsynced.clear();
                 self.syncing.clear();
                 self.floor = core.store.committed_seq();
+                self.owed = self.floor;
                 self.mark_asked();
                 self.rewind_downloads(0);
                 changed = true;
@@ -268,6 +280,9 @@ impl Machine {
                 for note in notes {
                     changed = true;
                     self.lost_known &= !note.lost;
+                    if note.cut.is_some() || !note.went.is_empty() || self.is_owed(&note.came) {
+                        self.owed = self.owed.max(note.seq);
+                    }
                     if let Some(cut) = note.cut {
                         self.forget(cut..END);
                         self.rewind_downloads(cut);
@@ -303,6 +318,7 @@ impl Machine {
         };
         if (length, fork) != self.seen {
             let before = std::mem::replace(&mut self.seen, (length, fork));
+            self.owed = core.store.committed_seq();
             if fork != before.1 {
                 self.forked_here(core, fork);
                 core.replication
@@ -653,6 +669,7 @@ impl Machine {
     /// Time has passed.
     pub(crate) fn handle_timeout(&mut self, core: &Core, now: Instant) {
         self.refresh(core, now);
+        self.end_leisure(now);
         let mut silent = Vec::new();
         for peer in self.peers.values_mut() {
             if peer.aside_until.is_some_and(|until| until <= now) {
@@ -717,18 +734,39 @@ impl Machine {
             [peer.aside_until, silent, slow]
         });
         let lingers = lingers.filter(|_| !self.peers.is_empty() && !self.lingered);
-        let all = peers.chain([self.retry_at, lingers]);
+        let leisure = self.leisure.map(|(since, _)| since + LEISURE);
+        let leisure = leisure.filter(|_| !self.peers.is_empty());
+        let all = peers.chain([self.retry_at, lingers, leisure]);
         all.flatten().min()
+    }
+
+    /// Where what this peer sends may be checked.
+    pub(super) fn worker(&self, id: PeerId) -> Option<Worker> {
+        self.peers.get(&id)?.ready.worker().cloned()
+    }
+
+    /// Takes over what has changed and what has come. To be called before messages are taken.
+    pub(crate) fn prepare(&mut self, core: &Arc<Core>, id: PeerId, now: Instant) {
+        self.refresh(core, now);
+        let worker = self.worker(id);
+        self.settle(core, worker.as_ref(), now);
+        self.refresh(core, now);
     }
 
     /// The next thing to send to a peer. `None`: nothing for now.
     pub(crate) fn poll(&mut self, core: &Arc<Core>, id: PeerId, now: Instant) -> Option<Message> {
-        self.refresh(core, now);
-        self.settle(core, now);
-        self.refresh(core, now);
         let peer = self.peers.get_mut(&id)?;
         if !peer.opened || matches!(peer.closing, Some(Closing::Destroy(_))) {
             return None;
+        }
+        // Who waits for the block that makes the core longer asks for both at once when it knows that the block is here before it knows of the length.
+        let fork = self.shown.as_ref().map(|shown| shown.tree.fork);
+        let grows = peer.told.is_some_and(|told| Some(told.fork) == fork);
+        if grows
+            && peer.closing.is_none()
+            && let Some(range) = peer.tell_contiguous(self.shown.as_deref())
+        {
+            return Some(range);
         }
         if std::mem::take(&mut peer.due.sync)
             && let Some(sync) = self.sync_for(core, id, now)
@@ -746,18 +784,8 @@ impl Machine {
         if peer.closing.is_some() {
             return peer.due.messages.pop_front();
         }
-        if std::mem::take(&mut peer.due.contiguous)
-            && let Some(shown) = &self.shown
-        {
-            let contiguous = shown.contiguous.min(shown.tree.length);
-            if contiguous > peer.told_contiguous {
-                peer.told_contiguous = contiguous;
-                return Some(Message::Range(Have {
-                    drop: false,
-                    start: 0,
-                    length: contiguous,
-                }));
-            }
+        if let Some(range) = peer.tell_contiguous(self.shown.as_deref()) {
+            return Some(range);
         }
         if let Some(have) = peer.due.haves.pop_front() {
             return Some(Message::Range(have));

@@ -7,6 +7,7 @@
 //! 11.37.1, `lib/replicator.js`.
 
 mod apply;
+mod beside;
 mod bits;
 mod connection;
 mod download;
@@ -25,6 +26,7 @@ mod tell;
 mod upload;
 mod wants;
 
+pub use beside::Worker;
 pub use connection::{Connection, ConnectionOptions, Output};
 pub use events::{CoreEvent, PeerId};
 pub(crate) use face::Demand;

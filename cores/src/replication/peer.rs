@@ -14,7 +14,7 @@ use super::{
     ready::Ready,
     wants::RemoteWants,
 };
-use crate::merkle::ProofRequest;
+use crate::{core::Head, merkle::ProofRequest};
 
 /// Requests that a peer may have waiting here; npm asks for at most 512 at a time.
 pub(crate) const SERVE_MAX: usize = 4096;
@@ -55,8 +55,8 @@ pub(crate) struct Due {
 }
 
 /// See the module. What a peer makes us hold is bounded: its blocks (2 MiB of pages, 0.5 MiB of runs), its wants (12 KiB), the requests that
-/// wait for an answer (4,096, 0.5 MiB), what is to be told to it (1,024 ranges), and the blocks that it sent and that are not committed yet
-/// (4 MiB and one message).
+/// wait for an answer (4,096, 0.5 MiB), what is to be told to it (1,024 ranges), and, for all peers of a core together, the blocks that were sent and are not
+/// committed yet (16 MiB and two messages).
 pub(crate) struct Peer {
     pub(crate) id: PeerId,
     pub(crate) channel: u64,
@@ -235,6 +235,23 @@ impl Peer {
             self.due.haves.pop_front();
         }
         self.due.haves.push_back(have);
+    }
+
+    /// The blocks that are here from 0 on, if there are more than it was told of and it is time to tell.
+    pub(crate) fn tell_contiguous(&mut self, shown: Option<&Head>) -> Option<Message> {
+        let shown = shown?;
+        if !std::mem::take(&mut self.due.contiguous) {
+            return None;
+        }
+        let contiguous = shown.contiguous.min(shown.tree.length);
+        (contiguous > self.told_contiguous).then(|| {
+            self.told_contiguous = contiguous;
+            Message::Range(Have {
+                drop: false,
+                start: 0,
+                length: contiguous,
+            })
+        })
     }
 
     /// An answer came in time.

@@ -1,6 +1,6 @@
 //! Tells the driver of a connection that one of its channels has something to say.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use futures_util::future::{Either, select};
 use parking_lot::Mutex;
@@ -8,11 +8,14 @@ use pome_encoding::DiscoveryKey;
 use pome_storage::{Seq, Store};
 use tokio::sync::Notify;
 
+use super::beside::Worker;
+
 /// What waits to be polled on one connection.
 #[derive(Default)]
 pub(crate) struct Ready {
     state: Mutex<State>,
     notify: Notify,
+    worker: Option<Worker>,
 }
 
 #[derive(Default)]
@@ -24,9 +27,23 @@ struct State {
     /// Channels with something that must be on disk before it is told.
     waiting: HashSet<u64>,
     until: Option<Seq>,
+    /// Channels with something that is told once it is on disk, and for which nothing is synced.
+    later: HashMap<u64, Seq>,
 }
 
 impl Ready {
+    /// Of a connection with this worker.
+    pub(crate) fn new(worker: Option<Worker>) -> Self {
+        Self {
+            worker,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn worker(&self) -> Option<&Worker> {
+        self.worker.as_ref()
+    }
+
     /// This channel must be polled.
     pub(crate) fn mark(&self, channel: u64) {
         let mut state = self.state.lock();
@@ -57,6 +74,11 @@ impl Ready {
         }
     }
 
+    /// This channel is to be polled when commit `seq` is on disk; nobody waits for that.
+    pub(crate) fn when_synced(&self, channel: u64, seq: Seq) {
+        self.state.lock().later.insert(channel, seq);
+    }
+
     /// The next channel to poll.
     pub(crate) fn next(&self) -> Option<u64> {
         let mut state = self.state.lock();
@@ -72,13 +94,16 @@ impl Ready {
     /// Marks the channels whose commits are on disk now.
     pub(crate) fn settle(&self, synced: Seq) {
         let mut state = self.state.lock();
+        let mut synced_now = Vec::new();
         if state.until.is_some_and(|until| until <= synced) {
             state.until = None;
-            let waiting = std::mem::take(&mut state.waiting);
-            for channel in waiting {
-                if state.queued.insert(channel) {
-                    state.queue.push_back(channel);
-                }
+            synced_now.extend(state.waiting.drain());
+        }
+        let done = state.later.extract_if(|_, seq| *seq <= synced);
+        synced_now.extend(done.map(|(channel, _)| channel));
+        for channel in synced_now {
+            if state.queued.insert(channel) {
+                state.queue.push_back(channel);
             }
         }
     }

@@ -1,6 +1,10 @@
 //! Telling peers of us: nothing before it is on disk.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use pome_storage::Seq;
 
@@ -16,8 +20,20 @@ use crate::{
     layout,
 };
 
+/// What no peer waits for is told after this.
+pub(super) const LEISURE: Duration = Duration::from_millis(250);
 /// npm's rule: a new block further than this from the end is told only to who wants to know.
 const LAST_BLOCKS: u64 = 256;
+
+/// What has to be on disk before all may be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lag {
+    /// A peer lacks what it brings: it is synced at once.
+    Owed(Seq),
+    /// It is told when it is on disk, which may take a while. During a download from a peer that has everything, the disk would do nothing but sync.
+    Leisurely(Seq),
+}
+
 impl Machine {
     /// Takes over what is on disk now, and tells peers of it. True when that is something new.
     pub(crate) fn show(&mut self, core: &Core) -> bool {
@@ -72,11 +88,42 @@ impl Machine {
     }
 
     /// The commit that must be on disk before all of it may be shown.
-    pub(crate) fn lag(&self, core: &Core) -> Option<Seq> {
+    pub(crate) fn lag(&mut self, core: &Core, now: Instant) -> Option<Lag> {
+        let synced = core.store.synced_seq();
         let (_, head) = core.shown();
         let blocks = self.syncing.back().map(|(seq, _)| *seq);
-        let floor = Some(self.floor).filter(|floor| *floor > core.store.synced_seq());
-        [head, blocks, floor].into_iter().flatten().max()
+        let floor = Some(self.floor).filter(|floor| *floor > synced);
+        let Some(newest) = [head, blocks, floor].into_iter().flatten().max() else {
+            self.leisure = None;
+            return None;
+        };
+        if self.owed > synced {
+            return Some(Lag::Owed(newest));
+        }
+        self.leisure.get_or_insert((now, newest));
+        Some(Lag::Leisurely(newest))
+    }
+
+    /// What no peer has waited for is owed now.
+    pub(super) fn end_leisure(&mut self, now: Instant) {
+        if let Some((_, seq)) = self.leisure.take_if(|(since, _)| *since + LEISURE <= now) {
+            self.owed = self.owed.max(seq);
+            for peer in self.peers.values().filter(|peer| peer.opened) {
+                peer.mark();
+            }
+        }
+    }
+
+    /// True when some peer does not have all of these blocks.
+    pub(super) fn is_owed(&self, came: &[Range<u64>]) -> bool {
+        let lacks = |peer: &Peer| {
+            peer.opened
+                && came.iter().any(|range| {
+                    peer.contiguous < range.end
+                        && peer.bits.next_unset(range.start, range.end).is_some()
+                })
+        };
+        self.peers.values().any(lacks)
     }
 
     /// True when the block is on disk, as far as is known here: the store still has to have it.

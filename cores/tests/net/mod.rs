@@ -40,6 +40,10 @@ impl End {
     /// To a peer with this static key.
     pub(crate) fn to(cores: &Corestore, is_initiator: bool, peer: [u8; 32], now: Instant) -> Self {
         let options = ConnectionOptions::new(is_initiator, [7; 64], peer);
+        Self::with(cores, options, now)
+    }
+
+    pub(crate) fn with(cores: &Corestore, options: ConnectionOptions, now: Instant) -> Self {
         Self {
             connection: Connection::open(cores, options, now).unwrap(),
             channels: HashMap::new(),

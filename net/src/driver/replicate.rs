@@ -12,6 +12,7 @@ use pome_cores::{
     Corestore, DiscoveryKey,
     replication::{
         Connection as Cores, ConnectionOptions as CoresOptions, Output, PROTOCOL, PROTOCOL_ALIAS,
+        Worker,
     },
 };
 use std::{
@@ -120,6 +121,8 @@ impl Joining {
             peer.remote_public_key,
         );
         options.only = self.options.only;
+        // Nobody waits for the handle: the state machine is told when it is done.
+        options.worker = Some(Worker::new(|work| drop(tokio::task::spawn_blocking(work))));
         let cores = match Cores::open(&self.cores, options, now) {
             Ok(cores) => Arc::new(cores),
             Err(error) => {

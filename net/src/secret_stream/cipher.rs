@@ -6,8 +6,10 @@
 //! padding to a full block, a slip of libsodium's that became the format. After each message its MAC is mixed into the nonce.
 //!
 //! Composed from the RustCrypto primitives: the crates that have it whole copy each message, and go through it twice. Here encryption and
-//! MAC take turns on [`STRIDE`] bytes, so that each byte is still in the processor's cache for the second.
+//! MAC take turns on [`STRIDE`] bytes, so that each byte is still in the processor's cache for the second. The key stream of a message's first bytes
+//! is made together with the two blocks in front of it: making one block takes as long as making several.
 
+use super::mac::{SHORT, ShortMac};
 use chacha20::{
     ChaCha20, KeyIvInit, R20,
     cipher::{StreamCipher, StreamCipherSeek},
@@ -31,6 +33,9 @@ const BLOCK: usize = 64;
 /// How many bytes are encrypted before they are hashed, or the other way round.
 const STRIDE: usize = 8192;
 
+/// The key stream that is made at once for the beginning of a message: what AVX-512 makes in one go.
+const FIRST: usize = 16 * BLOCK;
+
 const TAG_MESSAGE: u8 = 0;
 
 /// The bit of a tag that makes both sides change the key after the message. npm's stream never sends it, but its receiver obeys it.
@@ -44,19 +49,30 @@ pub struct SecretStreamCipher {
     nonce: [u8; 12],
 }
 
-/// The key stream and the MAC of one message.
-struct Message {
-    cipher: ChaCha20,
-    mac: Poly1305,
-    /// Block 1 of the key stream.
-    block: [u8; BLOCK],
+/// The MAC of one message.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack for the time of one message"
+)]
+enum Mac {
+    Short(ShortMac),
+    Long(Poly1305),
 }
 
-impl Message {
-    fn hash(&mut self, bytes: &[u8]) {
-        let (blocks, rest) = poly1305::Block::slice_as_chunks(bytes);
-        debug_assert!(rest.is_empty());
-        self.mac.update(blocks);
+impl Mac {
+    fn new(key: &[u8; 32], body_len: usize) -> Self {
+        match body_len < SHORT {
+            true => Self::Short(ShortMac::new(key)),
+            false => Self::Long(Poly1305::new(&(*key).into())),
+        }
+    }
+
+    /// Takes bytes whose number is a multiple of 16.
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Short(mac) => mac.update(bytes),
+            Self::Long(mac) => mac.update(poly1305::Block::slice_as_chunks(bytes).0),
+        }
     }
 
     /// Hashes what is left of a body and all that follows it.
@@ -66,7 +82,49 @@ impl Message {
         let lengths = 2 * rest.len();
         // The first length is that of additional data, which nobody has here.
         tail[lengths + 8..lengths + 16].copy_from_slice(&((BLOCK + body_len) as u64).to_le_bytes());
-        self.mac.compute_unpadded(&tail[..lengths + 16]).into()
+        match self {
+            Self::Short(mac) => mac.finish(&tail[..lengths + 16]),
+            Self::Long(mac) => mac.compute_unpadded(&tail[..lengths + 16]).into(),
+        }
+    }
+}
+
+/// The key stream of one message.
+struct Message {
+    cipher: ChaCha20,
+    /// The key stream from its beginning: the MAC's key, block 1, and that of the first bytes of the body.
+    first: [u8; FIRST],
+    /// So much of it is there.
+    made: usize,
+}
+
+impl Message {
+    /// Block 1 of the key stream.
+    fn block(&self) -> [u8; BLOCK] {
+        let mut block = [0; BLOCK];
+        block.copy_from_slice(&self.first[BLOCK..2 * BLOCK]);
+        block
+    }
+
+    /// The parts of a body that are encrypted and hashed in turns: the first is as long as the key stream that is there.
+    fn parts<'a>(&self, body: &'a mut [u8]) -> (&'a mut [u8], std::slice::ChunksMut<'a, u8>) {
+        let first = body.len().min(self.made - 2 * BLOCK);
+        let (first, rest) = body.split_at_mut(first);
+        (first, rest.chunks_mut(STRIDE))
+    }
+
+    /// Encrypts or decrypts the first part of a body.
+    fn apply_first(&self, part: &mut [u8]) {
+        for (byte, key) in part.iter_mut().zip(&self.first[2 * BLOCK..]) {
+            *byte ^= key;
+        }
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        // The MAC's key. What comes after it can be had from the message and its sealed form.
+        self.first[..BLOCK].zeroize();
     }
 }
 
@@ -84,18 +142,22 @@ impl SecretStreamCipher {
         }
     }
 
-    fn message(&self) -> Message {
+    /// The key stream and the MAC of the next message.
+    fn message(&self, body_len: usize) -> (Message, Mac) {
         let mut cipher = ChaCha20::new(&(*self.key).into(), &self.nonce.into());
-        let mut blocks = [0; 2 * BLOCK];
-        cipher.apply_keystream(&mut blocks);
-        let mut key = poly1305::Key::default();
-        key.copy_from_slice(&blocks[..32]);
-        let mut block = [0; BLOCK];
-        block.copy_from_slice(&blocks[BLOCK..]);
-        let mac = Poly1305::new(&key);
-        blocks.zeroize();
+        let mut first = [0; FIRST];
+        let made = (2 * BLOCK + body_len).next_multiple_of(BLOCK).min(FIRST);
+        cipher.apply_keystream(&mut first[..made]);
+        let mut key = [0; 32];
+        key.copy_from_slice(&first[..32]);
+        let mac = Mac::new(&key, body_len);
         key.zeroize();
-        Message { cipher, mac, block }
+        let message = Message {
+            cipher,
+            first,
+            made,
+        };
+        (message, mac)
     }
 
     /// Seals `message` in place: its first byte is room for the tag, its last 16 for the MAC, what is between is the body.
@@ -109,16 +171,19 @@ impl SecretStreamCipher {
             .expect("room for the tag and the MAC");
         let (tag, rest) = message.split_at_mut(1);
         let (body, mac_out) = rest.split_at_mut(body_len);
-        let mut state = self.message();
-        state.block[0] ^= TAG_MESSAGE;
-        tag[0] = state.block[0];
-        let block = state.block;
-        state.hash(&block);
-        for part in body.chunks_mut(STRIDE) {
+        let (mut state, mut mac) = self.message(body_len);
+        let mut block = state.block();
+        block[0] ^= TAG_MESSAGE;
+        tag[0] = block[0];
+        mac.update(&block);
+        let (first, parts) = state.parts(body);
+        state.apply_first(first);
+        mac.update(&first[..first.len() & !15]);
+        for part in parts {
             state.cipher.apply_keystream(part);
-            state.hash(&part[..part.len() & !15]);
+            mac.update(&part[..part.len() & !15]);
         }
-        let mac = state.finish(&body[body_len & !15..], body_len);
+        let mac = mac.finish(&body[body_len & !15..], body_len);
         mac_out.copy_from_slice(&mac);
         self.step(&mac, TAG_MESSAGE);
     }
@@ -132,20 +197,23 @@ impl SecretStreamCipher {
         };
         let (tag, rest) = message.split_at_mut(1);
         let (body, mac_in) = rest.split_at_mut(body_len);
-        let mut state = self.message();
-        let plain_tag = tag[0] ^ state.block[0];
-        state.block[0] = tag[0];
-        let block = state.block;
-        state.hash(&block);
+        let (mut state, mut mac) = self.message(body_len);
+        let mut block = state.block();
+        let plain_tag = tag[0] ^ block[0];
+        block[0] = tag[0];
+        mac.update(&block);
         let mut last = [0; 16];
         let rest = &body[body_len & !15..];
         last[..rest.len()].copy_from_slice(rest);
         let last = (last, rest.len());
-        for part in body.chunks_mut(STRIDE) {
-            state.hash(&part[..part.len() & !15]);
+        let (first, parts) = state.parts(body);
+        mac.update(&first[..first.len() & !15]);
+        state.apply_first(first);
+        for part in parts {
+            mac.update(&part[..part.len() & !15]);
             state.cipher.apply_keystream(part);
         }
-        let mac = state.finish(&last.0[..last.1], body_len);
+        let mac = mac.finish(&last.0[..last.1], body_len);
         if !same(&mac, mac_in) {
             body.zeroize();
             return false;

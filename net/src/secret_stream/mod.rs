@@ -21,6 +21,7 @@
 mod cipher;
 mod datagram;
 mod frame;
+mod mac;
 
 pub use cipher::{HEADER, OVERHEAD, SecretStreamCipher};
 pub use frame::FRAME_MAX;
