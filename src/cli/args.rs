@@ -3,7 +3,7 @@
 use super::keys::Handed;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::{net::Ipv4Addr, path::PathBuf};
 
 /// Drives as folders, a sorted database and signed logs, on one crash-safe store.
 #[derive(Debug, Parser)]
@@ -42,6 +42,9 @@ pub(crate) struct Global {
     /// A peer to ask for what is not here, by secret stream on TCP: `pome share`, or npm's corestore behind a socket (repeatable)
     #[arg(long, global = true, value_name = "HOST:PORT", value_parser = address)]
     pub(crate) peer: Vec<String>,
+    /// Nodes of the DHT to begin with, or `none` [default: those of the public network] [env: POME_BOOTSTRAP]
+    #[arg(long, global = true, env = "POME_BOOTSTRAP", hide_env = true, value_name = "HOST:PORT,…", value_parser = bootstrap)]
+    pub(crate) bootstrap: Option<Bootstrap>,
     /// Give up waiting after this many seconds
     #[arg(long, global = true, default_value_t = 30.0, value_name = "S", value_parser = seconds)]
     pub(crate) timeout: f64,
@@ -52,6 +55,17 @@ fn address(text: &str) -> Result<String, String> {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.into()),
         _ => Err("a host and a port are wanted, as in `127.0.0.1:4711`".into()),
     }
+}
+
+/// Where to begin in the DHT: `HOST:PORT` each; empty: nowhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Bootstrap(pub(crate) Vec<String>);
+
+fn bootstrap(text: &str) -> Result<Bootstrap, String> {
+    if matches!(text, "" | "none") {
+        return Ok(Bootstrap::default());
+    }
+    text.split(',').map(address).collect::<Result<_, _>>().map(Bootstrap)
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -88,6 +102,9 @@ pub(crate) enum Command {
     /// Look after the store
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Be a node of the HyperDHT, or ask it; needs no store
+    #[command(subcommand)]
+    Dht(DhtCommand),
     /// Print the completions for a shell
     Completions {
         /// Which shell
@@ -608,4 +625,91 @@ pub(crate) enum StoreCommand {
     },
     /// Say that no other copy of a store that was copied or restored is in use, so that it signs again
     Adopt,
+}
+
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub(crate) struct DhtNodeArgs {
+    /// The UDP port [default: 49737, or any other where that is taken]
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// The address to be bound to; the first node of a network (`--bootstrap none`) must be told the one that others reach it by
+    #[arg(long, value_name = "IP")]
+    pub(crate) host: Option<Ipv4Addr>,
+    /// So many of them
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "port", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) nodes: u16,
+    /// Never become one that others are told of
+    #[arg(long, conflicts_with = "persistent")]
+    pub(crate) ephemeral: bool,
+    /// Become one that others are told of at once, not after 20 minutes
+    #[arg(long)]
+    pub(crate) persistent: bool,
+}
+
+/// What peers meet under.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub(crate) struct Topic {
+    /// 32 bytes in hex or z-base-32
+    #[arg(value_name = "TOPIC")]
+    pub(crate) topic: String,
+    /// TOPIC is the key of a core, bee or drive: its peers meet under its discovery key
+    #[arg(long)]
+    pub(crate) core: bool,
+}
+
+#[derive(Debug, Clone, Subcommand, Serialize, Deserialize)]
+pub(crate) enum DhtCommand {
+    /// Run a node until it is stopped
+    Node(DhtNodeArgs),
+    /// Run a network of nodes on loopback until it is stopped, for tests
+    Testnet {
+        /// How many nodes
+        #[arg(value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        nodes: u16,
+        /// The UDP port of the first [default: any]
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        port: u16,
+    },
+    /// Ask a node whether it is there
+    Ping {
+        /// The node
+        #[arg(value_name = "HOST:PORT", value_parser = address)]
+        node: String,
+    },
+    /// Print the peers that announced themselves under a topic
+    Lookup(Topic),
+    /// Announce a peer under a topic; nodes forget it after 20 minutes
+    Announce {
+        #[command(flatten)]
+        topic: Topic,
+        /// A file with the 32 bytes that the key pair is made from, as such or in hex [default: a new key pair]
+        #[arg(long, value_name = "F")]
+        seed_file: Option<PathBuf>,
+        /// Announce it again and again until this is stopped, then take it back
+        #[arg(long)]
+        live: bool,
+    },
+    /// Keep a value of at most 1,000 bytes in the DHT: under its hash, or (with --seed-file) under a public key; nodes forget it after two days
+    Put {
+        /// The value [default: stdin]
+        value: Option<String>,
+        /// A file with the 32 bytes that the key pair is made from, as such or in hex
+        #[arg(long, value_name = "F")]
+        seed_file: Option<PathBuf>,
+        /// Which change of the value it is: more than the last one's
+        #[arg(long, value_name = "N", default_value_t = 0, requires = "seed_file")]
+        seq: u64,
+    },
+    /// Write a value's bytes to stdout
+    Get {
+        /// The hash of the value
+        #[arg(value_name = "HASH|KEY")]
+        key: String,
+        /// It is kept under a public key
+        #[arg(long)]
+        mutable: bool,
+        /// The least change of the value that will do
+        #[arg(long, value_name = "N", default_value_t = 0, requires = "mutable")]
+        seq: u64,
+    },
 }

@@ -31,10 +31,16 @@ impl Failure {
     /// Without a message yet; the exit status is that of the code.
     pub(crate) fn of_code(code: &str) -> Self {
         let status = match code {
-            "NOT_FOUND" | "BLOCK_NOT_AVAILABLE" | "STORAGE_EMPTY" | "NOT_MOUNTED" => {
-                status::NOT_FOUND
-            }
-            "REQUEST_TIMEOUT" | "TIMED_OUT" | "CONNECTION_TIMED_OUT" => status::TIMED_OUT,
+            "NOT_FOUND" | "BLOCK_NOT_AVAILABLE" | "STORAGE_EMPTY" | "NOT_MOUNTED"
+            | "PEER_NOT_FOUND" => status::NOT_FOUND,
+            "REQUEST_TIMEOUT"
+            | "TIMED_OUT"
+            | "CONNECTION_TIMED_OUT"
+            | "ETIMEDOUT"
+            | "TOO_FEW_NODES"
+            | "PEER_CONNECTION_FAILED"
+            | "HOLEPUNCH_ABORTED"
+            | "HOLEPUNCH_PROBE_TIMEOUT" => status::TIMED_OUT,
             _ => status::ERROR,
         };
         Self {
@@ -125,5 +131,7 @@ from_library!(
     pome_drive_fs::Error,
     pome_drive_fs::fuse::MountError,
     pome_net::Error,
+    pome_net::dht_rpc::RequestError,
+    pome_net::hyperdht::Error,
     pome_storage::Error
 );

@@ -30,8 +30,17 @@ pub(crate) struct Context {
     pub(crate) progress: bool,
     /// Whom to ask for what is not here: `--peer`.
     pub(crate) peers: Vec<String>,
+    /// How it finds others, and is found.
+    pub(crate) reach: Reach,
     /// How long nothing may come, in seconds: `--timeout`.
     pub(crate) patience: f64,
+}
+
+/// How a command finds peers and is found by them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reach {
+    /// Over the DHT that begins with these nodes (`HOST:PORT` each); empty: not at all.
+    pub(crate) bootstrap: Vec<String>,
 }
 
 /// From the client.

@@ -2,7 +2,7 @@
 
 use super::{
     failure::Failure,
-    frame::{ClientFrame, Context, Progress, WorkFrame},
+    frame::{ClientFrame, Context, Progress, Reach, WorkFrame},
     service::IfMissing,
 };
 use bytes::Bytes;
@@ -47,6 +47,11 @@ impl Io {
     /// The peers that were named.
     pub(crate) fn peers(&self) -> &[String] {
         &self.context.peers
+    }
+
+    /// How peers are found.
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.context.reach
     }
 
     /// How long nothing may come.

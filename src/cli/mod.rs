@@ -8,6 +8,7 @@ mod cache;
 mod check;
 mod command;
 mod core;
+mod dht;
 mod drive;
 mod failure;
 mod frame;

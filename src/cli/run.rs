@@ -1,10 +1,10 @@
 //! Who does the work: this process, when nobody owns the store; else the owner. A long-lived command starts the owner where there is none.
 
 use super::{
-    args::{Cli, Command, CoreCommand, Global, StoreCommand},
-    backup, command,
+    args::{Cli, Command, CoreCommand, DhtCommand, Global, StoreCommand},
+    backup, command, dht,
     failure::Failure,
-    frame::{ClientFrame, Context, Request, WorkFrame},
+    frame::{ClientFrame, Context, Reach, Request, WorkFrame},
     io::Io,
     keeper,
     keys::{self, Keys},
@@ -12,6 +12,7 @@ use super::{
     present::{self, Presentation},
     service::Service,
 };
+use pome_net::hyperdht::BOOTSTRAP;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -22,12 +23,15 @@ use tokio::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
+    runtime::Runtime,
     sync::mpsc,
 };
 use tracing_subscriber::EnvFilter;
 
 /// How often a busy store is tried again.
 const RETRY: Duration = Duration::from_millis(10);
+
+const NO_PEERS: &str = "this command asks no peer: drop `--peer`";
 
 /// Runs a parsed command line.
 pub(crate) fn run(cli: Cli) -> ExitCode {
@@ -42,6 +46,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     let outcome = match command {
         Command::Completions { shell } => manual::completions(shell),
         Command::Man => manual::man(),
+        Command::Dht(command) => without_store(&global, how, async move |io| {
+            dht::execute(command, io).await
+        }),
         command => with_store(&global, command, how),
     };
     match outcome {
@@ -75,12 +82,54 @@ fn log(global: &Global) {
         .try_init();
 }
 
-fn with_store(global: &Global, command: Command, how: Presentation) -> Result<(), Failure> {
-    let dir = store_dir(global)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|e| Failure::io("cannot start the runtime", &e))?;
+        .map_err(|e| Failure::io("cannot start the runtime", &e))
+}
+
+fn without_store(
+    global: &Global,
+    how: Presentation,
+    work: impl AsyncFnOnce(&mut Io) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    if !global.peer.is_empty() {
+        return Err(Failure::usage(NO_PEERS));
+    }
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(alone(context(global)?, how, work));
+    // A thread that waits for stdin would keep the runtime for ever.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// What a command's work depends on besides the command.
+fn context(global: &Global) -> Result<Context, Failure> {
+    let cwd = std::env::current_dir().map_err(|e| Failure::io("the working folder", &e))?;
+    Ok(Context {
+        version: VERSION.into(),
+        cwd,
+        json: global.json,
+        progress: present::wants_progress(global.quiet),
+        peers: global.peer.clone(),
+        reach: reach(global),
+        patience: global.timeout,
+    })
+}
+
+/// How a command finds peers.
+fn reach(global: &Global) -> Reach {
+    let bootstrap = match &global.bootstrap {
+        Some(nodes) => nodes.0.clone(),
+        None => BOOTSTRAP.iter().map(ToString::to_string).collect(),
+    };
+    Reach { bootstrap }
+}
+
+fn with_store(global: &Global, command: Command, how: Presentation) -> Result<(), Failure> {
+    let dir = store_dir(global)?;
+    let runtime = runtime()?;
     let outcome = match command {
         Command::Owner => owner::own(&runtime, &dir, global),
         Command::Mount(ref mount) if mount.background => keeper::background(&dir, global, how.json),
@@ -131,6 +180,11 @@ impl Command {
             self,
             Self::Mount(_)
                 | Self::Share(_)
+                | Self::Dht(
+                    DhtCommand::Node(_)
+                        | DhtCommand::Testnet { .. }
+                        | DhtCommand::Announce { live: true, .. }
+                )
                 | Self::Drive(DriveCommand::Watch { .. })
                 | Self::Core(CoreCommand::Download { live: true, .. })
         )
@@ -143,7 +197,7 @@ impl Command {
                 "from whom? `--peer HOST:PORT` names a peer that has it",
             )),
             _ if peers.is_empty() || self.asks_peers() => Ok(()),
-            _ => Err(Failure::usage("this command asks no peer: drop `--peer`")),
+            _ => Err(Failure::usage(NO_PEERS)),
         }
     }
 
@@ -188,15 +242,7 @@ async fn client(
     let mut keys = Keys::of(global)?;
     keys::complete(&mut command)?;
     command.check_peers(&global.peer)?;
-    let cwd = std::env::current_dir().map_err(|e| Failure::io("the working folder", &e))?;
-    let context = Context {
-        version: VERSION.into(),
-        cwd,
-        json: global.json,
-        progress: present::wants_progress(global.quiet),
-        peers: global.peer.clone(),
-        patience: global.timeout,
-    };
+    let context = context(global)?;
     let patience = Duration::from_secs_f64(global.timeout);
     let mut deadline = Instant::now() + patience;
     let mut starting = None;

@@ -28,6 +28,8 @@ impl Pome {
         command
             .args(args)
             .env("POME_STORE", &self.store)
+            // No test asks the public network: one that wants a network makes its own, and says so.
+            .env("POME_BOOTSTRAP", "none")
             .env_remove("SUDO_USER")
             .stdin(Stdio::null());
         command

@@ -85,6 +85,8 @@ impl Npm {
     /// One word with its arguments, and the answer.
     pub(crate) fn say(&mut self, word: &str, mut with: Value) -> Value {
         with["word"] = word.into();
+        // As dht.js has it.
+        with["command"] = word.into();
         self.process.tell(&with)
     }
 }

@@ -1,0 +1,191 @@
+//! `pome dht`: its own network, and one that it makes up with npm's hyperdht. Each test runs in a namespace with nothing but loopback.
+#![allow(clippy::unwrap_used, reason = "a test that panics says where")]
+#![allow(dead_code, reason = "process/ is shared with tests that use all of it")]
+
+mod process;
+
+use pome_test_support::{namespace, npm_works};
+use process::{
+    Pome, lines,
+    talk::{Npm, Talker},
+};
+use serde_json::{Value, json};
+use std::{fs, process::Stdio};
+
+const TOPIC: &str = "ybndrfg8ejkmcpqxot1uwisza345h769ybndrfg8ejkmcpqxot1o";
+
+fn pome() -> (tempfile::TempDir, Pome) {
+    let folder = tempfile::tempdir().unwrap();
+    let pome = Pome::new(folder.path().join("store"));
+    (folder, pome)
+}
+
+/// A long-lived `pome dht …`, and the bootstrap list that it tells when it is ready.
+fn start(pome: &Pome, args: &[&str]) -> (Talker, String) {
+    let child = pome
+        .command(&[&["--json", "dht"], args].concat())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut talker = Talker::new(child);
+    loop {
+        let event = talker.line();
+        if event["event"] == "ready" {
+            let bootstrap = event["bootstrap"].as_str().unwrap().to_owned();
+            return (talker, bootstrap);
+        }
+        assert_eq!(event["event"], "listening", "{event}");
+    }
+}
+
+/// `pome dht …` in a network that begins with these nodes.
+struct Asking<'a>(&'a Pome, String);
+
+impl Asking<'_> {
+    fn args<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
+        [&["dht"], args, &["--bootstrap", &self.1]].concat()
+    }
+    fn json(&self, args: &[&str]) -> Vec<Value> {
+        self.0.json(&self.args(args))
+    }
+    fn ok(&self, args: &[&str]) -> Vec<u8> {
+        self.0.ok(&self.args(args))
+    }
+    fn fails(&self, args: &[&str]) -> (i32, String) {
+        self.0.fails(&self.args(args))
+    }
+}
+
+#[test]
+fn a_testnet_answers() {
+    if !namespace::inside("a_testnet_answers") {
+        return;
+    }
+    let (folder, pome) = pome();
+    let (testnet, bootstrap) = start(&pome, &["testnet", "5"]);
+    assert_eq!(bootstrap.split(',').count(), 3, "{bootstrap}");
+    let node = bootstrap.split(',').next().unwrap();
+    let dht = Asking(&pome, bootstrap.clone());
+
+    let pong = &dht.json(&["ping", node])[0];
+    assert_eq!(pong["from"], node);
+    assert!(pong["rtt"].as_f64().unwrap() > 0.0, "{pong}");
+
+    assert_eq!(dht.fails(&["lookup", TOPIC]), (3, "NOT_FOUND".into()));
+    let first = &dht.json(&["announce", TOPIC])[0];
+    assert_eq!(first["nodes"], 5, "{first}");
+    let seed = folder.path().join("seed");
+    fs::write(&seed, "07".repeat(32) + "\n").unwrap();
+    let seed = seed.to_str().unwrap();
+    let second = &dht.json(&["announce", TOPIC, "--seed-file", seed])[0];
+    let mut keys = [&first["publicKey"], &second["publicKey"]].map(Value::to_string);
+    keys.sort();
+    let found = dht.json(&["lookup", TOPIC]);
+    let mut seen: Vec<_> = found.iter().map(|row| row["publicKey"].to_string()).collect();
+    seen.sort();
+    assert_eq!(seen, keys);
+    // Under a core's key it is another topic.
+    assert_eq!(dht.fails(&["lookup", TOPIC, "--core"]).0, 3);
+
+    // One that is announced until it is stopped.
+    let child = pome
+        .command(&["--json", "dht", "announce", TOPIC, "--core", "--live"])
+        .env("POME_BOOTSTRAP", &bootstrap)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut live = Talker::new(child);
+    let key = live.line()["publicKey"].clone();
+    assert_eq!(dht.json(&["lookup", TOPIC, "--core"])[0]["publicKey"], key);
+    live.stop();
+    assert_eq!(dht.fails(&["lookup", TOPIC, "--core"]).0, 3);
+
+    let hash = &dht.json(&["put", "hello"])[0]["hash"];
+    assert_eq!(dht.ok(&["get", hash.as_str().unwrap()]), b"hello");
+    assert_eq!(dht.fails(&["get", TOPIC]), (3, "NOT_FOUND".into()));
+    let put = dht.args(&["put", "--seed-file", seed, "--seq", "3"]);
+    let done = pome.with_stdin(&[&["--json"], &put[..]].concat(), &[0, 255]);
+    let key = lines(&done.stdout)[0]["publicKey"].as_str().unwrap().to_owned();
+    let value = json!({ "seq": 3, "value": { "$hex": "00ff" } });
+    assert_eq!(dht.json(&["get", &key, "--mutable"]), [value]);
+    let again = |seq| dht.fails(&["put", "other", "--seed-file", seed, "--seq", seq]);
+    assert_eq!(again("3"), (1, "SEQ_REUSED".into()));
+    assert_eq!(again("2"), (1, "SEQ_TOO_LOW".into()));
+    assert_eq!(dht.fails(&["get", &key, "--mutable", "--seq", "4"]).0, 3);
+    let long = "x".repeat(1_001);
+    assert_eq!(dht.fails(&["put", &long]), (1, "VALUE_TOO_LARGE".into()));
+
+    // Words that make no sense, and nobody there.
+    assert_eq!(dht.fails(&["lookup", "short"]).0, 2);
+    assert_eq!(dht.fails(&["ping", "127.0.0.1"]).0, 2);
+    assert_eq!(pome.fails(&["dht", "node"]).0, 2);
+    let words = ["dht", "lookup", TOPIC, "--peer", "127.0.0.1:1"];
+    assert_eq!(pome.fails(&words).0, 2);
+    assert_eq!(
+        pome.fails(&["dht", "lookup", TOPIC]),
+        (4, "TOO_FEW_NODES".into())
+    );
+    let words = ["ping", "127.0.0.1:1", "--timeout", "0.5"];
+    assert_eq!(dht.fails(&words), (4, "TIMED_OUT".into()));
+    testnet.stop();
+    assert_eq!(dht.fails(&["lookup", TOPIC]), (4, "TOO_FEW_NODES".into()));
+    assert!(!pome.store.exists(), "no store is needed");
+}
+
+#[test]
+fn npm_nodes_begin_with_ours() {
+    let test = "npm_nodes_begin_with_ours";
+    if !npm_works(test, &["hyperdht"]) || !namespace::inside(test) {
+        return;
+    }
+    let (folder, pome) = pome();
+    let first = ["node", "--host", "127.0.0.1", "--port", "0"];
+    let (first, bootstrap) = start(&pome, &first);
+    let more = [
+        &["node", "--host", "127.0.0.1", "--port", "0"][..],
+        &["--persistent", "--bootstrap", &bootstrap],
+    ]
+    .concat();
+    let (mut second, address) = start(&pome, &more);
+    assert_ne!(address, bootstrap);
+    assert_eq!(second.line()["event"], "persistent");
+    let mut npm = Npm::start("dht.js");
+    let options = json!({ "bootstrap": [bootstrap] });
+    let node = npm.say("node", options.clone())["node"].clone();
+    npm.say("node", options);
+    let dht = Asking(&pome, bootstrap.clone());
+
+    let topic = "11".repeat(32);
+    let seed = "22".repeat(32);
+    let said = json!({ "node": node, "target": topic, "seed": seed });
+    let key = npm.say("announce", said)["publicKey"].clone();
+    let found = dht.json(&["lookup", &topic]);
+    let theirs: pome::Key = found[0]["publicKey"].as_str().unwrap().parse().unwrap();
+    assert_eq!((found.len(), json!(theirs.to_hex())), (1, key));
+
+    let file = folder.path().join("seed");
+    fs::write(&file, [0x33; 32]).unwrap();
+    let file = file.to_str().unwrap();
+    let ours = dht.json(&["announce", &topic, "--seed-file", file]);
+    let ours: pome::Key = ours[0]["publicKey"].as_str().unwrap().parse().unwrap();
+    let seen = npm.say("lookup", json!({ "node": node, "target": topic }));
+    let seen = seen["peers"].to_string();
+    assert!(seen.contains(&ours.to_hex()) && seen.contains(&theirs.to_hex()), "{seen}");
+
+    let hash: pome::Key = dht.json(&["put", "from pome"])[0]["hash"].as_str().unwrap().parse().unwrap();
+    let got = npm.say("immutableGet", json!({ "node": node, "hash": hash.to_hex() }));
+    assert_eq!(got["value"], data_encoding::HEXLOWER.encode(b"from pome"));
+    let put = npm.say("immutablePut", json!({ "node": node, "value": "6e706d" }));
+    assert_eq!(dht.ok(&["get", put["hash"].as_str().unwrap()]), b"npm");
+
+    dht.json(&["put", "changes", "--seed-file", file, "--seq", "5"]);
+    let asked = json!({ "node": node, "publicKey": ours.to_hex() });
+    let got = npm.say("mutableGet", asked);
+    assert_eq!((&got["seq"], &got["value"]), (&json!(5), &json!("6368616e676573")));
+    let said = json!({ "node": node, "seed": seed, "value": "6e706d", "seq": 9 });
+    let key = npm.say("mutablePut", said)["publicKey"].as_str().unwrap().to_owned();
+    let got = dht.json(&["get", &key, "--mutable"]);
+    assert_eq!(got, [json!({ "seq": 9, "value": "npm" })]);
+    second.stop();
+    first.stop();
+}
