@@ -6,7 +6,7 @@ mod process;
 
 use pome_test_support::{namespace, npm_works};
 use process::{
-    Pome, lines,
+    Peers, Pome, lines,
     talk::{Npm, Talker},
 };
 use serde_json::{Value, json};
@@ -81,7 +81,10 @@ fn a_testnet_answers() {
     let mut keys = [&first["publicKey"], &second["publicKey"]].map(Value::to_string);
     keys.sort();
     let found = dht.json(&["lookup", TOPIC]);
-    let mut seen: Vec<_> = found.iter().map(|row| row["publicKey"].to_string()).collect();
+    let mut seen: Vec<_> = found
+        .iter()
+        .map(|row| row["publicKey"].to_string())
+        .collect();
     seen.sort();
     assert_eq!(seen, keys);
     // Under a core's key it is another topic.
@@ -105,7 +108,10 @@ fn a_testnet_answers() {
     assert_eq!(dht.fails(&["get", TOPIC]), (3, "NOT_FOUND".into()));
     let put = dht.args(&["put", "--seed-file", seed, "--seq", "3"]);
     let done = pome.with_stdin(&[&["--json"], &put[..]].concat(), &[0, 255]);
-    let key = lines(&done.stdout)[0]["publicKey"].as_str().unwrap().to_owned();
+    let key = lines(&done.stdout)[0]["publicKey"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let value = json!({ "seq": 3, "value": { "$hex": "00ff" } });
     assert_eq!(dht.json(&["get", &key, "--mutable"]), [value]);
     let again = |seq| dht.fails(&["put", "other", "--seed-file", seed, "--seq", seq]);
@@ -170,10 +176,20 @@ fn npm_nodes_begin_with_ours() {
     let ours: pome::Key = ours[0]["publicKey"].as_str().unwrap().parse().unwrap();
     let seen = npm.say("lookup", json!({ "node": node, "target": topic }));
     let seen = seen["peers"].to_string();
-    assert!(seen.contains(&ours.to_hex()) && seen.contains(&theirs.to_hex()), "{seen}");
+    assert!(
+        seen.contains(&ours.to_hex()) && seen.contains(&theirs.to_hex()),
+        "{seen}"
+    );
 
-    let hash: pome::Key = dht.json(&["put", "from pome"])[0]["hash"].as_str().unwrap().parse().unwrap();
-    let got = npm.say("immutableGet", json!({ "node": node, "hash": hash.to_hex() }));
+    let hash: pome::Key = dht.json(&["put", "from pome"])[0]["hash"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let got = npm.say(
+        "immutableGet",
+        json!({ "node": node, "hash": hash.to_hex() }),
+    );
     assert_eq!(got["value"], data_encoding::HEXLOWER.encode(b"from pome"));
     let put = npm.say("immutablePut", json!({ "node": node, "value": "6e706d" }));
     assert_eq!(dht.ok(&["get", put["hash"].as_str().unwrap()]), b"npm");
@@ -181,11 +197,113 @@ fn npm_nodes_begin_with_ours() {
     dht.json(&["put", "changes", "--seed-file", file, "--seq", "5"]);
     let asked = json!({ "node": node, "publicKey": ours.to_hex() });
     let got = npm.say("mutableGet", asked);
-    assert_eq!((&got["seq"], &got["value"]), (&json!(5), &json!("6368616e676573")));
+    assert_eq!(
+        (&got["seq"], &got["value"]),
+        (&json!(5), &json!("6368616e676573"))
+    );
     let said = json!({ "node": node, "seed": seed, "value": "6e706d", "seq": 9 });
-    let key = npm.say("mutablePut", said)["publicKey"].as_str().unwrap().to_owned();
+    let key = npm.say("mutablePut", said)["publicKey"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let got = dht.json(&["get", &key, "--mutable"]);
     assert_eq!(got, [json!({ "seq": 9, "value": "npm" })]);
     second.stop();
     first.stop();
+}
+
+/// What the doctor says before he fails, or not.
+fn doctor(pome: &Pome, args: &[&str]) -> (Option<i32>, Vec<Value>) {
+    let output = pome.run(&[&["--json", "doctor"], args].concat());
+    (output.status.code(), lines(&output.stdout))
+}
+
+#[test]
+fn the_doctor_says_how_far_one_comes() {
+    if !namespace::inside("the_doctor_says_how_far_one_comes") {
+        return;
+    }
+    let (_folder, pome) = pome();
+    let (testnet, bootstrap) = start(&pome, &["testnet", "5"]);
+    let pome = pome.with(Peers::Dht(bootstrap));
+    let (status, said) = doctor(&pome, &[]);
+    assert_eq!((status, said.len()), (Some(0), 1), "{said:?}");
+    let here = &said[0];
+    assert_eq!(here["addresses"], json!([]), "{here}");
+    assert_eq!((&here["route"], &here["fix"]), (&json!(true), &Value::Null));
+    assert_eq!(here["nat"], "open", "{here}");
+    assert!(
+        here["bootstrap"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|node| node["rtt"].is_number())
+    );
+    assert!(here["address"].as_str().unwrap().starts_with("127.0.0.1:"));
+
+    // To something that is shared.
+    pome.ok(&["core", "append", "log", "a"]);
+    let key = pome.json(&["core", "info", "log"])[0]["key"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let (status, said) = doctor(&pome, &[&key]);
+    assert_eq!(status, Some(3));
+    assert_eq!(
+        (&said[1]["stage"], &said[1]["nodes"]),
+        (&json!("none"), &json!(0))
+    );
+    assert_eq!(said[2]["error"]["code"], "PEER_NOT_FOUND");
+    let child = pome
+        .command(&["--json", "share", "log"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut sharing = Talker::new(child);
+    assert_eq!(sharing.line()["announced"], true);
+    let (status, said) = doctor(&pome, &[&key]);
+    assert_eq!(
+        (status, &said[1]["stage"]),
+        (Some(0), &json!("connected")),
+        "{said:?}"
+    );
+    let peer = said[1]["peer"].as_str().unwrap().to_owned();
+    // And to the peer itself.
+    let (status, said) = doctor(&pome, &[&peer]);
+    assert_eq!(
+        (status, &said[1]["stage"]),
+        (Some(0), &json!("connected")),
+        "{said:?}"
+    );
+    sharing.stop();
+
+    // To somebody who was announced, and is not there.
+    pome.ok(&["dht", "announce", &key, "--core"]);
+    let (status, said) = doctor(&pome, &[&key]);
+    assert_eq!(
+        (status, &said[1]["stage"]),
+        (Some(3), &json!("found")),
+        "{said:?}"
+    );
+    testnet.stop();
+
+    // Nodes that are away, and a network that is not there.
+    let away = pome.with(Peers::Dht("127.0.0.1:1".into()));
+    let (status, said) = doctor(&away, &["--timeout", "2"]);
+    assert_eq!(
+        (status, &said[0]["route"]),
+        (Some(4), &json!(true)),
+        "{said:?}"
+    );
+    assert_eq!(said[1]["error"]["code"], "TOO_FEW_NODES");
+    let cut = away.with(Peers::Dht("10.1.2.3:49737".into()));
+    let (status, said) = doctor(&cut, &["--timeout", "2"]);
+    assert_eq!(
+        (status, &said[0]["route"]),
+        (Some(1), &json!(false)),
+        "{said:?}"
+    );
+    assert_eq!(said[1]["error"]["code"], "NO_NETWORK");
+    let nowhere = cut.with(Peers::Nowhere);
+    assert_eq!(doctor(&nowhere, &[]).0, Some(2));
 }

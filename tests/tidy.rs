@@ -138,3 +138,23 @@ fn rooms_hold_one_idea() {
         );
     }
 }
+
+#[test]
+fn no_test_reaches_the_network() {
+    // The binary is started in one place, which says where it may look for peers.
+    let starters: Vec<_> = sources()
+        .into_iter()
+        .filter(|(name, text)| text.contains("CARGO_BIN_EXE_") && name != "tests/tidy.rs")
+        .collect();
+    assert!(!starters.is_empty());
+    for (name, text) in starters {
+        let known = matches!(
+            name.as_str(),
+            "tests/process/mod.rs" | "tests/process/terminal.rs"
+        );
+        assert!(
+            known && text.contains("variables()"),
+            "{name} starts the binary by itself; `Pome::command` keeps it off the network"
+        );
+    }
+}

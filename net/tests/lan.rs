@@ -36,7 +36,11 @@ async fn lan(topics: &[u8]) -> Lan {
 }
 
 fn shared(peer: &LanPeer) -> Vec<u8> {
-    peer.shared().borrow().iter().map(|topic| topic[0]).collect()
+    peer.shared()
+        .borrow()
+        .iter()
+        .map(|topic| topic[0])
+        .collect()
 }
 
 #[test]
@@ -55,7 +59,11 @@ fn peers_meet_by_what_they_share() {
         eprintln!("three peers met within {:?}", begin.elapsed());
         let nobody = tokio::time::timeout(Duration::from_secs(1), stranger.next()).await;
         assert!(nobody.is_err(), "a stranger meets nobody");
-        assert!(tokio::time::timeout(Duration::ZERO, a.next()).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::ZERO, a.next())
+                .await
+                .is_err()
+        );
 
         // What is joined later is shared over the connection that is there, or a new one.
         b.join([9; 32]);
@@ -78,12 +86,17 @@ fn another_address_is_noticed() {
             let status = Command::new("sh").args(["-ec", script]).status().unwrap();
             assert!(status.success(), "{script}");
         };
-        sh("ip link add veth-a type veth peer name veth-b && ip link set veth-a up && ip link set veth-b up");
+        sh(
+            "ip link add veth-a type veth peer name veth-b && ip link set veth-a up && ip link set veth-b up",
+        );
         let begin = Instant::now();
         sh("ip addr add 10.9.0.1/24 dev veth-a");
         loop {
             let now = watch.changed().await.unwrap();
-            if now.iter().any(|network| network.address.octets() == [10, 9, 0, 1]) {
+            if now
+                .iter()
+                .any(|network| network.address.octets() == [10, 9, 0, 1])
+            {
                 assert_eq!(now, networks());
                 break;
             }
@@ -93,8 +106,14 @@ fn another_address_is_noticed() {
         sh("ip addr del 10.9.0.1/24 dev veth-a && ip addr add 10.9.0.2/24 dev veth-a");
         loop {
             let now = watch.changed().await.unwrap();
-            if now.iter().any(|network| network.address.octets() == [10, 9, 0, 2]) {
-                assert!(now.iter().all(|network| network.address.octets() != [10, 9, 0, 1]));
+            if now
+                .iter()
+                .any(|network| network.address.octets() == [10, 9, 0, 2])
+            {
+                assert!(
+                    now.iter()
+                        .all(|network| network.address.octets() != [10, 9, 0, 1])
+                );
                 break;
             }
         }

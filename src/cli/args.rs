@@ -1,7 +1,7 @@
 //! What a person may type. Plain data: it also travels to the owner of the store, which does the work.
 
 use super::keys::Handed;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use serde::{Deserialize, Serialize};
 use std::{net::Ipv4Addr, path::PathBuf};
 
@@ -45,6 +45,15 @@ pub(crate) struct Global {
     /// Nodes of the DHT to begin with, or `none` [default: those of the public network] [env: POME_BOOTSTRAP]
     #[arg(long, global = true, env = "POME_BOOTSTRAP", hide_env = true, value_name = "HOST:PORT,…", value_parser = bootstrap)]
     pub(crate) bootstrap: Option<Bootstrap>,
+    /// Neither look for peers nor be found: only those of `--peer` [env: POME_NO_SWARM]
+    #[arg(long, global = true, env = "POME_NO_SWARM", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) no_swarm: bool,
+    /// Look for peers on the local network alone, and be found there
+    #[arg(long, global = true)]
+    pub(crate) lan_only: bool,
+    /// Do not look for peers on the local network, nor be found there [env: POME_NO_LAN]
+    #[arg(long, global = true, env = "POME_NO_LAN", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) no_lan: bool,
     /// Give up waiting after this many seconds
     #[arg(long, global = true, default_value_t = 30.0, value_name = "S", value_parser = seconds)]
     pub(crate) timeout: f64,
@@ -65,7 +74,10 @@ fn bootstrap(text: &str) -> Result<Bootstrap, String> {
     if matches!(text, "" | "none") {
         return Ok(Bootstrap::default());
     }
-    text.split(',').map(address).collect::<Result<_, _>>().map(Bootstrap)
+    text.split(',')
+        .map(address)
+        .collect::<Result<_, _>>()
+        .map(Bootstrap)
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -105,6 +117,11 @@ pub(crate) enum Command {
     /// Be a node of the HyperDHT, or ask it; needs no store
     #[command(subcommand)]
     Dht(DhtCommand),
+    /// Say what stands between this machine and its peers: its NAT, its address outside, and how far one comes to whoever has a key
+    Doctor {
+        /// The key of a core, bee or drive that is shared, or the public key of a peer
+        key: Option<String>,
+    },
     /// Print the completions for a shell
     Completions {
         /// Which shell
@@ -147,7 +164,7 @@ pub(crate) struct MountArgs {
     /// Let other users in
     #[arg(long)]
     pub(crate) allow_other: bool,
-    /// Do not share the drive
+    /// Do not share the drive, nor look for peers: only those of `--peer`
     #[arg(long)]
     pub(crate) offline: bool,
     /// Return when the folder is usable, and keep it in the background
@@ -365,9 +382,9 @@ pub(crate) struct ShareArgs {
     /// What is served [default: all of the store]
     #[arg(value_name = "NAME|KEY")]
     pub(crate) targets: Vec<String>,
-    /// Where peers connect, by secret stream on TCP; port 0 takes any free one
+    /// Take connections here, too, by secret stream on TCP; port 0 takes any free one
     #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) listen: String,
+    pub(crate) listen: Option<String>,
 }
 
 #[derive(Debug, Clone, Subcommand, Serialize, Deserialize)]
@@ -426,7 +443,7 @@ pub(crate) enum CoreCommand {
         /// One past the last block [default: START + 1]
         end: Option<u64>,
     },
-    /// Get all blocks of a core from the peers of `--peer`
+    /// Get all blocks of a core from peers
     Download {
         /// The core
         #[arg(value_name = "KEY")]

@@ -20,7 +20,11 @@ pub(crate) async fn execute(
         Command::Bee(command) => bee::execute(service, command, &mut io).await,
         Command::Share(args) => share::share(service, args, &mut io).await,
         Command::Store(command) => store::execute(service, command, &mut io).await,
-        Command::Completions { .. } | Command::Man | Command::Owner | Command::Dht(_) => Err(Failure::usage(
+        Command::Completions { .. }
+        | Command::Man
+        | Command::Owner
+        | Command::Dht(_)
+        | Command::Doctor { .. } => Err(Failure::usage(
             "this command does not work on an open store",
         )),
     }

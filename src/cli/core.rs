@@ -148,7 +148,7 @@ async fn block(
         ..GetOptions::default()
     };
     let here = core.get_with(index, options).await?;
-    if here.is_some() || io.peers().is_empty() {
+    if here.is_some() || io.is_alone() {
         return Ok(here);
     }
     let peers = Peers::of(service, io);

@@ -136,9 +136,9 @@ pub(crate) async fn open(
 
 /// Has the contents of a drive exchanged too. An empty drive may not even say yet which core they are in.
 pub(crate) async fn follow_contents(drive: &Hyperdrive, peers: &Peers) -> Result<(), Failure> {
-    if !peers.is_empty() && drive.core().length() > 0 {
+    if !peers.is_empty() && (drive.writable() || drive.core().length() > 0) {
         let blobs = peers.within(drive.blobs()).await?;
-        peers.exchange(blobs.core());
+        peers.exchange(blobs.core(), drive.core());
     }
     Ok(())
 }

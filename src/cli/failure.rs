@@ -31,7 +31,10 @@ impl Failure {
     /// Without a message yet; the exit status is that of the code.
     pub(crate) fn of_code(code: &str) -> Self {
         let status = match code {
-            "NOT_FOUND" | "BLOCK_NOT_AVAILABLE" | "STORAGE_EMPTY" | "NOT_MOUNTED"
+            "NOT_FOUND"
+            | "BLOCK_NOT_AVAILABLE"
+            | "STORAGE_EMPTY"
+            | "NOT_MOUNTED"
             | "PEER_NOT_FOUND" => status::NOT_FOUND,
             "REQUEST_TIMEOUT"
             | "TIMED_OUT"
@@ -133,5 +136,6 @@ from_library!(
     pome_net::Error,
     pome_net::dht_rpc::RequestError,
     pome_net::hyperdht::Error,
+    pome_net::hyperswarm::Error,
     pome_storage::Error
 );

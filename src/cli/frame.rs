@@ -37,10 +37,19 @@ pub(crate) struct Context {
 }
 
 /// How a command finds peers and is found by them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reach {
     /// Over the DHT that begins with these nodes (`HOST:PORT` each); empty: not at all.
     pub(crate) bootstrap: Vec<String>,
+    /// On the local network.
+    pub(crate) lan: bool,
+}
+
+impl Reach {
+    /// True when it does not.
+    pub(crate) fn is_none(&self) -> bool {
+        self.bootstrap.is_empty() && !self.lan
+    }
 }
 
 /// From the client.

@@ -61,10 +61,15 @@ impl Io {
 
     /// May what is not in the store be asked of peers?
     pub(crate) fn if_missing(&self) -> IfMissing {
-        match self.context.peers.is_empty() {
+        match self.is_alone() {
             true => IfMissing::Refuse,
             false => IfMissing::Fetch,
         }
+    }
+
+    /// True when nobody can be asked.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.context.peers.is_empty() && self.context.reach.is_none()
     }
 
     /// True when somebody looks at a progress bar.

@@ -117,7 +117,10 @@ pub(crate) async fn mount(service: &Service, args: MountArgs, io: &mut Io) -> Re
     let root = io.path(&args.mountpoint);
     let mut mountpoints = Vec::new();
     // Connected for as long as it is mounted.
-    let peers = Peers::of(service, io);
+    let peers = match args.offline {
+        true => Peers::offline(service, io),
+        false => Peers::serving(service, io),
+    };
     let outcome = start(service, &args, &root, &peers, &mut mountpoints, io).await;
     let reason = match outcome {
         Ok(()) => wait(service, &mountpoints, io).await,
@@ -178,7 +181,7 @@ async fn start(
                 drive,
                 Some(name.clone()),
                 &root.join(&name),
-                (mountpoints, Some(remaining)),
+                (mountpoints, Some(remaining), peers.are_found()),
                 io,
             )
             .await?;
@@ -189,26 +192,33 @@ async fn start(
         None if service.names.of(Kind::Drive)?.is_empty() => {
             (Some("home".into()), service.make_drive("home").await?)
         }
-        drive => service.drive(drive.as_deref(), io.if_missing()).await?,
+        drive => {
+            let if_missing = match peers.is_alone() {
+                true => IfMissing::Refuse,
+                false => IfMissing::Fetch,
+            };
+            service.drive(drive.as_deref(), if_missing).await?
+        }
     };
     fetch(&drive, peers, io).await?;
-    one(service, args, drive, name, root, (mountpoints, None), io).await
+    let place = (mountpoints, None, peers.are_found());
+    one(service, args, drive, name, root, place, io).await
 }
 
-/// Looks for the drive's newest version at the peers that were named. One that was here before is mounted as it is when they are away.
+/// Shares the drive, and looks for its newest version where it is not ours. One that was here before is mounted as it is when nobody else has it.
 async fn fetch(drive: &Hyperdrive, peers: &Peers, io: &Io) -> Result<(), Failure> {
-    if peers.is_empty() {
+    if peers.is_alone() {
         return Ok(());
     }
     match peers.newest(drive.core()).await {
-        Err(failure) if drive.core().length() > 0 => {
+        Err(failure) if drive.core().length() > 0 || drive.writable() => {
             let message = failure.message;
             io.note(format!("{message}; it is shown as it is here until then"))
                 .await?;
         }
         outcome => outcome?,
     }
-    if drive.core().length() == 0 {
+    if drive.core().length() == 0 && !drive.writable() {
         return Err(Failure::not_found(
             "the peers have nothing of this drive yet",
         ));
@@ -222,7 +232,7 @@ async fn one(
     drive: Hyperdrive,
     name: Option<String>,
     at: &Path,
-    (mountpoints, remaining): (&mut Vec<PathBuf>, Option<usize>),
+    (mountpoints, remaining, shared): (&mut Vec<PathBuf>, Option<usize>, bool),
     io: &mut Io,
 ) -> Result<(), Failure> {
     make_folder(at)?;
@@ -269,7 +279,7 @@ async fn one(
         "mountpoint": at,
         "version": args.version.unwrap_or_else(|| drive.version()),
         "writable": writable,
-        "shared": false,
+        "shared": shared,
         "pid": std::process::id(),
     });
     if let Some(remaining) = remaining {
@@ -310,15 +320,23 @@ pub(crate) fn welcome(event: &Value) -> String {
     } else {
         "read-only"
     };
+    let (shared, elsewhere) = if event["shared"] == true {
+        let line = format!(
+            "\non another machine: pome mount FOLDER --drive {}",
+            text("key")
+        );
+        ("shared with whoever has its key", line)
+    } else {
+        ("not shared", format!("\nkey {}", text("key")))
+    };
     format!(
-        "{} is the drive {} ({access}); not shared\nkey {}",
+        "{} is the drive {} ({access}); {shared}{elsewhere}",
         text("mountpoint"),
         if event["name"].is_string() {
             text("name")
         } else {
             "of another store".into()
         },
-        text("key"),
     )
 }
 

@@ -1,6 +1,13 @@
-//! The peers that a command names with `--peer`: connected for as long as it runs, for the cores that it is about and no others.
+//! The peers of one command: those that it names with `--peer`, and those that its network finds. Connected for as long as it runs, for the cores that it is about
+//! and no others.
 
-use super::{failure::Failure, io::Io, service::Service};
+use super::{
+    failure::Failure,
+    frame::Reach,
+    io::Io,
+    network::{Joined, Network, Networks},
+    service::Service,
+};
 use futures_util::{Stream, StreamExt};
 use parking_lot::Mutex;
 use pome_cores::{Corestore, DiscoveryKey, Hypercore, KeyPair, replication::CoreEvent};
@@ -20,7 +27,7 @@ use std::{
 use tokio::{
     sync::{broadcast::error::RecvError, watch},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 /// How often an idle connection shows that it lives; hypercore's own default.
@@ -31,6 +38,11 @@ const SILENCE: Duration = Duration::from_secs(20);
 const AGAIN_MIN: Duration = Duration::from_millis(100);
 /// … up to this.
 const AGAIN_MAX: Duration = Duration::from_secs(5);
+
+/// Who has what is here already is looked for so long: then it is shown as it is.
+const FRESH: Duration = Duration::from_secs(5);
+/// A peer that is connected says by then what it has.
+const SAY: Duration = Duration::from_millis(500);
 
 /// How commands connect.
 pub(crate) fn options() -> ConnectionOptions {
@@ -76,6 +88,11 @@ pub(crate) struct Peers {
     tasks: Mutex<JoinSet<()>>,
     /// How long nothing may come.
     patience: Duration,
+    networks: Arc<Networks>,
+    reach: Reach,
+    /// Peers may find what is here, not only be found.
+    serving: bool,
+    joined: Mutex<Vec<Arc<Joined>>>,
 }
 
 impl Peers {
@@ -99,17 +116,101 @@ impl Peers {
             shared,
             tasks: Mutex::new(tasks),
             patience: io.patience(),
+            networks: service.networks.clone(),
+            reach: io.reach().clone(),
+            serving: false,
+            joined: Mutex::default(),
         }
     }
 
-    /// True when the command names none.
+    /// The same for a command that also serves what it is about.
+    pub(crate) fn serving(service: &Service, io: &Io) -> Self {
+        Self {
+            serving: true,
+            ..Self::of(service, io)
+        }
+    }
+
+    /// The same for a command that meets those alone whom it names.
+    pub(crate) fn offline(service: &Service, io: &Io) -> Self {
+        Self {
+            reach: Reach::default(),
+            ..Self::serving(service, io)
+        }
+    }
+
+    /// True when nobody is asked for what the command is about.
     pub(crate) fn is_empty(&self) -> bool {
+        self.names_none() && self.joined.lock().is_empty()
+    }
+
+    /// True when peers are found that were not named, and find us.
+    pub(crate) fn are_found(&self) -> bool {
+        !self.reach.is_none()
+    }
+
+    /// True when that is done over the DHT.
+    pub(crate) fn are_in_dht(&self) -> bool {
+        !self.reach.bootstrap.is_empty()
+    }
+
+    /// True when nobody can be asked.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.names_none() && self.reach.is_none()
+    }
+
+    fn names_none(&self) -> bool {
         self.shared.addresses.is_empty()
     }
 
-    /// Exchanges this core with them from now on.
-    pub(crate) fn exchange(&self, core: &Hypercore) {
+    /// Where peers are found; `None` where they are not to be.
+    pub(crate) async fn network(&self) -> Result<Option<Arc<Network>>, Failure> {
+        match self.reach.is_none() {
+            true => Ok(None),
+            false => self.networks.get(&self.reach).await.map(Some),
+        }
+    }
+
+    /// Meets those who look for this core, where peers are to be found.
+    async fn join(&self, core: &Hypercore) -> Result<Option<Arc<Joined>>, Failure> {
+        let topic = core.discovery_key();
+        let Some(network) = self.network().await? else {
+            return Ok(None);
+        };
+        if let Some(joined) = self.joined_under(topic) {
+            return Ok(Some(joined));
+        }
+        let joined = Arc::new(network.join(topic, vec![topic], self.serving)?);
+        self.joined.lock().push(joined.clone());
+        Ok(Some(joined))
+    }
+
+    /// Exchanges these cores with those who look for the first of them, and with the named peers.
+    pub(crate) async fn serve(&self, cores: &[Hypercore]) -> Result<Option<Arc<Joined>>, Failure> {
+        let Some(first) = cores.first() else {
+            return Ok(None);
+        };
+        let joined = self.join(first).await?;
+        for core in cores {
+            self.exchange(core, first);
+        }
+        Ok(joined)
+    }
+
+    fn joined_under(&self, topic: DiscoveryKey) -> Option<Arc<Joined>> {
+        let joined = self.joined.lock();
+        joined
+            .iter()
+            .find(|joined| joined.topic() == topic.0)
+            .cloned()
+    }
+
+    /// Exchanges this core with them from now on: those that were found are those who look for `of`.
+    pub(crate) fn exchange(&self, core: &Hypercore, of: &Hypercore) {
         let key = core.discovery_key();
+        if let Some(joined) = self.joined_under(of.discovery_key()) {
+            joined.add(key);
+        }
         let is_new = self.shared.wanted.send_if_modified(|wanted| {
             let is_new = !self.is_empty() && !wanted.contains(&key);
             if is_new {
@@ -135,16 +236,27 @@ impl Peers {
         });
     }
 
-    /// Has the core as long as the peers have it; where none is named, as it is here.
+    /// Has the core as long as the peers have it; where nobody is asked, as it is here.
     pub(crate) async fn newest(&self, core: &Hypercore) -> Result<(), Failure> {
-        if self.is_empty() {
+        if self.is_alone() {
             return Ok(());
         }
-        self.exchange(core);
-        if core.writable() {
-            // Nobody else makes it longer.
-            return Ok(());
+        // Nobody else makes it longer.
+        let done = core.writable();
+        let joined = match done && !self.serving {
+            true => None,
+            false => self.join(core).await?,
+        };
+        self.exchange(core, core);
+        match joined {
+            _ if done => Ok(()),
+            Some(joined) => self.found(core, &joined).await,
+            None => self.named(core).await,
         }
+    }
+
+    /// The newest that the named peers have.
+    async fn named(&self, core: &Hypercore) -> Result<(), Failure> {
         // They are on their way: until they have said what they have, nobody is to conclude that there is nothing.
         let _finding = core.finding_peers();
         tokio::select! {
@@ -153,6 +265,59 @@ impl Peers {
                 Ok(())
             }
             failure = self.unreachable() => Err(failure),
+        }
+    }
+
+    /// The newest that whoever is found has. What is here is shown as it is when nobody is.
+    async fn found(&self, core: &Hypercore, joined: &Joined) -> Result<(), Failure> {
+        let here = core.length() > 0;
+        let patience = match here && self.names_none() {
+            true => self.patience.min(FRESH),
+            false => self.patience,
+        };
+        let until = Instant::now() + patience;
+        let mut wait = AGAIN_MIN;
+        loop {
+            let finding = core.finding_peers();
+            let looking = async {
+                joined.flushed().await;
+                if joined.network().has_peers() {
+                    // Connected, but not heard yet.
+                    tokio::time::sleep(SAY).await;
+                }
+                drop(finding);
+                std::future::pending::<()>().await;
+            };
+            let updated = tokio::select! {
+                updated = timeout_at(until, core.update()) => updated,
+                () = looking => continue,
+            };
+            match updated {
+                Ok(updated) => {
+                    updated?;
+                }
+                Err(_) if here => {
+                    tracing::warn!(key = %core.key(), "no peer was found in time; it is shown as it is here");
+                    return Ok(());
+                }
+                Err(_) => return Err(self.late("no peer that has it was found")),
+            }
+            if here || core.length() > 0 {
+                return Ok(());
+            }
+            if !core.peers().is_empty() {
+                // What they wrote just now they tell of when their disk has it.
+                let until = until.min(Instant::now() + FRESH);
+                let mut lengths = core.watch();
+                let _ = timeout_at(until, lengths.wait_for(|(length, _)| *length > 0)).await;
+                return Ok(());
+            }
+            // Whoever has it may be about to announce it.
+            wait = AGAIN_MAX.min(wait * 2);
+            if timeout_at(until, tokio::time::sleep(wait)).await.is_err() {
+                return Err(self.late("no peer that has it was found"));
+            }
+            let _ = timeout_at(until, joined.refresh()).await;
         }
     }
 
@@ -190,7 +355,7 @@ impl Peers {
                 Ok(done) => return done.map_err(Into::into),
                 Err(_) if self.shared.arrived.load(Ordering::Relaxed) != before => {}
                 Err(_) if self.is_empty() => {
-                    let what = "not all of it is here, and it came from nobody (--peer names peers to ask)";
+                    let what = "not all of it is here, and nobody was asked for it";
                     return Err(self.late(what));
                 }
                 Err(_) => return Err(self.late("no block came")),

@@ -2,7 +2,7 @@
 
 use super::{
     args::{Cli, Command, CoreCommand, DhtCommand, Global, StoreCommand},
-    backup, command, dht,
+    backup, command, dht, doctor,
     failure::Failure,
     frame::{ClientFrame, Context, Reach, Request, WorkFrame},
     io::Io,
@@ -48,6 +48,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Man => manual::man(),
         Command::Dht(command) => without_store(&global, how, async move |io| {
             dht::execute(command, io).await
+        }),
+        Command::Doctor { key } => without_store(&global, how, async move |io| {
+            doctor::doctor(key.as_deref(), io).await
         }),
         command => with_store(&global, command, how),
     };
@@ -97,8 +100,11 @@ fn without_store(
     if !global.peer.is_empty() {
         return Err(Failure::usage(NO_PEERS));
     }
+    let mut context = context(global)?;
+    // Nobody is looked for, or found, but as the command says.
+    context.reach.bootstrap = bootstrap(global);
     let runtime = runtime()?;
-    let outcome = runtime.block_on(alone(context(global)?, how, work));
+    let outcome = runtime.block_on(alone(context, how, work));
     // A thread that waits for stdin would keep the runtime for ever.
     runtime.shutdown_background();
     outcome
@@ -118,13 +124,23 @@ fn context(global: &Global) -> Result<Context, Failure> {
     })
 }
 
-/// How a command finds peers.
-fn reach(global: &Global) -> Reach {
-    let bootstrap = match &global.bootstrap {
+/// Where to begin in the DHT.
+fn bootstrap(global: &Global) -> Vec<String> {
+    match &global.bootstrap {
         Some(nodes) => nodes.0.clone(),
         None => BOOTSTRAP.iter().map(ToString::to_string).collect(),
-    };
-    Reach { bootstrap }
+    }
+}
+
+/// How a command finds peers.
+fn reach(global: &Global) -> Reach {
+    Reach {
+        bootstrap: match global.no_swarm || global.lan_only {
+            true => Vec::new(),
+            false => bootstrap(global),
+        },
+        lan: !global.no_swarm && (global.lan_only || !global.no_lan),
+    }
 }
 
 fn with_store(global: &Global, command: Command, how: Presentation) -> Result<(), Failure> {
@@ -191,13 +207,60 @@ impl Command {
     }
 
     /// Refuses peers where none is asked, and their absence where nothing can be done without.
-    fn check_peers(&self, peers: &[String]) -> Result<(), Failure> {
+    fn check_peers(&self, peers: &[String], reach: &Reach) -> Result<(), Failure> {
+        let alone = peers.is_empty() && reach.is_none();
         match self {
-            Self::Core(CoreCommand::Download { .. }) if peers.is_empty() => Err(Failure::usage(
+            Self::Core(CoreCommand::Download { .. }) if alone => Err(Failure::usage(
                 "from whom? `--peer HOST:PORT` names a peer that has it",
+            )),
+            Self::Share(share) if alone && share.listen.is_none() => Err(Failure::usage(
+                "with whom? `--listen HOST:PORT` takes connections, `--peer HOST:PORT` names a peer",
             )),
             _ if peers.is_empty() || self.asks_peers() => Ok(()),
             _ => Err(Failure::usage(NO_PEERS)),
+        }
+    }
+
+    /// True when the command is about something by its key.
+    fn names_a_key(&self) -> bool {
+        use super::args::{BeeCommand as B, CoreCommand as C, DriveCommand as D};
+        let is_key = |word: &String| word.parse::<pome_cores::Key>().is_ok();
+        match self {
+            Self::Drive(command) => match command {
+                D::Ls { at, .. } | D::Put { at, .. } | D::Import { at, .. } => {
+                    at.first().is_some_and(is_key)
+                }
+                D::Export { at, .. } | D::Diff { at, .. } => at.first().is_some_and(is_key),
+                D::Get(path) | D::Rm(path) | D::Entry(path) => path.at.first().is_some_and(is_key),
+                D::Pin(path) | D::Evict(path) | D::Prefetch(path) => {
+                    path.at.first().is_some_and(is_key)
+                }
+                D::Mirror { a, b, .. } => is_key(a) || is_key(b),
+                D::Create { .. } => false,
+                D::Watch { drive }
+                | D::History { drive }
+                | D::Versions { drive }
+                | D::Set { drive, .. }
+                | D::Gc { drive }
+                | D::Info { drive } => drive.as_ref().is_some_and(is_key),
+            },
+            Self::Core(command) => match command {
+                C::Get { core, .. }
+                | C::Info { core }
+                | C::Clear { core, .. }
+                | C::Download { core, .. }
+                | C::Audit { core } => is_key(core),
+                C::Create { .. } | C::Ls | C::Append { .. } | C::Truncate { .. } => false,
+            },
+            Self::Bee(command) => match command {
+                B::Get { bee, .. }
+                | B::Ls { bee, .. }
+                | B::History { bee, .. }
+                | B::Diff { bee, .. }
+                | B::Info { bee } => is_key(bee),
+                B::Put { .. } | B::Del { .. } | B::Batch { .. } => false,
+            },
+            _ => false,
         }
     }
 
@@ -211,8 +274,9 @@ impl Command {
     }
 
     /// True when it makes sense where no store is yet: also when all comes from peers.
-    fn makes_a_store(&self, peers: &[String]) -> bool {
-        if !peers.is_empty() && self.asks_peers() {
+    fn makes_a_store(&self, context: &Context) -> bool {
+        let alone = context.peers.is_empty() && context.reach.is_none();
+        if !alone && self.asks_peers() && self.names_a_key() {
             return true;
         }
         use super::args::{BeeCommand as B, CoreCommand as C, DriveCommand as D};
@@ -241,8 +305,8 @@ async fn client(
     // In this order where both come from stdin: the key of the store, then the new one.
     let mut keys = Keys::of(global)?;
     keys::complete(&mut command)?;
-    command.check_peers(&global.peer)?;
     let context = context(global)?;
+    command.check_peers(&context.peers, &context.reach)?;
     let patience = Duration::from_secs_f64(global.timeout);
     let mut deadline = Instant::now() + patience;
     let mut starting = None;
@@ -295,7 +359,7 @@ async fn client(
                 let service = init(dir, *encrypt, &mut keys)?;
                 return local(service, Request { command, context }, how).await;
             }
-            _ => match Service::open(dir, command.makes_a_store(&global.peer), keys.get()?) {
+            _ => match Service::open(dir, command.makes_a_store(&context), keys.get()?) {
                 Ok(service) => return local(service, Request { command, context }, how).await,
                 Err(failure) if failure.code == "LOCKED" => {}
                 Err(failure) if keys.ask(&failure, dir)? => {

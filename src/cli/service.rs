@@ -5,6 +5,7 @@ use super::{
     limit::Limit,
     mount::Mounts,
     names::{Kind, Names, Target},
+    network::Networks,
 };
 use pome_bee::Hyperbee;
 use pome_cores::{CoreOptions, Corestore, Hypercore, Key};
@@ -33,6 +34,7 @@ pub(crate) struct Service {
     pub(crate) names: Names,
     pub(crate) mounts: Mounts,
     pub(crate) limit: Limit,
+    pub(crate) networks: Arc<Networks>,
     /// A drive opens its db core exclusively, so all commands share one instance of it.
     drives: tokio::sync::Mutex<HashMap<Key, Hyperdrive>>,
     /// Two bees made apart on one core share no write lock, so all commands share one of each.
@@ -74,6 +76,7 @@ impl Service {
         let limit = Limit::open(&corestore)?;
         Ok(Self {
             dir: dir.into(),
+            networks: Networks::new(&corestore),
             corestore,
             names,
             mounts: Mounts::default(),
@@ -91,6 +94,7 @@ impl Service {
     /// Ends the mounts and closes the store.
     pub(crate) async fn close(&self) -> Result<(), Failure> {
         self.mounts.unmount_all().await;
+        self.networks.close().await;
         for drive in self.drives.lock().await.values() {
             if let Err(error) = collect(drive).await {
                 tracing::warn!(drive = %drive.key(), %error, "old versions were not dropped");

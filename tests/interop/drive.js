@@ -17,6 +17,13 @@ let uploaded = 0
 
 const hex = (buffer) => b4a.toString(buffer, 'hex')
 
+const drives = new Map()
+
+function theirs(key) {
+  if (!drives.has(key)) drives.set(key, new Hyperdrive(store.namespace(key), b4a.from(key, 'hex')))
+  return drives.get(key)
+}
+
 function replicate(socket) {
   socket.setNoDelay(true)
   sockets.add(socket)
@@ -35,6 +42,31 @@ function bytes(seed, size) {
 }
 
 const words = {
+  // Joins the topic of our drive, or of one by its key, in the network that begins with these nodes.
+  async swarm({ bootstrap, key }) {
+    const Hyperswarm = require('hyperswarm')
+    const nodes = bootstrap.map((node) => ({ host: node.split(':')[0], port: Number(node.split(':')[1]) }))
+    const swarm = new Hyperswarm({ bootstrap: nodes })
+    swarm.on('connection', (connection) => {
+      connection.on('error', () => {})
+      store.replicate(connection)
+    })
+    const target = key ? theirs(key) : drive
+    await target.ready()
+    const found = key && target.findingPeers()
+    const discovery = swarm.join(target.discoveryKey, { server: !key, client: true })
+    await discovery.flushed()
+    if (key) {
+      swarm.flush().then(found, found)
+      await target.update()
+    }
+    return { publicKey: hex(swarm.keyPair.publicKey) }
+  },
+  // A file of a drive by its key.
+  async read({ key, path }) {
+    const content = await theirs(key).get(path)
+    return { content: content && hex(content) }
+  },
   async keys() {
     await drive.ready()
     await bee.ready()

@@ -11,28 +11,74 @@ use std::{
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
+/// Where commands look for peers, and are found.
+#[derive(Debug, Clone)]
+pub(crate) enum Peers {
+    /// Nowhere. No test asks the public network, or the network of the machine it runs on: one that wants a network makes its own, and says so.
+    Nowhere,
+    /// In the DHT that begins with these nodes.
+    Dht(String),
+    /// On the local network, which is one that the test made; the nodes of the DHT are out of reach there.
+    Lan,
+}
+
 /// A store in a folder of its own, and the commands on it.
 pub(crate) struct Pome {
     pub(crate) store: PathBuf,
+    pub(crate) peers: Peers,
+    /// In the network namespace of this process.
+    pub(crate) namespace: Option<u32>,
 }
 
 impl Pome {
     pub(crate) fn new(store: impl Into<PathBuf>) -> Self {
         Self {
             store: store.into(),
+            peers: Peers::Nowhere,
+            namespace: None,
         }
     }
 
+    /// The same with peers.
+    pub(crate) fn with(mut self, peers: Peers) -> Self {
+        self.peers = peers;
+        self
+    }
+
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pome"));
+        let binary = env!("CARGO_BIN_EXE_pome");
+        let mut command = match self.namespace {
+            None => Command::new(binary),
+            Some(process) => {
+                let mut command = Command::new("nsenter");
+                command.args(["-t", &process.to_string(), "-n", binary]);
+                command
+            }
+        };
         command
             .args(args)
             .env("POME_STORE", &self.store)
-            // No test asks the public network: one that wants a network makes its own, and says so.
-            .env("POME_BOOTSTRAP", "none")
             .env_remove("SUDO_USER")
             .stdin(Stdio::null());
+        for (variable, value) in self.variables() {
+            command.env(variable, value);
+        }
         command
+    }
+
+    /// What keeps commands from looking for peers elsewhere.
+    pub(crate) fn variables(&self) -> [(&'static str, String); 3] {
+        let (bootstrap, no_swarm, no_lan) = match &self.peers {
+            Peers::Nowhere => ("none", "1", "1"),
+            Peers::Dht(nodes) => (nodes.as_str(), "", "1"),
+            // An address that belongs to nobody.
+            Peers::Lan => ("192.0.2.1:49737", "", ""),
+        };
+        [
+            ("POME_BOOTSTRAP", bootstrap.to_owned()),
+            ("POME_NO_SWARM", no_swarm.to_owned()),
+            ("POME_NO_LAN", no_lan.to_owned()),
+        ]
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Output {

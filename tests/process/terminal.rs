@@ -42,7 +42,7 @@ impl Terminal {
         let mut child = Command::new("script")
             .args(["-q", "-f", "-c", &line, "/dev/null"])
             .env("POME_STORE", &pome.store)
-            .env("POME_BOOTSTRAP", "none")
+            .envs(pome.variables())
             .env("SHELL", "/bin/sh")
             .env_remove("SUDO_USER")
             .stdin(Stdio::piped())

@@ -283,11 +283,14 @@ mod tests {
         }
         assert!(!ours.join(topic(TOPICS_MAX), at(0)));
         let mut heard = 0;
-        let mut theirs: Vec<_> = (0..TOPICS_MAX).step_by(97).map(|n| {
-            let mut beacon = Beacon::new(2, at(0));
-            beacon.join(topic(n), at(0));
-            beacon
-        }).collect();
+        let mut theirs: Vec<_> = (0..TOPICS_MAX)
+            .step_by(97)
+            .map(|n| {
+                let mut beacon = Beacon::new(2, at(0));
+                beacon.join(topic(n), at(0));
+                beacon
+            })
+            .collect();
         for second in 0..4 {
             ours.changed(at(second * 1000));
             let all = sent(&mut ours, at(second * 1000));
@@ -339,7 +342,11 @@ mod tests {
         let found = BeaconOutput::Found {
             id: ours.id(),
             address: SocketAddrV4::new(HOST, 7),
-            patience: if friend.id() > ours.id() { Duration::ZERO } else { YIELD },
+            patience: if friend.id() > ours.id() {
+                Duration::ZERO
+            } else {
+                YIELD
+            },
         };
         assert_eq!(friend.poll(), Some(found));
     }

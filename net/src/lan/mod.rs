@@ -11,7 +11,7 @@
 //! BLAKE2b-256 of `"pome lan beacon" sender nonce port`, keyed with the topic.
 //!
 //! **Bounds**: beacons go out at most every 100 ms, eight at a time, for 4,096 topics; 32 are looked at in a second; only addresses on the machine's own
-//! networks are dialled, each at most every 5 s, and 32 connections at a time may be still unproven, for 10 s.
+//! networks are dialled, each at most once a second, and 32 connections at a time may be still unproven, for 10 s.
 
 mod beacon;
 mod peer;

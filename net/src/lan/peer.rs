@@ -84,7 +84,9 @@ impl Showing {
     ) -> Result<(Self, [u8; 16]), Error> {
         let until = Instant::now() + PATIENCE;
         let late = |_| Error::TimedOut;
-        timeout_at(until, connection.opened()).await.map_err(late)??;
+        timeout_at(until, connection.opened())
+            .await
+            .map_err(late)??;
         let hash = connection.handshake_hash().ok_or(Error::Closed)?;
         let options = ChannelOptions {
             handshake: &id,
@@ -276,7 +278,10 @@ mod tests {
         assert!(seen.contains(&proof(&[1; 32], &hash, true)));
         assert!(!seen.contains(&proof(&[1; 32], &hash, false)));
         // Nonsense ends it.
-        channel.send(0, vec![0; PROOF + 1].into()).await.expect("sent");
+        channel
+            .send(0, vec![0; PROOF + 1].into())
+            .await
+            .expect("sent");
         channel.closed().await;
     }
 

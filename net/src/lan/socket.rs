@@ -40,7 +40,9 @@ const UNPROVEN_MAX: usize = 32;
 /// Peers that wait to be taken.
 const BACKLOG: usize = 32;
 /// One address is dialled no oftener.
-const AGAIN: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_secs(1);
+/// Connections of one pair that begin within so long are of one beginning.
+const TOGETHER: Duration = Duration::from_secs(2);
 /// Addresses of which that is known.
 const DIALLED_MAX: usize = 256;
 const DIAL: Duration = Duration::from_secs(5);
@@ -95,10 +97,18 @@ struct Inner {
     found: mpsc::Sender<LanPeer>,
 }
 
+/// A connection to a peer.
+struct Link {
+    connection: Connection,
+    since: Instant,
+    /// Our address, which it ends with.
+    local: Ipv4Addr,
+}
+
 /// Whom we are connected to, by the id of the peer, and whom we dialled.
 #[derive(Default)]
 struct Met {
-    connected: HashMap<[u8; 16], Connection>,
+    connected: HashMap<[u8; 16], Link>,
     dialled: HashMap<SocketAddrV4, Instant>,
 }
 
@@ -199,9 +209,10 @@ impl fmt::Debug for LanTopics {
 impl LanTopics {
     /// As [`Lan::join`].
     pub fn join(&self, topic: [u8; 32]) {
-        let joined = self.0.topics.send_if_modified(|topics| {
-            topics.len() < TOPICS_MAX && topics.insert(topic)
-        });
+        let joined = self
+            .0
+            .topics
+            .send_if_modified(|topics| topics.len() < TOPICS_MAX && topics.insert(topic));
         if joined {
             let now = self.0.now();
             self.0.beacon.lock().join(topic, now);
@@ -211,12 +222,15 @@ impl LanTopics {
 
     /// As [`Lan::leave`].
     pub fn leave(&self, topic: &[u8; 32]) {
-        self.0.topics.send_if_modified(|topics| topics.remove(topic));
+        self.0
+            .topics
+            .send_if_modified(|topics| topics.remove(topic));
         self.0.beacon.lock().leave(topic);
     }
 
-    /// The machine has other networks now: peers on them are told at once.
+    /// The machine has other networks now: connections over those that it lost are dropped, and peers on the others are told at once.
     pub fn network_changed(&self) {
+        self.0.drop_lost();
         self.0.say_again();
     }
 }
@@ -236,7 +250,8 @@ impl Inner {
     fn may_dial(&self, id: &[u8; 16], address: SocketAddrV4) -> bool {
         let now = Instant::now();
         let mut met = self.met.lock();
-        if met.connected.get(id).is_some_and(|c| !c.is_closed()) {
+        let link = met.connected.get(id);
+        if link.is_some_and(|link| !link.connection.is_closed()) {
             return false;
         }
         met.dialled.retain(|_, at| now - *at < AGAIN);
@@ -247,20 +262,30 @@ impl Inner {
         may
     }
 
-    /// One connection to a peer is enough: that which the peer with the larger id dialled. False: this one is not it.
-    fn keep(&self, ours: [u8; 16], theirs: [u8; 16], connection: &Connection) -> bool {
-        let by_larger = |connection: &Connection| {
-            connection.role().is_initiator() == (ours > theirs)
-        };
+    /// One connection to a peer is enough: of two that begin at the same time that which the peer with the larger id dialled; a peer that comes again later
+    /// has lost the one before. False: this one is not it.
+    fn keep(&self, ours: [u8; 16], theirs: [u8; 16], link: Link) -> bool {
+        let by_larger = |link: &Link| link.connection.role().is_initiator() == (ours > theirs);
         let mut met = self.met.lock();
-        met.connected.retain(|_, connection| !connection.is_closed());
+        met.connected.retain(|_, link| !link.connection.is_closed());
         let better = met.connected.get(&theirs).is_none_or(|before| {
-            by_larger(connection) || !by_larger(before)
+            by_larger(&link) || !by_larger(before) || before.since.elapsed() > TOGETHER
         });
-        if better && let Some(before) = met.connected.insert(theirs, connection.clone()) {
-            before.end();
+        if better && let Some(before) = met.connected.insert(theirs, link) {
+            before.connection.abort();
         }
         better
+    }
+
+    /// Connections that end with an address which is no more ours are lost.
+    fn drop_lost(&self) {
+        let networks = networks();
+        let is_ours = |link: &Link| networks.iter().any(|n| n.address == link.local);
+        let mut met = self.met.lock();
+        met.dialled.clear();
+        for link in met.connected.values().filter(|link| !is_ours(link)) {
+            link.connection.abort();
+        }
     }
 }
 
@@ -369,6 +394,9 @@ async fn accept(inner: Arc<Inner>, listener: TcpListener) {
 
 /// One connection, from its handshake to its end.
 async fn meet(inner: Arc<Inner>, socket: TcpStream, role: Role, permit: OwnedSemaphorePermit) {
+    let Ok(SocketAddr::V4(local)) = socket.local_addr() else {
+        return;
+    };
     let options = inner.options.connection.clone();
     let connected = socket
         .set_nodelay(true)
@@ -385,7 +413,12 @@ async fn meet(inner: Arc<Inner>, socket: TcpStream, role: Role, permit: OwnedSem
         let found = async |peer| {
             drop(permit);
             was_shared = true;
-            if ours != theirs && inner.keep(ours, theirs, &connection) {
+            let link = Link {
+                connection: connection.clone(),
+                since: Instant::now(),
+                local: *local.ip(),
+            };
+            if ours != theirs && inner.keep(ours, theirs, link) {
                 // Nobody takes it any more when all is over.
                 let _ = inner.found.send(peer).await;
             } else {
@@ -404,7 +437,11 @@ async fn meet(inner: Arc<Inner>, socket: TcpStream, role: Role, permit: OwnedSem
     }
     if was_shared {
         let hash = connection.handshake_hash();
-        inner.met.lock().connected.retain(|_, other| other.handshake_hash() != hash);
+        inner
+            .met
+            .lock()
+            .connected
+            .retain(|_, link| link.connection.handshake_hash() != hash);
         // Whoever was lost may still be there.
         inner.say_again();
     }

@@ -35,9 +35,8 @@ pub fn networks() -> Vec<Network> {
     let mut found: Vec<_> = interfaces
         .filter(|interface| interface.flags.contains(InterfaceFlags::IFF_UP))
         .filter_map(|interface| {
-            let ip = |address: nix::sys::socket::SockaddrStorage| {
-                Some(address.as_sockaddr_in()?.ip())
-            };
+            let ip =
+                |address: nix::sys::socket::SockaddrStorage| Some(address.as_sockaddr_in()?.ip());
             let mask = interface.netmask.and_then(ip);
             Some(Network {
                 address: ip(interface.address?)?,

@@ -11,21 +11,33 @@ const INSIDE: &str = "POME_IN_NAMESPACE";
 /// # Panics
 /// When the test failed inside.
 pub fn inside(test: &str) -> bool {
+    inside_with(test, "-rn")
+}
+
+/// The same in a namespace in which FUSE can be mounted, too.
+///
+/// # Panics
+/// When the test failed inside.
+pub fn inside_with_mounts(test: &str) -> bool {
+    inside_with(test, "-rnm")
+}
+
+fn inside_with(test: &str, flags: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
     let works = Command::new("unshare")
-        .args(["-rn", "sh", "-c", "ip link set lo up"])
+        .args([flags, "sh", "-c", "ip link set lo up"])
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
     if !works {
-        skipped(test, "needs network namespaces: unshare -rn, and ip");
+        skipped(test, "needs network namespaces: unshare -rnm, and ip");
         return false;
     }
     let program = std::env::current_exe().expect("the name of this program");
     let status = Command::new("unshare")
-        .args(["-rn", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"])
+        .args([flags, "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"])
         .arg(program)
         .args(["--exact", test, "--nocapture", "--test-threads", "1"])
         .env(INSIDE, "1")

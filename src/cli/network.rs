@@ -1,0 +1,417 @@
+//! The networks on which peers are met: a swarm over the DHT, and a beacon on the local network. All clients of an owner that meet peers in the same way
+//! share one, so that there is one connection to a peer whatever is exchanged with it.
+
+use super::{dht, failure::Failure, frame::Reach, peers};
+use parking_lot::Mutex;
+use pome_cores::{CoreOptions, Corestore, DiscoveryKey, Hypercore};
+use pome_net::{
+    driver::{Connection, ReplicateOptions, Replication},
+    hyperdht::HyperDht,
+    hyperswarm::{Discovery, Hyperswarm, JoinOptions, SwarmOptions},
+    lan::{Lan, LanOptions, LanTopics},
+    networks::NetworkWatch,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinSet,
+    time::timeout,
+};
+
+/// How long the nodes that were told of us are given to forget us.
+const GOOD_BYE: Duration = Duration::from_secs(2);
+/// Who is on the local network, and has heard the beacon, has come by then.
+const LAN_ANSWER: Duration = Duration::from_secs(1);
+/// Peers that nobody has been told of yet; older ones are not told of.
+const OPENED: usize = 64;
+
+/// The networks of one open store.
+pub(crate) struct Networks {
+    cores: Corestore,
+    all: tokio::sync::Mutex<Vec<(Reach, Weak<Network>)>>,
+    leaving: Mutex<JoinSet<()>>,
+}
+
+impl Networks {
+    pub(crate) fn new(cores: &Corestore) -> Arc<Self> {
+        Arc::new(Self {
+            cores: cores.clone(),
+            all: tokio::sync::Mutex::default(),
+            leaving: Mutex::default(),
+        })
+    }
+
+    /// The network of those who meet peers like this; begun where there is none.
+    pub(crate) async fn get(self: &Arc<Self>, reach: &Reach) -> Result<Arc<Network>, Failure> {
+        let mut all = self.all.lock().await;
+        all.retain(|(_, network)| network.strong_count() > 0);
+        let same = all.iter().find(|(other, _)| other == reach);
+        if let Some(network) = same.and_then(|(_, network)| network.upgrade()) {
+            return Ok(network);
+        }
+        let network = Network::start(self, reach).await?;
+        all.push((reach.clone(), Arc::downgrade(&network)));
+        Ok(network)
+    }
+
+    /// Says good-bye, as far as there is time.
+    pub(crate) async fn close(&self) {
+        let mut leaving = std::mem::take(&mut *self.leaving.lock());
+        while leaving.join_next().await.is_some() {}
+    }
+}
+
+/// What is exchanged with peers that look for a topic.
+#[derive(Debug, Clone)]
+struct Offer {
+    topic: [u8; 32],
+    cores: Vec<DiscoveryKey>,
+}
+
+type Offers = BTreeMap<u64, Offer>;
+
+/// The sessions on topics of the swarm, by the number of the offer.
+type Discoveries = Arc<Mutex<BTreeMap<u64, (Discovery, JoinOptions)>>>;
+
+/// What the tasks of a network share with it.
+struct Shared {
+    cores: Corestore,
+    offers: watch::Sender<Offers>,
+    opened: broadcast::Sender<[u8; 32]>,
+    open: AtomicU64,
+}
+
+/// One network. It ends when nobody holds it.
+pub(crate) struct Network {
+    networks: Arc<Networks>,
+    shared: Arc<Shared>,
+    swarm: Option<Hyperswarm>,
+    lan: Option<LanTopics>,
+    discoveries: Discoveries,
+    next: AtomicU64,
+    _tasks: JoinSet<()>,
+}
+
+impl Network {
+    async fn start(networks: &Arc<Networks>, reach: &Reach) -> Result<Arc<Self>, Failure> {
+        let shared = Arc::new(Shared {
+            cores: networks.cores.clone(),
+            offers: watch::Sender::default(),
+            opened: broadcast::Sender::new(OPENED),
+            open: AtomicU64::new(0),
+        });
+        let mut tasks = JoinSet::new();
+        let swarm = match reach.bootstrap.as_slice() {
+            [] => None,
+            nodes => {
+                let dht = dht::bind(dht::options(nodes).await?)?;
+                let mut options = SwarmOptions::default();
+                options.key_pair = Some(peers::key_pair(&networks.cores));
+                let swarm = Hyperswarm::new(dht, options);
+                tasks.spawn(swarming(shared.clone(), swarm.connections()));
+                Some(swarm)
+            }
+        };
+        let lan = match reach.lan {
+            false => None,
+            true => {
+                let mut options = LanOptions::default();
+                options.connection = peers::options();
+                match Lan::start(options).await {
+                    Ok(lan) => {
+                        let topics = lan.joiner();
+                        tasks.spawn(meeting(shared.clone(), lan));
+                        Some(topics)
+                    }
+                    // Another program has the port.
+                    Err(error) => {
+                        tracing::warn!(%error, "peers on the local network are not looked for");
+                        None
+                    }
+                }
+            }
+        };
+        let discoveries = Discoveries::default();
+        match NetworkWatch::new() {
+            Ok(watch) => {
+                let dht = swarm.as_ref().map(|swarm| swarm.dht().clone());
+                let followed = (lan.clone(), dht, Arc::clone(&discoveries));
+                tasks.spawn(follow(watch, followed));
+            }
+            Err(error) => tracing::info!(%error, "changes of the network are not noticed at once"),
+        }
+        Ok(Arc::new(Self {
+            networks: networks.clone(),
+            shared,
+            swarm,
+            lan,
+            discoveries,
+            next: AtomicU64::new(0),
+            _tasks: tasks,
+        }))
+    }
+
+    /// Looks for peers under a topic, and with `serving` is found under it; exchanges these cores with them, and more that are added later.
+    pub(crate) fn join(
+        self: &Arc<Self>,
+        topic: DiscoveryKey,
+        cores: Vec<DiscoveryKey>,
+        serving: bool,
+    ) -> Result<Joined, Failure> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let offer = Offer {
+            topic: topic.0,
+            cores,
+        };
+        self.shared.offers.send_modify(|offers| {
+            offers.insert(number, offer);
+        });
+        let joined = Joined {
+            network: self.clone(),
+            topic: topic.0,
+            number,
+        };
+        if let Some(lan) = &self.lan {
+            lan.join(topic.0);
+        }
+        if let Some(swarm) = &self.swarm {
+            let options = match serving {
+                true => JoinOptions::default(),
+                false => JoinOptions::client(),
+            };
+            let discovery = swarm.join(topic.0, options)?;
+            self.discoveries.lock().insert(number, (discovery, options));
+        }
+        Ok(joined)
+    }
+
+    /// The peers that connect from now on, by their public keys.
+    pub(crate) fn opened(&self) -> broadcast::Receiver<[u8; 32]> {
+        self.shared.opened.subscribe()
+    }
+
+    /// True while somebody is connected.
+    pub(crate) fn has_peers(&self) -> bool {
+        self.shared.open.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// A topic that was joined. Dropped, it is left, unless others have joined it too.
+pub(crate) struct Joined {
+    network: Arc<Network>,
+    topic: [u8; 32],
+    number: u64,
+}
+
+impl Joined {
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    pub(crate) fn topic(&self) -> [u8; 32] {
+        self.topic
+    }
+
+    /// Exchanges this core, too.
+    pub(crate) fn add(&self, core: DiscoveryKey) {
+        self.network.shared.offers.send_if_modified(|offers| {
+            let offer = offers.get_mut(&self.number);
+            let Some(offer) = offer.filter(|offer| !offer.cores.contains(&core)) else {
+                return false;
+            };
+            offer.cores.push(core);
+            true
+        });
+    }
+
+    fn discovery(&self) -> Option<(Discovery, JoinOptions)> {
+        self.network.discoveries.lock().get(&self.number).cloned()
+    }
+
+    /// Waits until all peers that are known now have been asked to connect.
+    pub(crate) async fn flushed(&self) {
+        let swarm = async {
+            if let Some((discovery, _)) = self.discovery()
+                && let Some(swarm) = &self.network.swarm
+            {
+                discovery.flushed().await;
+                swarm.flush().await;
+            }
+        };
+        let lan = async {
+            if self.network.lan.is_some() {
+                tokio::time::sleep(LAN_ANSWER).await;
+            }
+        };
+        tokio::join!(swarm, lan);
+    }
+
+    /// Waits for the round of announcing that runs, or is about to: do those who look for the topic in the DHT find us?
+    pub(crate) async fn announced(&self) -> bool {
+        match self.discovery() {
+            Some((discovery, _)) => discovery.flushed().await,
+            None => false,
+        }
+    }
+
+    /// Looks again.
+    pub(crate) async fn refresh(&self) {
+        if let Some((discovery, options)) = self.discovery() {
+            let _ = discovery.refresh(options).await;
+        }
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        let mut alone = false;
+        self.network.shared.offers.send_modify(|offers| {
+            offers.remove(&self.number);
+            alone = offers.values().all(|offer| offer.topic != self.topic);
+        });
+        if let Some(lan) = self.network.lan.as_ref().filter(|_| alone) {
+            lan.leave(&self.topic);
+        }
+        let discovery = self.network.discoveries.lock().remove(&self.number);
+        if let Some((discovery, _)) = discovery {
+            let network = self.network.clone();
+            let leave = async move {
+                let _ = timeout(GOOD_BYE, discovery.destroy()).await;
+                drop(network);
+            };
+            let mut leaving = self.network.networks.leaving.lock();
+            while leaving.try_join_next().is_some() {}
+            leaving.spawn(leave);
+        }
+    }
+}
+
+/// Exchanges cores over the connections of a swarm.
+async fn swarming(shared: Arc<Shared>, mut connections: pome_net::hyperswarm::Connections) {
+    let mut tasks = JoinSet::new();
+    while let Some((connection, _)) = connections.next().await {
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(exchange(shared.clone(), connection, None));
+    }
+}
+
+/// The same over those to peers on the local network.
+async fn meeting(shared: Arc<Shared>, mut lan: Lan) {
+    let mut tasks = JoinSet::new();
+    while let Some(peer) = lan.next().await {
+        while tasks.try_join_next().is_some() {}
+        let topics = Some(peer.shared());
+        tasks.spawn(exchange(shared.clone(), peer.connection().clone(), topics));
+    }
+}
+
+/// Looks for peers anew whenever the machine's addresses change.
+async fn follow(
+    mut watch: NetworkWatch,
+    (lan, dht, discoveries): (Option<LanTopics>, Option<HyperDht>, Discoveries),
+) {
+    while let Ok(networks) = watch.changed().await {
+        tracing::info!(?networks, "the network has changed");
+        if let Some(lan) = &lan {
+            lan.network_changed();
+        }
+        if let Some(dht) = &dht {
+            dht.dht().refresh();
+        }
+        let all: Vec<_> = discoveries.lock().values().cloned().collect();
+        let again = all.into_iter().map(|(discovery, options)| async move {
+            let _ = discovery.refresh(options).await;
+        });
+        let again = futures_util::future::join_all(again);
+        let _ = timeout(Duration::from_secs(10), again).await;
+    }
+}
+
+/// Counts a connection while it lives.
+struct Counted<'a>(&'a AtomicU64);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Some cores that are exchanged over a connection.
+struct Going {
+    cores: BTreeSet<DiscoveryKey>,
+    _open: Vec<Hypercore>,
+    _replication: Replication,
+}
+
+/// Exchanges what is offered until the connection is over; with a peer that has shown topics, what is offered under these.
+async fn exchange(
+    shared: Arc<Shared>,
+    connection: Connection,
+    mut shown: Option<watch::Receiver<Vec<[u8; 32]>>>,
+) {
+    shared.open.fetch_add(1, Ordering::Relaxed);
+    let _counted = Counted(&shared.open);
+    if let Some(key) = connection.remote_public_key() {
+        let _ = shared.opened.send(key);
+    }
+    let mut offers = shared.offers.subscribe();
+    // Each with the cores that it is about.
+    let mut going: Vec<Going> = Vec::new();
+    loop {
+        let shown_now = shown
+            .as_mut()
+            .map(|shown| shown.borrow_and_update().clone());
+        let wanted: BTreeSet<DiscoveryKey> = {
+            let offers = offers.borrow_and_update();
+            let of_topic = |offer: &&Offer| {
+                shown_now
+                    .as_ref()
+                    .is_none_or(|topics| topics.contains(&offer.topic))
+            };
+            let offered = offers.values().filter(of_topic);
+            offered.flat_map(|offer| &offer.cores).copied().collect()
+        };
+        // What is offered no more ends; what it was begun with begins anew.
+        going.retain(|going| going.cores.is_subset(&wanted));
+        let mut new = wanted;
+        for going in &going {
+            new.retain(|core| !going.cores.contains(core));
+        }
+        if !new.is_empty() {
+            // The other side may have opened them before this one knew that it shares them, and was refused: an open core is offered by this side.
+            let mut open = Vec::new();
+            if shown_now.is_some() {
+                for core in &new {
+                    open.extend(shared.cores.get(CoreOptions::discovery_key(*core)).await);
+                }
+            }
+            let only = Some(new.iter().copied().collect());
+            going.push(Going {
+                _replication: connection.replicate(&shared.cores, ReplicateOptions { only }),
+                _open: open,
+                cores: new,
+            });
+        } else {
+            // Nobody here wants a topic of his now: whatever he opens is refused.
+            connection.release();
+        }
+        let shown_changed = async {
+            match &mut shown {
+                Some(shown) => shown.changed().await.is_ok(),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = connection.closed() => return,
+            changed = offers.changed() => if changed.is_err() { return },
+            there = shown_changed => if !there { return },
+        }
+    }
+}
