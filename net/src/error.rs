@@ -2,8 +2,8 @@
 
 use pome_encoding::DecodeError;
 
-/// Why a connection, or a call on one, failed. All but [`Error::Io`], [`Error::TooLarge`] and [`Error::Closed`] are the peer's doing, or that
-/// of somebody in between: the connection is of no more use then.
+/// Why a connection, or a call on one, failed. All but [`Error::Io`], [`Error::TooLarge`], [`Error::Closed`], [`Error::Duplicate`] and
+/// [`Error::Suspended`] are the peer's doing, or that of somebody in between: the connection is of no more use then.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -74,6 +74,15 @@ pub enum Error {
         /// What it did.
         reason: &'static str,
     },
+    /// The peer was reached through a relay, which is gone.
+    #[error("the relay that the connection went through is gone")]
+    RelayAborted,
+    /// There is another connection to the same peer, and that one is kept.
+    #[error("another connection to the same peer is kept instead")]
+    Duplicate,
+    /// The node was suspended.
+    #[error("the node that the connection belongs to was suspended")]
+    Suspended,
     /// A core could not do what a peer asked for, or what it sent.
     #[error(transparent)]
     Core(std::sync::Arc<pome_cores::Error>),
@@ -104,6 +113,9 @@ impl Error {
             Self::Limit { .. } => "PEER_LIMIT",
             Self::Decode(_) => "UNREADABLE_MESSAGE",
             Self::Misbehaved { .. } => "PEER_MISBEHAVED",
+            Self::RelayAborted => "RELAY_ABORTED",
+            Self::Duplicate => "DUPLICATE_CONNECTION",
+            Self::Suspended => "SUSPENDED",
             Self::Core(error) => error.code(),
             Self::Io { .. } => "CONNECTION_IO",
         }

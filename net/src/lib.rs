@@ -10,6 +10,7 @@
 //! [`hyperswarm::Hyperswarm`], connections to the peers of topics; [`lan::Lan`], peers on the same network.
 #![forbid(unsafe_code)]
 
+pub mod blind_relay;
 pub mod dht_rpc;
 pub mod driver;
 mod error;

@@ -6,9 +6,11 @@ const b4a = require('b4a')
 const c = require('compact-encoding')
 const HyperDHT = require('hyperdht')
 const Protomux = require('protomux')
+const blindRelay = require(require.resolve('blind-relay', { paths: [require.resolve('hyperdht')] }))
 
 const nodes = new Map()
 const servers = new Map()
+const relays = new Map()
 let next = 0
 
 const hex = (buffer) => (buffer ? b4a.toString(buffer, 'hex') : null)
@@ -115,8 +117,13 @@ const commands = {
     return found ? { seq: found.seq, value: hex(found.value) } : { seq: null, value: null }
   },
   // A server that sends back what comes.
-  async listen({ node, seed, refuse = false }) {
-    const server = nodes.get(node).createServer({ firewall: () => refuse }, (socket) => {
+  async listen({ node, seed, refuse = false, relayThrough, holepunch }) {
+    const options = {
+      firewall: () => refuse,
+      relayThrough: relayThrough ? unhex(relayThrough) : null,
+      holepunch: holepunch === false ? false : undefined
+    }
+    const server = nodes.get(node).createServer(options, (socket) => {
       const publicKey = hex(socket.remotePublicKey)
       say({ event: 'connection', publicKey })
       socket.on('error', () => {})
@@ -128,13 +135,36 @@ const commands = {
     await server.listen(keyPair)
     return { server: keep(servers, server), publicKey: hex(keyPair.publicKey) }
   },
+  // A server that relays for whoever knows its key.
+  async relay({ node, seed }) {
+    const dht = nodes.get(node)
+    const relay = new blindRelay.Server({
+      createStream: (options) => dht.createRawStream({ ...options, framed: true })
+    })
+    const server = dht.createServer((socket) => {
+      socket.on('error', () => {})
+      relay.accept(socket, { id: socket.remotePublicKey }).on('error', () => {})
+    })
+    const keyPair = HyperDHT.keyPair(unhex(seed))
+    await server.listen(keyPair)
+    relays.set(node, relay)
+    return { server: keep(servers, server), publicKey: hex(keyPair.publicKey) }
+  },
+  async relayed({ node }) {
+    const { pairings } = relays.get(node).stats
+    return { matched: pairings.matched, active: pairings.active, requested: pairings.requested }
+  },
   async closeServer({ server }) {
     await servers.get(server).close()
     return {}
   },
   // Connects, sends, reads as much as it sent, ends.
-  async echo({ node, publicKey, bytes, local = true }) {
-    const socket = nodes.get(node).connect(unhex(publicKey), { localConnection: local })
+  async echo({ node, publicKey, bytes, local = true, relayThrough, holepunch = true }) {
+    const socket = nodes.get(node).connect(unhex(publicKey), {
+      localConnection: local,
+      relayThrough: relayThrough ? unhex(relayThrough) : undefined,
+      holepunch: () => holepunch
+    })
     return new Promise((resolve, reject) => {
       const data = b4a.alloc(bytes, 7)
       let same = null

@@ -308,8 +308,8 @@ impl Dht {
     pub fn request_by(&self, to: SocketAddrV4, ask: Ask, options: RequestOptions) -> Pending {
         let (answer, receiver) = oneshot::channel();
         self.inner.act(|state, now| {
-            if state.closed {
-                let _ = answer.send(Err(RequestError::Closed));
+            if let Some(error) = state.refuses() {
+                let _ = answer.send(Err(error));
                 return;
             }
             let id = state.node.request_by(to, ask, options, now);
@@ -351,8 +351,8 @@ impl Dht {
     pub fn query(&self, options: QueryOptions) -> Query {
         let (sender, receiver) = mpsc::unbounded_channel();
         let id = self.inner.act(|state, now| {
-            if state.closed {
-                let _ = sender.send(QueryNews::Failed(RequestError::Closed));
+            if let Some(error) = state.refuses() {
+                let _ = sender.send(QueryNews::Failed(error));
                 return None;
             }
             let id = state.node.query(options, now);
@@ -381,6 +381,17 @@ impl Dht {
     /// Looks around, so that the table stays fresh.
     pub fn refresh(&self) {
         self.inner.act(|state, now| state.node.refresh(now));
+    }
+
+    /// Falls silent: what waits for answers fails with [`RequestError::Suspended`], and so does what is asked until [`resume`](Self::resume). Nobody is answered.
+    /// The sockets stay open, and the streams on them go on.
+    pub fn suspend(&self) {
+        self.inner.suspend();
+    }
+
+    /// Goes on, as after a sleep: looks whether the nodes are still there.
+    pub fn resume(&self) {
+        self.inner.resume();
     }
 
     /// Stops: what waits for answers fails, the sockets close, and the streams on them end.

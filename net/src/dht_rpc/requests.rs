@@ -28,6 +28,9 @@ pub enum RequestError {
     /// The node that asks was closed.
     #[error("the node was closed")]
     Closed,
+    /// The node that asks is suspended.
+    #[error("the node is suspended: resume it first")]
+    Suspended,
 }
 
 impl RequestError {
@@ -37,6 +40,7 @@ impl RequestError {
             Self::Timeout => "REQUEST_TIMEOUT",
             Self::TooMany => "REQUEST_DESTROYED",
             Self::Closed => "NODE_DESTROYED",
+            Self::Suspended => "IO_SUSPENDED",
         }
     }
 }

@@ -37,7 +37,20 @@ pub(super) struct State {
     pub(super) waiting: HashMap<RequestId, oneshot::Sender<Result<Reply, RequestError>>>,
     pub(super) queries: HashMap<QueryId, mpsc::UnboundedSender<QueryNews>>,
     pub(super) closed: bool,
+    /// Neither sends nor hears anything.
+    pub(super) suspended: bool,
     sleeping_until: Option<Duration>,
+}
+
+impl State {
+    /// Why nothing can be asked now.
+    pub(super) fn refuses(&self) -> Option<RequestError> {
+        match (self.closed, self.suspended) {
+            (true, _) => Some(RequestError::Closed),
+            (false, true) => Some(RequestError::Suspended),
+            _ => None,
+        }
+    }
 }
 
 pub(super) struct Sockets {
@@ -131,6 +144,7 @@ impl Inner {
                 waiting: HashMap::new(),
                 queries: HashMap::new(),
                 closed: false,
+                suspended: false,
                 sleeping_until: None,
             }),
             told: watch::Sender::new(told),
@@ -179,7 +193,7 @@ impl Inner {
 
     fn pump(&self, state: &mut State, now: Duration) {
         while let Some(output) = state.node.poll() {
-            if state.closed {
+            if state.closed || state.suspended {
                 continue;
             }
             match output {
@@ -229,21 +243,39 @@ impl Inner {
         self.told.send_modify(change);
     }
 
-    pub(super) fn close(&self) {
+    /// Who waits for an answer is told that there will be none.
+    fn fail(&self, error: RequestError, change: impl FnOnce(&mut State)) {
         let (waiting, queries) = {
             let mut state = self.state.lock();
-            state.closed = true;
+            change(&mut state);
             (
                 std::mem::take(&mut state.waiting),
                 std::mem::take(&mut state.queries),
             )
         };
         for (_, waiting) in waiting {
-            let _ = waiting.send(Err(RequestError::Closed));
+            let _ = waiting.send(Err(error));
         }
         for (_, query) in queries {
-            let _ = query.send(QueryNews::Failed(RequestError::Closed));
+            let _ = query.send(QueryNews::Failed(error));
         }
+    }
+
+    pub(super) fn suspend(&self) {
+        self.fail(RequestError::Suspended, |state| state.suspended = true);
+    }
+
+    pub(super) fn resume(&self) {
+        self.act(|state, now| {
+            if std::mem::take(&mut state.suspended) {
+                state.node.resume(now);
+            }
+        });
+        self.wake.notify_one();
+    }
+
+    pub(super) fn close(&self) {
+        self.fail(RequestError::Closed, |state| state.closed = true);
         // Whoever waits looks again, and sees that it is closed.
         self.tell(|told| (told.ready, told.persistent) = (true, true));
         let extra = std::mem::take(&mut self.sockets.extra.lock().1);
@@ -272,7 +304,7 @@ async fn read(
         };
         if bytes.len() > 1 {
             inner.act(|state, now| {
-                if !state.closed {
+                if !state.closed && !state.suspended {
                     state.node.receive(which, from, &bytes, now);
                 }
             });
@@ -294,7 +326,7 @@ async fn keep_time(weak: Weak<Inner>, wake: Arc<Notify>) {
             if state.closed {
                 return;
             }
-            let next = state.node.next_timeout();
+            let next = state.node.next_timeout().filter(|_| !state.suspended);
             state.sleeping_until = Some(next.unwrap_or(Duration::MAX));
             inner.epoch + next.unwrap_or(Duration::from_secs(5))
         };
@@ -306,7 +338,7 @@ async fn keep_time(weak: Weak<Inner>, wake: Arc<Notify>) {
             return;
         };
         inner.act(|state, now| {
-            if state.node.next_timeout().is_some_and(|at| at <= now) {
+            if !state.suspended && state.node.next_timeout().is_some_and(|at| at <= now) {
                 state.node.handle_timeout(now);
             }
         });

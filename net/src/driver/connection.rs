@@ -10,13 +10,17 @@ use crate::{
     noise::Role,
     protomux::{ChannelId, ChannelOptions, Protomux, Topic},
     secret_stream::{Entropy, SecretStream, StreamOptions},
+    udx::Connector,
 };
 use parking_lot::Mutex;
 use pome_cores::{Corestore, KeyPair};
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Waker,
     time::{Duration, Instant},
 };
@@ -57,6 +61,9 @@ pub(super) struct Shared {
     pub(super) role: Role,
     pub(super) public_key: [u8; 32],
     pub(super) peer: OnceLock<Peer>,
+    /// The UDX stream underneath, where it is one.
+    udx: OnceLock<Connector>,
+    relayed: AtomicBool,
     pub(super) inner: Mutex<Inner>,
     /// The handshake is done, or the connection is over.
     pub(super) opened: Notify,
@@ -77,7 +84,7 @@ pub(super) struct Inner {
     /// Somebody has opened or paired something: opens of the peer that nobody wants may be rejected now.
     pub(super) interested: bool,
     pub(super) ending: bool,
-    pub(super) aborted: bool,
+    pub(super) aborted: Option<Result<(), Error>>,
     pub(super) over: Option<Result<(), Error>>,
     pub(super) waker: Option<Waker>,
 }
@@ -170,7 +177,7 @@ impl Connection {
             joining: Vec::new(),
             interested: false,
             ending: false,
-            aborted: false,
+            aborted: None,
             over: None,
             waker: None,
         };
@@ -178,6 +185,8 @@ impl Connection {
             role: stream.role(),
             public_key: stream.public_key(),
             peer: OnceLock::new(),
+            udx: OnceLock::new(),
+            relayed: AtomicBool::new(false),
             inner: Mutex::new(inner),
             opened: Notify::new(),
             closed: Notify::new(),
@@ -316,8 +325,27 @@ impl Connection {
     /// Drops the connection as it stands (npm `destroy`).
     pub fn abort(&self) {
         let mut inner = self.shared().inner.lock();
-        inner.aborted = true;
+        inner.aborted = Some(Ok(()));
         inner.wake();
+    }
+
+    /// The UDX stream underneath, if it is one: its round-trip time, and where the peer, or the relay in between, is.
+    pub fn udx(&self) -> Option<&Connector> {
+        self.shared().udx.get()
+    }
+
+    /// True as long as its packets go through a blind relay.
+    pub fn is_relayed(&self) -> bool {
+        self.shared().relayed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_udx(&self, stream: Connector) {
+        let _ = self.shared().udx.set(stream);
+    }
+
+    /// A handle that does not keep it alive.
+    pub(crate) fn downgrade(&self) -> WeakConnection {
+        WeakConnection(self.shared().clone())
     }
 
     /// True when the connection is over.
@@ -332,6 +360,32 @@ impl Connection {
     pub async fn closed(&self) -> Result<(), Error> {
         let shared = self.shared();
         wait(&shared.closed, || shared.inner.lock().over.clone()).await
+    }
+}
+
+/// Watches a connection without keeping it alive.
+#[derive(Clone)]
+pub(crate) struct WeakConnection(Arc<Shared>);
+
+impl WeakConnection {
+    /// Ends the connection as it stands, with an error.
+    pub(crate) fn fail(&self, error: Error) {
+        let mut inner = self.0.inner.lock();
+        inner.aborted.get_or_insert(Err(error));
+        inner.wake();
+    }
+
+    pub(crate) fn set_relayed(&self, relayed: bool) {
+        self.0.relayed.store(relayed, Ordering::Release);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.inner.lock().over.is_some()
+    }
+
+    /// Waits until the connection is over.
+    pub(crate) async fn closed(&self) -> Result<(), Error> {
+        wait(&self.0.closed, || self.0.inner.lock().over.clone()).await
     }
 }
 

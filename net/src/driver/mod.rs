@@ -9,6 +9,8 @@ mod replicate;
 mod task;
 pub mod tcp;
 
+pub(crate) use connection::WeakConnection;
+
 pub use channel::{Channel, Incoming, Listener};
 pub use connection::{Connection, ConnectionOptions, Corked};
 pub use replicate::{ReplicateOptions, Replication};

@@ -106,8 +106,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
         let mut inner = self.shared.inner.lock();
         // Set before anything is looked at, so that a change that comes later wakes us again.
         inner.waker = Some(cx.waker().clone());
-        if inner.aborted {
-            return Ok(true);
+        if let Some(over) = inner.aborted.take() {
+            return over.map(|()| true);
         }
         if inner.ending && self.ending_since.is_none() {
             self.ending_since = Some(now);

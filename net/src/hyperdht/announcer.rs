@@ -10,7 +10,10 @@ use crate::dht_rpc::{Ask, Id, Reply};
 use parking_lot::Mutex;
 use pome_cores::KeyPair;
 use std::{collections::HashSet, net::SocketAddrV4, sync::Arc, time::Duration};
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
 
 /// Nodes that a server announces itself to; fewer that answer are too few.
 const NODES: usize = 3;
@@ -36,6 +39,9 @@ pub(super) struct Announcer {
     target: Id,
     known: Mutex<Known>,
     again: Notify,
+    suspended: watch::Sender<bool>,
+    /// Held while it is announced.
+    updating: tokio::sync::Mutex<()>,
 }
 
 impl Announcer {
@@ -46,6 +52,8 @@ impl Announcer {
             target,
             known: Mutex::default(),
             again: Notify::new(),
+            suspended: watch::Sender::new(false),
+            updating: tokio::sync::Mutex::default(),
         })
     }
 
@@ -70,6 +78,20 @@ impl Announcer {
         self.again.notify_one();
     }
 
+    /// Takes all announcements back, and makes no more until it is resumed.
+    pub(super) async fn suspend(&self) {
+        self.suspended.send_replace(true);
+        // One that is being made ends first.
+        let updating = self.updating.lock().await;
+        self.stop().await;
+        drop(updating);
+    }
+
+    pub(super) fn resume(&self) {
+        self.suspended.send_replace(false);
+        self.refresh();
+    }
+
     fn gone(&self) -> Peer {
         Peer {
             public_key: self.key_pair.public,
@@ -79,6 +101,10 @@ impl Announcer {
 
     /// Announces it once.
     pub(super) async fn update(&self) {
+        let _updating = self.updating.lock().await;
+        if *self.suspended.borrow() {
+            return;
+        }
         let nodes = {
             let mut known = self.known.lock();
             known.rounds.rotate_left(1);
@@ -130,7 +156,11 @@ impl Announcer {
     /// Looks after the announcements, for as long as it is polled.
     pub(super) async fn keep(&self) {
         let mut told = self.dht.dht().watch();
+        let mut suspended = self.suspended.subscribe();
         loop {
+            if suspended.wait_for(|suspended| !suspended).await.is_err() {
+                return;
+            }
             for _ in 0..LOOKS {
                 if !self.all_there().await {
                     break;
@@ -138,6 +168,7 @@ impl Announcer {
                 tokio::select! {
                     () = tokio::time::sleep(LOOK) => {}
                     () = self.again.notified() => break,
+                    _ = suspended.changed() => break,
                     // Another address, or the machine slept.
                     changed = told.changed() => match changed {
                         Ok(()) => break,

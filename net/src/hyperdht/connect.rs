@@ -6,19 +6,22 @@
 //!                                        ├─▶ both are seen at one address: over the network they share
 //!                                        └─▶ both speak about their NATs through the node, then both punch
 //! ```
+//! If one of them trusts a relay, both go by that until one of these ways is open: see `relayed.rs`.
+//!
 //! Source: hyperdht 6.34.0, `lib/connect.js`.
 
 use super::{
-    Error, HyperDht,
+    Error, HyperDht, Pool, RelayChoice,
     local::{first_public, is_reserved, local_addresses, matching},
     messages::{
-        Handshake, Holepunch, HolepunchPayload, NoisePayload, RelayInfo, UdxInfo, Wire, command,
-        error, firewall,
+        Handshake, Holepunch, HolepunchPayload, NoisePayload, RelayInfo, Wire, command, error,
+        firewall,
     },
     puncher::Puncher,
+    relayed::{Direct, Relay, meet},
     router::mode,
     secure::{PeerHandshake, SecurePayload},
-    stream::{RawStream, Way},
+    stream::{Door, Keyed, RawStream, Way},
 };
 use crate::{
     dht_rpc::{Ask, Dht, Id, RequestError, RequestOptions, Socket},
@@ -30,7 +33,8 @@ use pome_cores::{
     KeyPair,
     crypto::{hash, random_bytes},
 };
-use std::{collections::VecDeque, net::SocketAddrV4, time::Duration};
+use rand::RngExt;
+use std::{collections::VecDeque, net::SocketAddrV4, pin::Pin, time::Duration};
 use tokio::task::JoinSet;
 
 /// Nodes through which a handshake is tried at a time.
@@ -41,6 +45,8 @@ const PASSIVE: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Rounds in which both sides find out about their NATs.
 const PROBES: usize = 4;
+/// Until an attempt with random ports is tried again, at least; at most twice as long.
+const LATER: Duration = Duration::from_secs(10);
 
 /// How to connect.
 #[derive(Debug, Clone)]
@@ -54,6 +60,12 @@ pub struct ConnectOptions {
     pub local_connection: bool,
     /// Ways through NATs may be opened (default true).
     pub holepunch: bool,
+    /// A peer that hands the packets on as long as no straight way is open (default: none; the server may name one, too, and then that is used).
+    pub relay_through: RelayChoice,
+    /// The connection to the relay asks for a sign of life after so long (default 5 s).
+    pub relay_keep_alive: Duration,
+    /// Where the connection is looked for first, and kept (default: nowhere).
+    pub pool: Option<Pool>,
 }
 
 impl Default for ConnectOptions {
@@ -63,8 +75,21 @@ impl Default for ConnectOptions {
             relay_addresses: Vec::new(),
             local_connection: true,
             holepunch: true,
+            relay_through: RelayChoice::default(),
+            relay_keep_alive: Duration::from_secs(5),
+            pool: None,
         }
     }
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Hop {
+    ToPeer,
+    /// Never through another relay, whatever the relay says.
+    ToRelay {
+        keep_alive: Duration,
+    },
 }
 
 /// What a handshake through a node brought.
@@ -81,12 +106,13 @@ struct Shaken {
 /// A finished handshake.
 struct Agreed {
     payload: NoisePayload,
-    udx: UdxInfo,
     secure: SecurePayload,
     shaken: Shaken,
     target: Id,
     /// What we said about ourselves.
     firewall: u64,
+    /// A relay may help meanwhile.
+    relayed: bool,
 }
 
 impl HyperDht {
@@ -99,9 +125,33 @@ impl HyperDht {
         public_key: &[u8; 32],
         options: ConnectOptions,
     ) -> Result<Connection, Error> {
+        let pool = options.pool.clone();
+        let dialling = self.dial(*public_key, options, Hop::ToPeer);
+        match pool {
+            Some(pool) => pool.connect(*public_key, dialling).await,
+            None => dialling.await,
+        }
+    }
+
+    /// In a box: a connection may need another one, to a relay.
+    pub(super) fn dial(
+        &self,
+        public_key: [u8; 32],
+        options: ConnectOptions,
+        hop: Hop,
+    ) -> Pin<Box<dyn Future<Output = Result<Connection, Error>> + Send + '_>> {
+        Box::pin(self.unless_suspended(self.dial_now(public_key, options, hop)))
+    }
+
+    async fn dial_now(
+        &self,
+        public_key: [u8; 32],
+        options: ConnectOptions,
+        hop: Hop,
+    ) -> Result<Connection, Error> {
         let key_pair = options.key_pair.as_ref().unwrap_or(&self.inner.key_pair);
-        let mut raw = RawStream::new(self)?;
-        let mut handshake = PeerHandshake::new(key_pair, Some(public_key), random_bytes())
+        let (raw, door) = RawStream::new(self)?;
+        let mut handshake = PeerHandshake::new(key_pair, Some(&public_key), random_bytes())
             .map_err(|_| Error::HandshakeInvalid)?;
         let remote_addr = self.dht().remote_addr();
         let firewall = match remote_addr {
@@ -112,6 +162,10 @@ impl HyperDht {
         if options.local_connection {
             addresses4.extend(self.local_addresses());
         }
+        let ours = match hop {
+            Hop::ToPeer => options.relay_through.offer(),
+            Hop::ToRelay { .. } => None,
+        };
         let noise = handshake
             .send(&NoisePayload {
                 version: 1,
@@ -119,10 +173,11 @@ impl HyperDht {
                 addresses4,
                 udx: Some(raw.info()),
                 secret_stream: Some(1),
+                relay_through: ours,
                 ..NoisePayload::default()
             })
             .map_err(|_| Error::HandshakeInvalid)?;
-        let target = hash(&[public_key]);
+        let target = hash(&[&public_key]);
         let known = options.relay_addresses.clone();
         let (shaken, payload) = self
             .shake_hands(target, noise.into(), &mut handshake, known)
@@ -141,16 +196,29 @@ impl HyperDht {
                 });
             }
         };
+        let mut keyed = Keyed::new(&udx, Role::Initiator, keys, self);
+        let relay = match hop {
+            Hop::ToPeer => payload.relay_through.or(ours),
+            Hop::ToRelay { keep_alive } => {
+                keyed.keep_alive = Some(keep_alive);
+                None
+            }
+        };
+        let relay = relay.map(|through| Relay {
+            through,
+            is_initiator: payload.relay_through.is_none(),
+            keep_alive: options.relay_keep_alive,
+        });
         let agreed = Agreed {
             payload,
-            udx,
             secure,
             shaken,
             target,
             firewall,
+            relayed: relay.is_some(),
         };
-        let way = self.find_way(&mut raw, &agreed, &options).await?;
-        let connection = raw.connect(self, way, &agreed.udx, Role::Initiator, keys);
+        let direct = self.clone().find_way(door, agreed, options);
+        let connection = meet(self, raw, keyed, direct, relay).await?;
         let opened = connection.opened().await;
         opened.map_err(|_| Error::PeerConnectionFailed)?;
         Ok(connection)
@@ -214,9 +282,16 @@ impl HyperDht {
     }
 
     /// The way to the server, or why there is none.
-    async fn find_way(
+    fn find_way(self, mut door: Door, agreed: Agreed, options: ConnectOptions) -> Direct {
+        Box::pin(async move {
+            let way = self.way(&mut door, &agreed, &options).await;
+            (door, way)
+        })
+    }
+
+    async fn way(
         &self,
-        raw: &mut RawStream,
+        door: &mut Door,
         agreed: &Agreed,
         options: &ConnectOptions,
     ) -> Result<Way, Error> {
@@ -228,14 +303,15 @@ impl HyperDht {
         }
         let relays = payload.holepunch.as_ref().map_or(&[][..], |h| &h.relays);
         if payload.firewall == firewall::OPEN || relays.is_empty() {
+            self.inner.punches.lock().open += 1;
             let to = first_public(&payload.addresses4).unwrap_or(shaken.server);
-            return Ok((self.dht().socket(), to));
+            return self.open_way(door, to, agreed.relayed).await;
         }
         if agreed.firewall == firewall::OPEN {
-            let came = tokio::time::timeout(PASSIVE, raw.found()).await;
+            let came = tokio::time::timeout(PASSIVE, door.found()).await;
             return came.map_err(|_| Error::HolepunchAborted);
         }
-        let ways = raw.ways.clone();
+        let ways = door.ways.clone();
         let opening = async {
             let relay = pick_relay(relays, shaken.relay).filter(|_| options.holepunch);
             let relay = relay.ok_or(Error::CannotHolepunch)?;
@@ -253,7 +329,7 @@ impl HyperDht {
         loop {
             tokio::select! {
                 biased;
-                way = raw.found() => return Ok(way),
+                way = door.found() => return Ok(way),
                 way = &mut local, if !no_local => match way {
                     Some(way) => return Ok(way),
                     None => no_local = true,
@@ -266,6 +342,25 @@ impl HyperDht {
                 return Err(error);
             }
         }
+    }
+
+    /// To a peer that says that it is reachable. Where a relay would help if it is not, it is asked for a sign of life before.
+    pub(super) async fn open_way(
+        &self,
+        door: &mut Door,
+        to: SocketAddrV4,
+        relayed: bool,
+    ) -> Result<Way, Error> {
+        if relayed {
+            tokio::select! {
+                biased;
+                way = door.found() => return Ok(way),
+                there = self.dht().ping(to) => {
+                    there.map_err(|_| Error::PeerConnectionFailed)?;
+                }
+            }
+        }
+        Ok((self.dht().socket(), to))
     }
 
     /// Over a network that both share, if they are seen at one address.
@@ -317,6 +412,12 @@ fn pick_relay(relays: &[RelayInfo], ours: SocketAddrV4) -> Option<RelayInfo> {
     same.or(relays.first()).copied()
 }
 
+/// Random ports are guessed by one attempt at a time.
+async fn later() {
+    let more = rand::rng().random_range(0..LATER.as_millis() as u64);
+    tokio::time::sleep(LATER + Duration::from_millis(more)).await;
+}
+
 /// An attempt to open a way through the NATs.
 struct Attempt<'a> {
     dht: &'a HyperDht,
@@ -349,20 +450,7 @@ impl Attempt<'_> {
             self.puncher.open_session(server);
         }
         self.puncher.freeze();
-        let (ours, _) = self.puncher.nat();
-        let is_random =
-            ours >= firewall::RANDOM || self.puncher.remote_firewall() >= firewall::RANDOM;
-        if is_random && !self.dht.inner.random_punches.lock().is_free() {
-            return Err(Error::HolepunchAborted);
-        }
-        let payload = HolepunchPayload {
-            punching: true,
-            token: Some(self.agreed.secure.token(*server.ip())),
-            remote_token: token,
-            ..self.payload()
-        };
-        let through = self.agreed.shaken.relay;
-        self.tell(server, through, payload).await?;
+        self.agree(relay, server, token).await?;
         if !self.puncher.remote_punches() {
             return Err(Error::RemoteNotHolepunching);
         }
@@ -371,6 +459,54 @@ impl Attempt<'_> {
         }
         self.puncher.given_up().await;
         Err(Error::HolepunchAborted)
+    }
+
+    /// Both begin to punch; while a relay helps, that may be later.
+    async fn agree(
+        &mut self,
+        relay: RelayInfo,
+        server: SocketAddrV4,
+        token: Option<[u8; 32]>,
+    ) -> Result<(), Error> {
+        let (ours, _) = self.puncher.nat();
+        let is_random =
+            ours >= firewall::RANDOM || self.puncher.remote_firewall() >= firewall::RANDOM;
+        let through = self.agreed.shaken.relay;
+        let proof = Some(self.agreed.secure.token(*server.ip()));
+        let mut delayed = false;
+        loop {
+            while is_random && !self.dht.inner.random_punches.lock().is_free() {
+                if !self.agreed.relayed {
+                    return Err(Error::HolepunchAborted);
+                }
+                if !std::mem::replace(&mut delayed, true) {
+                    let payload = HolepunchPayload {
+                        token: proof,
+                        remote_token: token,
+                        ..self.payload()
+                    };
+                    self.tell(server, through, payload).await?;
+                }
+                later().await;
+            }
+            let payload = HolepunchPayload {
+                punching: true,
+                // The server was shown it before.
+                token: proof.filter(|_| !delayed),
+                remote_token: token,
+                ..self.payload()
+            };
+            let (to, through) = match delayed {
+                true => (relay.peer_address, relay.relay_address),
+                false => (server, through),
+            };
+            let said = self.tell(to, through, payload).await?;
+            if said.payload.error != error::TRY_LATER {
+                return Ok(());
+            }
+            later().await;
+            delayed = true;
+        }
     }
 
     /// What is known on this side.
@@ -419,16 +555,19 @@ impl Attempt<'_> {
         }
         let opened = agreed.secure.open(&answer.payload);
         let said = opened.ok_or(Error::HolepunchInvalid)?;
-        if said.error != error::NONE {
+        let is_later = said.error == error::TRY_LATER && agreed.relayed && payload.punching;
+        if said.error != error::NONE && !is_later {
             return Err(Error::RemoteAborted { error: said.error });
         }
         let echoed = ours.is_some() && said.remote_token == ours;
-        self.puncher.update_remote(
-            said.punching,
-            said.firewall,
-            said.addresses.as_deref().unwrap_or_default(),
-            echoed.then_some(*server.ip()),
-        );
+        if !is_later {
+            self.puncher.update_remote(
+                said.punching,
+                said.firewall,
+                said.addresses.as_deref().unwrap_or_default(),
+                echoed.then_some(*server.ip()),
+            );
+        }
         Ok(Said {
             to: reply.response.to,
             which,

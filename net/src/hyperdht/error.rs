@@ -92,6 +92,18 @@ pub enum Error {
     /// The peer's NAT cannot be opened from here.
     #[error("the peer's NAT cannot be opened from here")]
     RemoteNotHolepunchable,
+    /// A relay was to help, but did not bring both sides together, and no straight way was found either.
+    #[error("no straight way to the peer was found, and the relay did not bring both together")]
+    RelayAborted {
+        /// The code of what went wrong with the relay, where it is not that the other side did not come in time.
+        why: Option<&'static str>,
+    },
+    /// There is another connection to the same peer, and that one is kept.
+    #[error("another connection to the same peer is kept instead")]
+    DuplicateConnection,
+    /// The node is suspended.
+    #[error("the node is suspended: resume it first")]
+    Suspended,
     /// A server listens with this key already.
     #[error("a server of this node listens with this key already")]
     KeyPairAlreadyUsed,
@@ -125,6 +137,9 @@ impl Error {
             Self::RemoteAborted { .. } => "REMOTE_ABORTED",
             Self::RemoteNotHolepunching => "REMOTE_NOT_HOLEPUNCHING",
             Self::RemoteNotHolepunchable => "REMOTE_NOT_HOLEPUNCHABLE",
+            Self::RelayAborted { .. } => "RELAY_ABORTED",
+            Self::DuplicateConnection => "DUPLICATE_CONNECTION",
+            Self::Suspended => "SUSPENDED",
             Self::KeyPairAlreadyUsed => "KEYPAIR_ALREADY_USED",
             Self::Io(_) => "DHT_IO",
         }

@@ -1,7 +1,8 @@
 //! The HyperDHT (npm hyperdht 6.34): peers by topic and by key, signed and hashed values, connections by key.
 //!
 //! [`HyperDht`] is a node: it asks others, and as a lasting one it answers them. [`HyperDht::listen`] makes a [`Server`] that others reach with
-//! [`HyperDht::connect`]. What others make it keep is bounded: [`RecordLimits`].
+//! [`HyperDht::connect`]; where no straight way leads from one to the other, both may trust a third peer to hand their packets on: [`BlindRelay`], [`RelayChoice`].
+//! What others make it keep is bounded: [`RecordLimits`].
 
 mod announcer;
 mod cache;
@@ -11,19 +12,27 @@ mod local;
 pub mod messages;
 mod nat;
 mod node;
+mod pool;
 mod puncher;
 mod records;
+mod relay_server;
+mod relayed;
 mod router;
 pub mod secure;
 mod server;
 mod service;
 pub mod sign;
 mod stream;
+mod suspend;
 
 pub use connect::ConnectOptions;
 pub use error::Error;
 pub use node::{
-    AnnounceOptions, BOOTSTRAP, Found, HyperDht, HyperDhtOptions, Lookup, MutableValue, VALUE_MAX,
+    AnnounceOptions, BOOTSTRAP, Found, HyperDht, HyperDhtOptions, HyperDhtStats, Lookup,
+    MutableValue, Punches, VALUE_MAX,
 };
+pub use pool::Pool;
 pub use records::RecordLimits;
+pub use relay_server::{BlindRelay, RelayOptions};
+pub use relayed::{RelayChoice, Relaying};
 pub use server::{Server, ServerFirewall, ServerOptions};

@@ -8,8 +8,11 @@ use super::{
     },
     puncher::RandomPunches,
     records::RecordLimits,
+    relayed::Relaying,
+    server::Listener,
     service::Service,
     sign::{Place, Purpose, sign_mutable, verify_mutable},
+    suspend::Connections,
 };
 use crate::{
     dht_rpc::{
@@ -24,9 +27,10 @@ use pome_encoding::put_uint;
 use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddrV4},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
+use tokio::sync::watch;
 
 /// The nodes that everybody begins with who is told of no others (hyperdht 6.34.0).
 pub const BOOTSTRAP: [SocketAddrV4; 3] = [
@@ -55,6 +59,10 @@ pub struct HyperDhtOptions {
     pub records: RecordLimits,
     /// Connections ask for a sign of life after so long (default 5 s).
     pub connection_keep_alive: Option<Duration>,
+    /// Between two attempts to guess a random port, which send many packets (default 20 s).
+    pub random_punch_interval: Duration,
+    /// The first such attempt has to wait as well (default false).
+    pub defer_random_punch: bool,
 }
 
 impl Default for HyperDhtOptions {
@@ -64,6 +72,8 @@ impl Default for HyperDhtOptions {
             key_pair: None,
             records: RecordLimits::default(),
             connection_keep_alive: Some(Duration::from_secs(5)),
+            random_punch_interval: Duration::from_secs(20),
+            defer_random_punch: false,
         }
     }
 }
@@ -107,6 +117,35 @@ pub(super) struct Inner {
     pub(super) key_pair: KeyPair,
     pub(super) keep_alive: Option<Duration>,
     pub(super) random_punches: Mutex<RandomPunches>,
+    pub(super) punches: Mutex<Punches>,
+    pub(super) relaying: Mutex<Relaying>,
+    pub(super) connections: Connections,
+    pub(super) servers: Mutex<Vec<Weak<Listener>>>,
+    pub(super) suspended: watch::Sender<bool>,
+}
+
+/// How ways were opened, and how often.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Punches {
+    /// Between NATs with one port outside each.
+    pub consistent: u64,
+    /// Where one side has random ports.
+    pub random: u64,
+    /// To a peer that says that it is reachable.
+    pub open: u64,
+    /// Refused, since another attempt with random ports had its turn.
+    pub try_later: u64,
+}
+
+/// What a node counts, beside [`Dht::stats`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HyperDhtStats {
+    /// Ways that were opened, or tried.
+    pub punches: Punches,
+    /// Handshakes with a relay.
+    pub relaying: Relaying,
 }
 
 impl fmt::Debug for HyperDht {
@@ -281,7 +320,15 @@ impl HyperDht {
                 service,
                 key_pair: options.key_pair.unwrap_or_else(KeyPair::random),
                 keep_alive: options.connection_keep_alive,
-                random_punches: Mutex::default(),
+                random_punches: Mutex::new(RandomPunches::new(
+                    options.random_punch_interval,
+                    options.defer_random_punch,
+                )),
+                punches: Mutex::default(),
+                relaying: Mutex::default(),
+                connections: Connections::default(),
+                servers: Mutex::default(),
+                suspended: watch::Sender::new(false),
             }),
         })
     }
@@ -294,6 +341,14 @@ impl HyperDht {
     /// The key pair for connections and servers that are given none.
     pub fn key_pair(&self) -> &KeyPair {
         &self.inner.key_pair
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> HyperDhtStats {
+        HyperDhtStats {
+            punches: *self.inner.punches.lock(),
+            relaying: *self.inner.relaying.lock(),
+        }
     }
 
     fn lookup_with(&self, options: QueryOptions, find_peer: bool) -> Lookup {

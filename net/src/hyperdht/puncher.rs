@@ -42,20 +42,37 @@ const CONSISTENT_PAUSE: Duration = Duration::from_secs(1);
 /// About 35 s of them.
 const RANDOM_TRIES: u32 = 1_750;
 const RANDOM_PAUSE: Duration = Duration::from_millis(20);
-/// Between two attempts with random ports.
-const RANDOM_INTERVAL: Duration = Duration::from_secs(20);
 
 /// One attempt with random ports at a time, and a pause after each: they send many packets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RandomPunches {
     running: usize,
     last: Option<Instant>,
+    interval: Duration,
+    /// The first one waits as long as the others.
+    deferred: bool,
 }
 
 impl RandomPunches {
+    pub(super) fn new(interval: Duration, deferred: bool) -> Self {
+        Self {
+            running: 0,
+            last: deferred.then(Instant::now),
+            interval,
+            deferred,
+        }
+    }
+
     /// One may begin now.
     pub(super) fn is_free(&self) -> bool {
-        self.running == 0 && self.last.is_none_or(|at| at.elapsed() >= RANDOM_INTERVAL)
+        self.running == 0 && self.last.is_none_or(|at| at.elapsed() >= self.interval)
+    }
+
+    /// The node goes on after it was suspended.
+    pub(super) fn resumed(&mut self) {
+        if self.deferred {
+            self.last = Some(Instant::now());
+        }
     }
 }
 
@@ -340,7 +357,10 @@ impl Puncher {
         };
         let inner = self.inner.clone();
         let task = match (local, remote, verified) {
-            (CONSISTENT, CONSISTENT, _) => tokio::spawn(inner.consistent()),
+            (CONSISTENT, CONSISTENT, _) => {
+                self.inner.dht.inner.punches.lock().consistent += 1;
+                tokio::spawn(inner.consistent())
+            }
             (CONSISTENT, RANDOM.., Some(to)) => {
                 self.take_turn();
                 tokio::spawn(inner.guess(to))
@@ -360,6 +380,7 @@ impl Puncher {
     }
 
     fn take_turn(&self) {
+        self.inner.dht.inner.punches.lock().random += 1;
         let turn = RandomTurn::new(&self.inner.dht);
         self.inner.state.lock().turn = Some(turn);
     }

@@ -4,7 +4,7 @@
 //! Source: hyperdht 6.34.0, `lib/server.js`.
 
 use super::{
-    Error, HyperDht,
+    Error, HyperDht, Pool, RelayChoice,
     announcer::Announcer,
     local::{is_private, matching},
     messages::{
@@ -12,14 +12,15 @@ use super::{
         error, firewall,
     },
     puncher::Puncher,
+    relayed::{Direct, Relay, meet},
     router::{ForServer, Local, mode},
     secure::{PeerHandshake, SecurePayload},
-    stream::{RawStream, Way},
+    stream::{Door, Keyed, RawStream, Way},
 };
 use crate::{
     dht_rpc::{Answer, Id, Incoming, Socket},
     driver::Connection,
-    noise::{Keys, Role},
+    noise::Role,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -31,11 +32,14 @@ use std::{
     collections::HashMap,
     fmt,
     net::SocketAddrV4,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinHandle,
 };
 
@@ -47,8 +51,10 @@ const INBOX: usize = 256;
 const BACKLOG: usize = 256;
 /// How long a client may take until it comes or begins to punch.
 const INITIAL: Duration = Duration::from_secs(10);
-/// How long the answer to a handshake is kept, so that a client that asks again gets the same one.
-const CLEAR_AFTER: Duration = Duration::from_secs(10);
+/// The same where a relay helps meanwhile: an attempt with random ports may have to wait for another.
+const RELAYED: Duration = Duration::from_secs(60);
+/// Clients at a time for which a relay of their choice is asked. For more than that a straight way has to be found.
+const RELAYED_MAX: usize = 64;
 
 /// Decides about a client before it learns anything: true refuses it. It is given the client's key, what it says, and its address.
 pub type ServerFirewall = Arc<dyn Fn(&[u8; 32], &NoisePayload, SocketAddrV4) -> bool + Send + Sync>;
@@ -63,6 +69,14 @@ pub struct ServerOptions {
     pub share_local_address: bool,
     /// Ways through NATs may be opened (default true).
     pub holepunch: bool,
+    /// A peer that hands the packets on as long as no straight way is open (default: none; a client may name one, too, and then that is used).
+    pub relay_through: RelayChoice,
+    /// The connection to the relay asks for a sign of life after so long (default 5 s).
+    pub relay_keep_alive: Duration,
+    /// How long the answer to a handshake is kept, so that a client that asks again gets the same one (default 10 s).
+    pub handshake_clear_wait: Duration,
+    /// Where connections are kept, each peer's once (default: nowhere).
+    pub pool: Option<Pool>,
 }
 
 impl Default for ServerOptions {
@@ -71,6 +85,10 @@ impl Default for ServerOptions {
             firewall: None,
             share_local_address: true,
             holepunch: true,
+            relay_through: RelayChoice::default(),
+            relay_keep_alive: Duration::from_secs(5),
+            handshake_clear_wait: Duration::from_secs(10),
+            pool: None,
         }
     }
 }
@@ -105,6 +123,7 @@ pub struct Server {
     dht: HyperDht,
     key_pair: KeyPair,
     target: Id,
+    listener: Arc<Listener>,
     announcer: Arc<Announcer>,
     connections: mpsc::Receiver<Connection>,
     tasks: [JoinHandle<()>; 2],
@@ -149,8 +168,11 @@ impl HyperDht {
             accepted,
             pending: Mutex::default(),
             free: Arc::new(Semaphore::new(PENDING_MAX)),
+            relayed: Arc::new(Semaphore::new(RELAYED_MAX)),
+            suspended: AtomicBool::new(false),
         });
-        let serving = tokio::spawn(serve(listener, messages));
+        self.inner.servers.lock().push(Arc::downgrade(&listener));
+        let serving = tokio::spawn(serve(listener.clone(), messages));
         let keeping = announcer.clone();
         let (first, announced) = oneshot::channel();
         let announcing = tokio::spawn(async move {
@@ -162,6 +184,7 @@ impl HyperDht {
             dht: self.clone(),
             key_pair: key_pair.clone(),
             target,
+            listener,
             announcer,
             connections,
             tasks: [serving, announcing],
@@ -190,6 +213,16 @@ impl Server {
     /// Announces it again soon, as after a change of the network.
     pub fn refresh(&self) {
         self.announcer.refresh();
+    }
+
+    /// Takes the announcement back and answers nobody, until it is resumed. Its connections live on.
+    pub async fn suspend(&self) {
+        self.listener.suspend().await;
+    }
+
+    /// Announces it again.
+    pub async fn resume(&self) {
+        self.listener.resume();
     }
 
     /// Stops listening, and takes the announcement back.
@@ -230,6 +263,8 @@ struct Punching {
     secure: SecurePayload,
     puncher: Puncher,
     round: Mutex<u64>,
+    /// A relay helps meanwhile.
+    relayed: bool,
     /// Told once both sides punch.
     begun: tokio::sync::Notify,
     aborted: tokio::sync::Notify,
@@ -241,7 +276,7 @@ struct Slots {
     by_id: HashMap<u64, Weak<Pending>>,
 }
 
-struct Listener {
+pub(super) struct Listener {
     dht: HyperDht,
     key_pair: KeyPair,
     options: ServerOptions,
@@ -249,6 +284,39 @@ struct Listener {
     accepted: mpsc::Sender<Connection>,
     pending: Mutex<Slots>,
     free: Arc<Semaphore>,
+    /// For clients that want a relay.
+    relayed: Arc<Semaphore>,
+    suspended: AtomicBool,
+}
+
+/// A place among the handshakes, which is free again some time after the way was found, or given up.
+struct Turn {
+    listener: Arc<Listener>,
+    pending: Arc<Pending>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(punching) = &self.pending.punching {
+            punching.puncher.stop();
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let (listener, pending, permit) = (
+            self.listener.clone(),
+            self.pending.clone(),
+            self.permit.take(),
+        );
+        runtime.spawn(async move {
+            tokio::time::sleep(listener.options.handshake_clear_wait).await;
+            let mut slots = listener.pending.lock();
+            slots.by_id.remove(&pending.id);
+            slots.by_noise.remove(&pending.noise);
+            drop(permit);
+        });
+    }
 }
 
 async fn serve(listener: Arc<Listener>, mut messages: mpsc::Receiver<ForServer>) {
@@ -272,8 +340,19 @@ async fn serve(listener: Arc<Listener>, mut messages: mpsc::Receiver<ForServer>)
 /// What was agreed with a client.
 struct Agreed {
     raw: RawStream,
-    udx: UdxInfo,
-    keys: Keys,
+    door: Door,
+    keyed: Keyed,
+    way: Known,
+    relay: Option<(Relay, Option<OwnedSemaphorePermit>)>,
+}
+
+/// What is known about the straight way to a client.
+enum Known {
+    /// It came that way.
+    Way(Way),
+    /// It says that it is reachable there.
+    Open(SocketAddrV4),
+    Nothing,
 }
 
 impl Listener {
@@ -321,6 +400,9 @@ impl Listener {
 
     /// A handshake that did not come before. `None` when there are too many.
     fn first(self: &Arc<Self>, incoming: &Incoming, message: &Handshake) -> Option<Arc<Pending>> {
+        if self.suspended.load(Ordering::Acquire) {
+            return None;
+        }
         let permit = self.free.clone().try_acquire_owned().ok()?;
         let id = {
             let slots = self.pending.lock();
@@ -335,30 +417,24 @@ impl Listener {
                 .by_noise
                 .insert(pending.noise.clone(), pending.clone());
         }
-        let (listener, waiting) = (self.clone(), pending.clone());
-        tokio::spawn(async move {
-            if let Some((agreed, way)) = agreed {
-                listener.meet(&waiting, agreed, way).await;
-            }
-            if let Some(punching) = &waiting.punching {
-                punching.puncher.stop();
-            }
-            tokio::time::sleep(CLEAR_AFTER).await;
-            let mut slots = listener.pending.lock();
-            slots.by_id.remove(&waiting.id);
-            slots.by_noise.remove(&waiting.noise);
-            drop(permit);
-        });
+        let turn = Turn {
+            listener: self.clone(),
+            pending: pending.clone(),
+            permit: Some(permit),
+        };
+        if let Some(agreed) = agreed {
+            tokio::spawn(self.clone().meet(turn, agreed));
+        }
         Some(pending)
     }
 
-    /// The answer to a handshake, and what follows from it: a way, if it is known already.
+    /// The answer to a handshake, and what follows from it.
     fn negotiate(
         &self,
         id: u64,
         incoming: &Incoming,
         message: &Handshake,
-    ) -> (Pending, Option<(Agreed, Option<Way>)>) {
+    ) -> (Pending, Option<Agreed>) {
         let mut pending = Pending {
             id,
             noise: message.noise.clone(),
@@ -390,13 +466,15 @@ impl Listener {
             (1, Some(udx)) => RawStream::new(&self.dht).map(|raw| (raw, *udx)).ok(),
             _ => None,
         };
+        let ours = raw.is_some().then(|| self.options.relay_through.offer());
+        let ours = ours.flatten();
         let error = match (&raw, theirs.version) {
             (Some(_), _) => error::NONE,
             (None, 1) => error::ABORTED,
             (None, _) => error::VERSION_MISMATCH,
         };
         let known = self.announcer.addresses();
-        let udx = raw.as_ref().map(|(raw, _)| raw.info());
+        let udx = raw.as_ref().map(|((raw, _), _)| raw.info());
         let reply = NoisePayload {
             version: 1,
             error,
@@ -416,6 +494,7 @@ impl Listener {
                 seq: 0,
             })),
             secret_stream: Some(1),
+            relay_through: ours,
             relay_addresses: Some(known).filter(|known| !known.is_empty()),
             ..NoisePayload::default()
         };
@@ -426,19 +505,37 @@ impl Listener {
             return (pending, None);
         };
         pending.reply = Some(reply.into());
-        let Some((raw, udx)) = raw else {
+        let Some(((raw, door), udx)) = raw else {
             return (pending, None);
         };
-        let ways = raw.ways.clone();
-        let agreed = Agreed { raw, udx, keys };
-        if theirs.firewall == firewall::OPEN || is_direct {
-            let socket = if is_direct {
-                self.dht.dht().udx_socket(incoming.socket)
-            } else {
-                Some(self.dht.dht().socket())
+        let ways = door.ways.clone();
+        // One of the server's own choice is never refused.
+        let permit = self.relayed.clone().try_acquire_owned().ok();
+        let through = ours.or(theirs.relay_through.filter(|_| permit.is_some()));
+        let relay = through.filter(|_| !is_direct).map(|through| {
+            let relay = Relay {
+                through,
+                is_initiator: ours.is_some(),
+                keep_alive: self.options.relay_keep_alive,
             };
-            let way = socket.map(|socket| (socket, client));
-            return (pending, Some((agreed, way)));
+            (relay, permit.filter(|_| ours.is_none()))
+        });
+        let relayed = relay.is_some();
+        let mut agreed = Agreed {
+            raw,
+            door,
+            keyed: Keyed::new(&udx, Role::Responder, keys, &self.dht),
+            way: Known::Nothing,
+            relay,
+        };
+        if theirs.firewall == firewall::OPEN || is_direct {
+            self.dht.inner.punches.lock().open += 1;
+            let socket = self.dht.dht().udx_socket(incoming.socket);
+            agreed.way = match socket.filter(|_| is_direct) {
+                Some(socket) => Known::Way((socket, client)),
+                None => Known::Open(client),
+            };
+            return (pending, Some(agreed));
         }
         let shares_network =
             client.ip() == incoming.request.to.ip() && self.options.share_local_address && {
@@ -447,7 +544,7 @@ impl Listener {
                 matching(&local, &private).is_some()
             };
         if remote_addr.is_some() || !self.options.holepunch {
-            return (pending, Some((agreed, None)));
+            return (pending, Some(agreed));
         }
         if let Ok(puncher) = Puncher::new(&self.dht, false, theirs.firewall, ways) {
             // On a network that both share, the client shall see the server socket: it can be reached there.
@@ -456,47 +553,98 @@ impl Listener {
                 secure,
                 puncher,
                 round: Mutex::new(0),
+                relayed,
                 begun: tokio::sync::Notify::new(),
                 aborted: tokio::sync::Notify::new(),
             }));
         }
-        (pending, Some((agreed, None)))
+        (pending, Some(agreed))
     }
 
     /// Waits for the client, then hands the connection over.
-    async fn meet(&self, pending: &Pending, mut agreed: Agreed, way: Option<Way>) {
-        let way = match (way, &pending.punching) {
-            (Some(way), _) => Some(way),
-            (None, None) => tokio::time::timeout(INITIAL, agreed.raw.found()).await.ok(),
-            (None, Some(punching)) => {
-                let patience = async {
-                    tokio::select! {
-                        () = tokio::time::sleep(INITIAL) => {}
-                        () = punching.begun.notified() => punching.puncher.given_up().await,
-                    }
-                };
-                tokio::select! {
-                    biased;
-                    way = agreed.raw.found() => Some(way),
-                    () = punching.aborted.notified() => {
-                        // The client may still come over a network that both share.
-                        tokio::time::timeout(INITIAL, agreed.raw.found()).await.ok()
-                    }
-                    () = patience => None,
-                }
+    async fn meet(self: Arc<Self>, turn: Turn, agreed: Agreed) {
+        let Agreed {
+            raw,
+            door,
+            keyed,
+            way,
+            relay,
+        } = agreed;
+        let (relay, permit) = relay.unzip();
+        let direct = self.clone().find_way(turn, door, way, relay.is_some());
+        let meeting = async {
+            let connection = meet(&self.dht, raw, keyed, direct, relay).await?;
+            let opened = connection.opened().await;
+            opened.map_err(|_| Error::PeerConnectionFailed)?;
+            match &self.options.pool {
+                Some(pool) => pool.attach(connection.clone())?,
+                None => {}
+            }
+            Ok(connection)
+        };
+        match self.dht.unless_suspended(meeting).await {
+            Ok(connection) => {
+                // A server that accepts nothing has none.
+                let _ = self.accepted.try_send(connection);
+            }
+            Err(error) => tracing::debug!(code = error.code(), "a client did not come"),
+        }
+        drop(permit);
+    }
+
+    fn find_way(self: Arc<Self>, turn: Turn, mut door: Door, way: Known, relayed: bool) -> Direct {
+        Box::pin(async move {
+            let way = self.way(&turn.pending, &mut door, way, relayed).await;
+            (door, way)
+        })
+    }
+
+    /// The way by which the client comes.
+    async fn way(
+        &self,
+        pending: &Pending,
+        door: &mut Door,
+        way: Known,
+        relayed: bool,
+    ) -> Result<Way, Error> {
+        let late = |_| Error::HolepunchAborted;
+        let punching = match (way, &pending.punching) {
+            (Known::Way(way), _) => return Ok(way),
+            (Known::Open(client), _) => return self.dht.open_way(door, client, relayed).await,
+            (Known::Nothing, None) => {
+                let patience = if relayed { RELAYED } else { INITIAL };
+                let came = tokio::time::timeout(patience, door.found()).await;
+                return came.map_err(late);
+            }
+            (Known::Nothing, Some(punching)) => punching,
+        };
+        let patience = async {
+            let begin = if relayed { RELAYED } else { INITIAL };
+            tokio::select! {
+                () = tokio::time::sleep(begin) => {}
+                () = punching.begun.notified() => punching.puncher.given_up().await,
             }
         };
-        let Some(way) = way else {
-            return;
-        };
-        let role = Role::Responder;
-        let connection = agreed
-            .raw
-            .connect(&self.dht, way, &agreed.udx, role, agreed.keys);
-        if connection.opened().await.is_ok() {
-            // A server that accepts nothing has none.
-            let _ = self.accepted.try_send(connection);
+        tokio::select! {
+            biased;
+            way = door.found() => Ok(way),
+            () = punching.aborted.notified() => {
+                // The client may still come over a network that both share.
+                tokio::time::timeout(INITIAL, door.found()).await.map_err(late)
+            }
+            () = patience => Err(Error::HolepunchAborted),
         }
+    }
+
+    /// Answers nobody any more, and takes the announcement back.
+    pub(super) async fn suspend(&self) {
+        self.suspended.store(true, Ordering::Release);
+        self.announcer.suspend().await;
+    }
+
+    pub(super) fn resume(&self) {
+        self.suspended.store(false, Ordering::Release);
+        self.announcer.resume();
     }
 
     /// A client tells something about the way.
@@ -525,7 +673,7 @@ impl Listener {
         };
         let to = incoming.from;
         incoming.socket = match answer.error {
-            error::NONE => punching.puncher.which(),
+            error::NONE | error::TRY_LATER => punching.puncher.which(),
             _ => incoming.socket,
         };
         let value = message.encode().into();
@@ -597,7 +745,20 @@ impl Listener {
                 && !puncher.is_punching()
                 && !self.dht.inner.random_punches.lock().is_free()
             {
-                return abort(error::TRY_LATER);
+                self.dht.inner.punches.lock().try_later += 1;
+                if !punching.relayed {
+                    return abort(error::TRY_LATER);
+                }
+                return Some(HolepunchPayload {
+                    error: error::TRY_LATER,
+                    firewall: ours,
+                    round: *punching.round.lock(),
+                    punching: puncher.is_punching(),
+                    addresses,
+                    token: is_relay.then_some(token),
+                    remote_token: said.token,
+                    ..HolepunchPayload::default()
+                });
             }
             if !puncher.punch().await {
                 return abort(error::ABORTED);

@@ -1,11 +1,11 @@
-//! The UDX stream of a connection that is being made: its other side may come in by any of the node's sockets.
+//! The UDX stream of a connection that is being made: its other side may come in by any of the node's sockets, or through a relay.
 
 use super::{HyperDht, messages::UdxInfo};
 use crate::{
     driver::{Connection, ConnectionOptions},
     noise::{Keys, Role},
     secret_stream::{Entropy, SecretStream, StreamOptions},
-    udx::{self, Duplex},
+    udx::{self, Connector, Duplex},
 };
 use parking_lot::Mutex;
 use rand::RngExt;
@@ -13,7 +13,7 @@ use std::{
     io,
     net::{SocketAddr, SocketAddrV4},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
 
@@ -27,15 +27,107 @@ const WAYS_MAX: usize = 8;
 /// Ids that may be taken already, before there is something else wrong.
 const TRIES: u32 = 100;
 
-pub(super) struct RawStream {
-    duplex: Duplex,
-    /// Where the other side is, once that is decided.
-    remote: Arc<Mutex<Option<SocketAddr>>>,
+/// What comes in for the stream, and from where.
+#[derive(Default)]
+struct State {
+    /// The straight way, once it is decided.
+    direct: Option<Way>,
+    /// Where packets come from that a relay hands on.
+    relay: Option<(udx::Socket, SocketAddr)>,
+    /// How many of them came since the straight way was taken.
+    relayed: u64,
+}
+
+/// Decides about packets from anywhere but the stream's own remote. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Gate {
+    state: Arc<Mutex<State>>,
+}
+
+impl Gate {
+    /// Packets from there are no sign of a straight way.
+    pub(super) fn expect_relay(&self, relay: Option<(udx::Socket, SocketAddr)>) {
+        self.state.lock().relay = relay;
+    }
+
+    /// From now on this is the way, or there is none.
+    pub(super) fn go(&self, way: Option<Way>) {
+        let mut state = self.state.lock();
+        state.direct = way;
+        state.relayed = 0;
+    }
+
+    /// How many packets came by the relay since then.
+    pub(super) fn relayed(&self) -> u64 {
+        self.state.lock().relayed
+    }
+
+    fn rejects(&self, socket: &udx::Socket, from: SocketAddr, ways: &Ways) -> bool {
+        {
+            let mut state = self.state.lock();
+            let is_relay = |(own, at): &(udx::Socket, SocketAddr)| own == socket && *at == from;
+            if state.relay.as_ref().is_some_and(is_relay) {
+                state.relayed += 1;
+                return false;
+            }
+            if let Some((own, remote)) = &state.direct {
+                return own != socket && SocketAddr::V4(*remote) != from;
+            }
+        }
+        // Only who was told the id knows it: the first packet shows the way.
+        let SocketAddr::V4(from) = from else {
+            return true;
+        };
+        let _ = ways.try_send((socket.clone(), from));
+        false
+    }
+}
+
+/// Hears which ways open.
+pub(super) struct Door {
     pub(super) ways: Ways,
     found: mpsc::Receiver<Way>,
 }
 
-fn random_stream(udx: &udx::Udx) -> io::Result<Duplex> {
+impl Door {
+    /// A way that was found.
+    pub(super) async fn found(&mut self) -> Way {
+        match self.found.recv().await {
+            Some(way) => way,
+            // The sender is here, too.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+pub(super) struct RawStream {
+    duplex: Duplex,
+    pub(super) gate: Gate,
+}
+
+/// What a handshake left, of which the connection is made once there is a way.
+pub(super) struct Keyed {
+    /// The stream of the other side.
+    pub(super) remote_id: u32,
+    pub(super) role: Role,
+    pub(super) keys: Keys,
+    /// A sign of life after so long.
+    pub(super) keep_alive: Option<Duration>,
+}
+
+impl Keyed {
+    pub(super) fn new(remote: &UdxInfo, role: Role, keys: Keys, dht: &HyperDht) -> Self {
+        Self {
+            // Ids are of 32 bits; another one belongs to no stream.
+            remote_id: u32::try_from(remote.id).unwrap_or(u32::MAX),
+            role,
+            keys,
+            keep_alive: dht.inner.keep_alive,
+        }
+    }
+}
+
+pub(super) fn random_stream(udx: &udx::Udx) -> io::Result<Duplex> {
     let mut taken = None;
     for _ in 0..TRIES {
         match udx.stream(rand::rng().random(), &Default::default()) {
@@ -48,28 +140,20 @@ fn random_stream(udx: &udx::Udx) -> io::Result<Duplex> {
 
 impl RawStream {
     /// A stream with a random id, which the other side must be told.
-    pub(super) fn new(dht: &HyperDht) -> io::Result<Self> {
+    pub(super) fn new(dht: &HyperDht) -> io::Result<(Self, Door)> {
         let duplex = random_stream(dht.dht().udx())?;
         let (ways, found) = mpsc::channel(WAYS_MAX);
-        let remote = Arc::new(Mutex::new(None));
-        let (first, decided) = (ways.clone(), remote.clone());
+        let gate = Gate::default();
+        let (first, decided) = (ways.clone(), gate.clone());
         duplex.set_firewall(Some(Arc::new(move |socket: &udx::Socket, from| {
-            if let Some(remote) = *decided.lock() {
-                return remote != from;
-            }
-            // Only who was told the id knows it: the first packet shows the way.
-            let SocketAddr::V4(from) = from else {
-                return true;
-            };
-            let _ = first.try_send((socket.clone(), from));
-            false
+            decided.rejects(socket, from, &first)
         })));
-        Ok(Self {
-            duplex,
-            remote,
-            ways,
-            found,
-        })
+        Ok((Self { duplex, gate }, Door { ways, found }))
+    }
+
+    /// The id that the other side is told.
+    pub(super) fn id(&self) -> u32 {
+        self.duplex.id()
     }
 
     /// What the other side is told.
@@ -77,42 +161,46 @@ impl RawStream {
         UdxInfo {
             version: 1,
             reusable_socket: false,
-            id: self.duplex.id().into(),
+            id: self.id().into(),
             seq: 0,
         }
     }
 
-    /// A way that was found.
-    pub(super) async fn found(&mut self) -> Way {
-        match self.found.recv().await {
-            Some(way) => way,
-            // The sender is here, too.
-            None => std::future::pending().await,
-        }
+    pub(super) fn connector(&self) -> Connector {
+        self.duplex.connector()
     }
 
     /// Goes that way: the encrypted connection, whose keys the handshake left.
-    pub(super) fn connect(
+    pub(super) fn connect(self, dht: &HyperDht, way: Way, keyed: Keyed) -> Connection {
+        let (socket, to) = way.clone();
+        self.gate.go(Some(way));
+        self.duplex.connect(&socket, keyed.remote_id, to.into());
+        self.start(dht, keyed)
+    }
+
+    /// Goes through a relay, whose stream for this side has the id `stream`.
+    pub(super) fn relay(
         self,
         dht: &HyperDht,
-        (socket, to): Way,
-        remote: &UdxInfo,
-        role: Role,
-        keys: Keys,
+        (socket, relay): (udx::Socket, SocketAddr),
+        stream: u32,
+        keyed: Keyed,
     ) -> Connection {
-        let to = SocketAddr::V4(to);
-        *self.remote.lock() = Some(to);
-        // Ids are of 32 bits; another one belongs to no stream.
-        let id = u32::try_from(remote.id).unwrap_or(u32::MAX);
-        self.duplex.connect(&socket, id, to);
+        // A straight way may lead to the very socket that the relay is reached through.
+        self.duplex.set_strict(true);
+        self.duplex.connect(&socket, stream, relay);
+        self.start(dht, keyed)
+    }
+
+    fn start(self, dht: &HyperDht, keyed: Keyed) -> Connection {
         let options = StreamOptions {
-            keep_alive: dht.inner.keep_alive,
+            keep_alive: keyed.keep_alive,
             ..StreamOptions::default()
         };
         let stream = SecretStream::from_keys(
             Instant::now(),
-            role,
-            keys,
+            keyed.role,
+            keyed.keys,
             Entropy::random(),
             options.clone(),
         );
@@ -120,6 +208,10 @@ impl RawStream {
             stream: options,
             ..ConnectionOptions::default()
         };
-        Connection::with_stream(self.duplex, stream, options)
+        let connector = self.connector();
+        let connection = Connection::with_stream(self.duplex, stream, options);
+        connection.set_udx(connector);
+        dht.inner.connections.add(connection.downgrade());
+        connection
     }
 }

@@ -43,6 +43,11 @@ fn failed(why: Option<StreamError>) -> io::Error {
     }
 }
 
+fn path(slot: &mut Slot) -> (Option<Duration>, u16, f64) {
+    let stream = &slot.stream;
+    (stream.rtt(), stream.mtu(), stream.bandwidth())
+}
+
 impl Duplex {
     pub(super) fn new(udx: Udx, id: u32) -> Self {
         Self {
@@ -122,6 +127,12 @@ impl Duplex {
         self.udx.peek(self.id, |slot| slot.firewall = firewall);
     }
 
+    /// Asks the [`Firewall`] about packets, too, that come in through the stream's own socket, but not from where the other side is (default: they are taken,
+    /// as libudx does).
+    pub fn set_strict(&self, strict: bool) {
+        self.udx.peek(self.id, |slot| slot.strict = strict);
+    }
+
     /// Asks for a packet after so long without one.
     pub fn set_keep_alive(&self, every: Option<Duration>) {
         self.udx
@@ -143,14 +154,7 @@ impl Duplex {
 
     /// Round-trip time, largest IP packet in bytes, bytes a second that the path was seen to carry.
     pub fn path(&self) -> (Option<Duration>, u16, f64) {
-        let look = |slot: &mut Slot| {
-            (
-                slot.stream.rtt(),
-                slot.stream.mtu(),
-                slot.stream.bandwidth(),
-            )
-        };
-        self.udx.peek(self.id, look).unwrap_or((None, 0, 0.0))
+        self.udx.peek(self.id, path).unwrap_or((None, 0, 0.0))
     }
 
     /// Sends a message for itself, which may be lost or overtaken. False when it is too long for one packet or nobody is connected.
@@ -249,7 +253,7 @@ impl Duplex {
     }
 }
 
-/// Connects a stream without holding it: see [`Duplex::connector`]. Cheap to clone.
+/// Looks at a stream, connects and moves it without holding it: see [`Duplex::connector`]. Cheap to clone.
 #[derive(Clone)]
 pub struct Connector {
     table: Weak<Table>,
@@ -280,6 +284,62 @@ impl Connector {
             Udx { table }.with(self.id, |slot, now| {
                 slot.change_remote(socket, remote_id, remote, now);
             });
+        }
+    }
+
+    fn peek<T>(&self, look: impl FnOnce(&mut Slot) -> T) -> Option<T> {
+        let table = self.table.upgrade()?;
+        Udx { table }.peek(self.id, look)
+    }
+
+    /// The socket that the stream goes through, and where the other side is; `None` before it is connected and after its end.
+    pub fn way(&self) -> Option<(Socket, SocketAddr)> {
+        let way = |slot: &mut Slot| {
+            let (_, remote) = slot.stream.remote().filter(|_| slot.closed.is_none())?;
+            Some((slot.socket.clone()?, remote))
+        };
+        self.peek(way).flatten()
+    }
+
+    /// As [`Duplex::remote_addr`].
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        let remote = |slot: &mut Slot| slot.stream.remote();
+        self.peek(remote).flatten().map(|(_, at)| at)
+    }
+
+    /// As [`Duplex::stats`].
+    pub fn stats(&self) -> StreamStats {
+        self.peek(|slot| slot.stream.stats()).unwrap_or_default()
+    }
+
+    /// As [`Duplex::path`].
+    pub fn path(&self) -> (Option<Duration>, u16, f64) {
+        self.peek(path).unwrap_or((None, 0, 0.0))
+    }
+
+    /// True as long as the stream is not closed.
+    pub fn is_open(&self) -> bool {
+        self.peek(|slot| slot.closed.is_none()).unwrap_or(false)
+    }
+
+    /// All that was sent before [`change_remote`](Self::change_remote) has arrived.
+    pub fn has_changed(&self) -> bool {
+        self.peek(|slot| !slot.stream.is_changing()).unwrap_or(true)
+    }
+
+    /// As [`Duplex::send`].
+    pub fn send(&self, message: Bytes) -> bool {
+        let Some(table) = self.table.upgrade() else {
+            return false;
+        };
+        let sent = Udx { table }.with(self.id, |slot, _| slot.stream.send(message));
+        sent.unwrap_or(false)
+    }
+
+    /// As [`Duplex::destroy`].
+    pub fn destroy(&self) {
+        if let Some(table) = self.table.upgrade() {
+            Udx { table }.with(self.id, |slot, _| slot.destroy());
         }
     }
 }

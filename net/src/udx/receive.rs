@@ -121,7 +121,10 @@ impl Route<'_> {
         if slot.closed.is_some() && slot.stream.is_closed() {
             return self.datagram(&packet);
         }
-        if slot.socket.as_ref() != Some(self.socket) {
+        let is_elsewhere = |(_, at)| slot.strict && at != self.from;
+        if slot.socket.as_ref() != Some(self.socket)
+            || slot.stream.remote().is_some_and(is_elsewhere)
+        {
             let Some(rejects) = slot.firewall.clone() else {
                 return;
             };

@@ -29,6 +29,8 @@ pub(super) struct Slot {
     pub(super) stream: Stream,
     pub(super) socket: Option<Socket>,
     pub(super) firewall: Option<Firewall>,
+    /// The firewall decides about other addresses of the own socket, too.
+    pub(super) strict: bool,
     read: VecDeque<Bytes>,
     /// The last of what is to be read.
     short: BytesMut,
@@ -72,6 +74,7 @@ impl Slot {
             stream,
             socket: None,
             firewall: None,
+            strict: false,
             read: VecDeque::new(),
             short: BytesMut::new(),
             messages: VecDeque::new(),

@@ -140,7 +140,8 @@ impl Node {
     /// After sleep everything that was known is old.
     pub(super) fn woke_up(&mut self) {
         self.tick += 2 * OLD_TICKS;
-        self.tick += 8 - (self.tick & 7) - 2;
+        // Two before the next one at which old nodes are pinged.
+        self.tick = self.tick + 6 - (self.tick & 7);
         self.stable_ticks = MORE_STABLE_TICKS;
         self.refresh_ticks = 1;
         self.last_host = None;
@@ -149,6 +150,14 @@ impl Node {
             self.out.push_back(Output::Persistent(false));
         }
         self.out.push_back(Output::Wakeup);
+    }
+
+    /// Goes on after it was suspended: everything that was known is old.
+    pub(crate) fn resume(&mut self, now: Duration) {
+        self.last_now = now;
+        self.tick_at = now + TICK;
+        self.woke_up();
+        self.refresh(now);
     }
 
     pub(super) fn ping_some(&mut self, now: Duration) {
