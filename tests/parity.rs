@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-const LISTS: &[&str] = &["hypercore", "corestore", "hyperbee", "hyperdrive"];
+const LISTS: &[&str] = &["hypercore", "corestore", "hyperbee", "hyperdrive", "net"];
 
 /// The tests named in a line: what stands between backticks and has `.rs::` in it.
 fn tests_in(line: &str) -> impl Iterator<Item = (&str, &str)> {

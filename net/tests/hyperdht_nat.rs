@@ -6,6 +6,8 @@
 //!   ├── port            a router, 5.5.1.n, which keeps the port of the peer's socket; only who was sent to may send back
 //!   └── random          a router that gives out another random port for each destination
 //! ```
+//! Where no straight way can be opened, a peer of the internet relays: two random routers, or two that drop all that comes from each other.
+//!
 //! Needs network namespaces, ip, nsenter and nft; for npm's side node and the modules (`npm ci --prefix tests/interop`). `POME_NAT_TRIES` repeats each pairing.
 #![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
@@ -20,12 +22,15 @@ use pome_cores::KeyPair;
 use pome_encoding::{Codec, OptionalBuffer, Reader, put_buffer};
 use pome_net::{
     driver::Connection,
-    hyperdht::{ConnectOptions, HyperDht, HyperDhtOptions, ServerOptions},
+    hyperdht::{
+        BlindRelay, ConnectOptions, HyperDht, HyperDhtOptions, RelayOptions, ServerOptions,
+    },
     protomux::{ChannelOptions, Topic},
 };
 use pome_test_support::{namespace, npm_folder, npm_works, skipped};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     io::BufRead,
     net::{Ipv4Addr, SocketAddrV4},
     process::{Child, Command, Stdio},
@@ -34,6 +39,8 @@ use std::{
 use tokio::task::JoinSet;
 
 const PEER: &str = "POME_PEER";
+/// Until a connection through a relay has found its straight way: ports are guessed for half a minute, and there may have to be a second attempt.
+const LATER: Duration = Duration::from_secs(80);
 
 /// Both NATs give out random ports, and one of the peers knows.
 const HOPELESS: &[&str] = &["HOLEPUNCH_DOUBLE_RANDOMIZED_NATS", "REMOTE_ABORTED"];
@@ -117,13 +124,16 @@ impl Drop for Net {
 /// A place for a peer, and the router in front of it.
 struct Place {
     inside: Net,
-    _router: Option<Net>,
+    router: Option<Net>,
+    /// Outside.
+    host: Ipv4Addr,
 }
 
 impl Place {
     /// The n-th place, for one peer in the life of this network: others remember who had an address.
     fn new(n: usize, front: Front) -> Self {
-        let address = format!("5.5.{}.{}/16", n / 200 + 1, n % 200 + 1);
+        let host = Ipv4Addr::new(5, 5, (n / 200 + 1) as u8, (n % 200 + 1) as u8);
+        let address = format!("{host}/16");
         let inside = Net::new();
         let pid = inside.pid();
         if front == Front::Open {
@@ -137,7 +147,8 @@ impl Place {
             ));
             return Self {
                 inside,
-                _router: None,
+                router: None,
+                host,
             };
         }
         let router = Net::new();
@@ -172,8 +183,18 @@ END"
         ));
         Self {
             inside,
-            _router: Some(router),
+            router: Some(router),
+            host,
         }
+    }
+
+    /// The router drops what goes to another place and comes from there.
+    fn block(&self, other: Ipv4Addr) {
+        self.router.as_ref().unwrap().sh(&format!(
+            "nft add chain ip nat block '{{ type filter hook forward priority 0; }}'
+             nft add rule ip nat block ip daddr {other} drop
+             nft add rule ip nat block ip saddr {other} drop"
+        ));
     }
 }
 
@@ -198,12 +219,40 @@ async fn internet() -> Vec<HyperDht> {
     nodes
 }
 
-/// A client and a server.
-type Pair = ((Made, Front), (Made, Front));
+type End = (Made, Front);
+
+/// How a relay comes into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Relay {
+    None,
+    /// That of the first one is asked for by the client, or the server.
+    ByClient(Made),
+    ByServer(Made),
+    /// Asked for by the client; no packet gets from one peer to the other.
+    Blocked(Made),
+    /// Asked for by the client; a straight way is found, but later.
+    Later(Made),
+}
+
+impl Relay {
+    fn made(self) -> Option<Made> {
+        match self {
+            Self::None => None,
+            Self::ByClient(made) | Self::ByServer(made) => Some(made),
+            Self::Blocked(made) | Self::Later(made) => Some(made),
+        }
+    }
+}
+
+/// A client, a server, and what is between them.
+type Pair = (End, End, Relay);
 
 struct Pairing {
-    client: (Made, Front),
-    server: (Made, Front),
+    client: End,
+    server: End,
+    relay: Relay,
+    /// The relay's key, and where it is.
+    through: Option<(String, Ipv4Addr)>,
     places: [Place; 2],
 }
 
@@ -218,16 +267,46 @@ async fn start(place: &Place, made: Made, front: Front, bootstrap: &[SocketAddrV
 /// What the client says after it has connected, or tried.
 async fn connect(pairing: &Pairing, bootstrap: &[SocketAddrV4]) -> Value {
     let [client, server] = &pairing.places;
+    if let Relay::Blocked(_) = pairing.relay {
+        client.block(server.host);
+        server.block(client.host);
+    }
+    let through = pairing.through.as_ref().map(|(key, _)| json!(key));
+    let (ours, theirs) = match pairing.relay {
+        Relay::ByServer(_) => (None, through),
+        _ => (through, None),
+    };
     let (made, front) = pairing.server;
     let (mut server, node) = start(server, made, front, bootstrap).await;
     let pair = KeyPair::random();
-    let listening = json!({"node": node, "seed": HEXLOWER.encode(&*pair.seed())});
+    let listening = json!({"node": node, "seed": HEXLOWER.encode(&*pair.seed()),
+        "relayThrough": theirs});
     server.tell("listen", listening).await;
     let (made, front) = pairing.client;
     let (mut client, node) = start(client, made, front, bootstrap).await;
     let public_key = HEXLOWER.encode(&pair.public);
-    let echo = json!({"node": node, "publicKey": public_key, "bytes": 20_000});
+    let later = matches!(pairing.relay, Relay::Later(_));
+    let echo = json!({"node": node, "publicKey": public_key, "bytes": 20_000,
+        "relayThrough": ours, "later": later});
     client.ask("echo", echo).await
+}
+
+impl Pairing {
+    fn is_right(&self, answer: &Value) -> bool {
+        let Some((_, relay)) = &self.through else {
+            let hopeless = self.client.1 == Front::Random && self.server.1 == Front::Random;
+            // Whoever finds it out first says so.
+            let code = answer["error"].as_str().unwrap_or_default();
+            return match hopeless {
+                true => HOPELESS.contains(&code),
+                false => answer["same"] == true,
+            };
+        };
+        let by_relay = answer["remoteHost"] == json!(relay.to_string());
+        // The straight way may be there first.
+        let is_later = matches!(self.relay, Relay::Later(_));
+        answer["same"] == true && (by_relay || is_later) && (!is_later || answer["moved"] == true)
+    }
 }
 
 /// All pairings at once; the errors that are no surprise come back.
@@ -258,16 +337,27 @@ fn run(test: &str, npm: bool, pairings: &[Pair]) {
             let nodes = internet().await;
             let start = [nodes[0].dht().local_addr()];
             let mut failed = Vec::new();
+            let mut times: BTreeMap<String, Vec<Duration>> = BTreeMap::new();
             let mut places = 0..;
             let mut place = |front| Place::new(places.next().unwrap(), front);
+            let mut relays = Vec::new();
+            for made in [Made::Pome, Made::Npm] {
+                if pairings.iter().any(|(.., relay)| relay.made() == Some(made)) {
+                    let at = place(Front::Open);
+                    let (peer, key) = serve_relay(&at, made, &start).await;
+                    relays.push((made, key, at, peer));
+                }
+            }
             for _ in 0..tries {
                 let mut running = JoinSet::new();
-                for (client, server) in pairings.iter().copied() {
-                    let places = [place(client.1), place(server.1)];
+                for (client, server, relay) in pairings.iter().copied() {
+                    let through = relays.iter().find(|(made, ..)| relay.made() == Some(*made));
                     let pairing = Pairing {
                         client,
                         server,
-                        places,
+                        relay,
+                        through: through.map(|(_, key, at, _)| (key.clone(), at.host)),
+                        places: [place(client.1), place(server.1)],
                     };
                     running.spawn(async move {
                         let began = Instant::now();
@@ -277,23 +367,39 @@ fn run(test: &str, npm: bool, pairings: &[Pair]) {
                 }
                 while let Some(done) = running.join_next().await {
                     let (pairing, answer, took) = done.unwrap();
-                    let (client, server) = (pairing.client, pairing.server);
-                    println!("{client:?} to {server:?}: {answer} after {took:.1?}");
-                    let hopeless = client.1 == Front::Random && server.1 == Front::Random;
-                    let right = if hopeless {
-                        // Whoever finds it out first says so.
-                        let code = answer["error"].as_str().unwrap_or_default();
-                        HOPELESS.contains(&code)
-                    } else {
-                        answer["same"] == true
-                    };
-                    if !right {
-                        failed.push(format!("{client:?} to {server:?}: {answer}"));
+                    let Pairing {
+                        client,
+                        server,
+                        relay,
+                        ..
+                    } = pairing;
+                    let name = format!("{client:?} to {server:?}, relay {relay:?}");
+                    println!("{name}: {answer} after {took:.1?}");
+                    if !pairing.is_right(&answer) {
+                        failed.push(format!("{name}: {answer}"));
+                    } else if let Some(ms) = answer["ms"].as_u64() {
+                        let times = times.entry(name).or_default();
+                        times.push(Duration::from_millis(ms));
                     }
                 }
             }
+            for (name, mut times) in times {
+                times.sort_unstable();
+                let (count, median) = (times.len(), times[times.len() / 2]);
+                let slowest = times[count - 1];
+                println!("{name}: {count} of {tries} connected, median {median:.2?}, slowest {slowest:.2?}");
+            }
             assert!(failed.is_empty(), "{failed:#?}");
         });
+}
+
+/// A peer of the internet that relays.
+async fn serve_relay(place: &Place, made: Made, bootstrap: &[SocketAddrV4]) -> (Npm, String) {
+    let (mut peer, node) = start(place, made, Front::Open, bootstrap).await;
+    let pair = KeyPair::random();
+    let asked = json!({"node": node, "seed": HEXLOWER.encode(&*pair.seed())});
+    peer.tell("relay", asked).await;
+    (peer, HEXLOWER.encode(&pair.public))
 }
 
 #[test]
@@ -302,7 +408,7 @@ fn pome_with_pome_behind_every_pairing_of_nats() {
     let mut pairings = Vec::new();
     for client in fronts {
         for server in fronts {
-            pairings.push(((Made::Pome, client), (Made::Pome, server)));
+            pairings.push(((Made::Pome, client), (Made::Pome, server), Relay::None));
         }
     }
     let test = "pome_with_pome_behind_every_pairing_of_nats";
@@ -317,10 +423,43 @@ fn pome_with_npm_behind_nats() {
         (Front::Random, Front::Port),
         (Front::Port, Front::Random),
     ] {
-        pairings.push(((Made::Pome, client), (Made::Npm, server)));
-        pairings.push(((Made::Npm, client), (Made::Pome, server)));
+        pairings.push(((Made::Pome, client), (Made::Npm, server), Relay::None));
+        pairings.push(((Made::Npm, client), (Made::Pome, server), Relay::None));
     }
     run("pome_with_npm_behind_nats", true, &pairings);
+}
+
+#[test]
+fn pome_with_pome_through_a_relay() {
+    let random = (Made::Pome, Front::Random);
+    let port = (Made::Pome, Front::Port);
+    let open = (Made::Pome, Front::Open);
+    let pairings = [
+        (random, random, Relay::ByClient(Made::Pome)),
+        (random, random, Relay::ByServer(Made::Pome)),
+        (port, port, Relay::Blocked(Made::Pome)),
+        (random, port, Relay::Blocked(Made::Pome)),
+        (port, random, Relay::Later(Made::Pome)),
+        (open, port, Relay::Later(Made::Pome)),
+    ];
+    run("pome_with_pome_through_a_relay", false, &pairings);
+}
+
+#[test]
+fn pome_and_npm_through_a_relay() {
+    let mut pairings = Vec::new();
+    for (client, server) in [
+        (Made::Pome, Made::Npm),
+        (Made::Npm, Made::Pome),
+        (Made::Npm, Made::Npm),
+    ] {
+        let ends = ((client, Front::Random), (server, Front::Random));
+        pairings.push((ends.0, ends.1, Relay::ByClient(Made::Npm)));
+        pairings.push((ends.0, ends.1, Relay::ByServer(Made::Pome)));
+        let ends = ((client, Front::Port), (server, Front::Port));
+        pairings.push((ends.0, ends.1, Relay::Blocked(Made::Pome)));
+    }
+    run("pome_and_npm_through_a_relay", true, &pairings);
 }
 
 /// Not a test: the peers of the tests above run as this one.
@@ -372,9 +511,20 @@ async fn obey(dht: &mut Option<HyperDht>, command: &Value) -> Value {
             *dht = Some(node);
             json!({"node": 1, "port": port})
         }
+        "relay" => {
+            let pair = KeyPair::from_seed(&bytes32(&command["seed"]));
+            let options = RelayOptions::default();
+            let relay = BlindRelay::serve(dht.as_ref().unwrap(), &pair, options).await;
+            // As long as the process.
+            std::mem::forget(relay.unwrap());
+            json!({})
+        }
         "listen" => {
             let pair = KeyPair::from_seed(&bytes32(&command["seed"]));
-            let options = ServerOptions::default();
+            let mut options = ServerOptions::default();
+            if !command["relayThrough"].is_null() {
+                options.relay_through = bytes32(&command["relayThrough"]).into();
+            }
             let mut server = dht.as_ref().unwrap().listen(&pair, options).await.unwrap();
             tokio::spawn(async move {
                 while let Some(connection) = server.accept().await {
@@ -386,11 +536,29 @@ async fn obey(dht: &mut Option<HyperDht>, command: &Value) -> Value {
         "echo" => {
             let key = bytes32(&command["publicKey"]);
             let dht = dht.as_ref().unwrap();
-            match dht.connect(&key, ConnectOptions::default()).await {
+            let mut options = ConnectOptions::default();
+            if !command["relayThrough"].is_null() {
+                options.relay_through = bytes32(&command["relayThrough"]).into();
+            }
+            let began = Instant::now();
+            match dht.connect(&key, options).await {
                 Err(error) => json!({"error": error.code()}),
                 Ok(connection) => {
-                    let size = command["bytes"].as_u64().unwrap();
-                    json!({"same": echoes(&connection, size as usize).await})
+                    let ms = began.elapsed().as_millis() as u64;
+                    let host = connection.udx().unwrap().remote_addr().unwrap().ip();
+                    let size = command["bytes"].as_u64().unwrap() as usize;
+                    let mut same = echoes(&connection, size).await;
+                    let mut answer = json!({"ms": ms, "remoteHost": host.to_string()});
+                    if command["later"] == true {
+                        while connection.is_relayed() && began.elapsed() < LATER {
+                            tokio::time::sleep(Duration::from_millis(50)).await;
+                        }
+                        answer["moved"] = json!(!connection.is_relayed());
+                        answer["after"] = json!(began.elapsed().as_millis() as u64);
+                        same &= echoes(&connection, size).await;
+                    }
+                    answer["same"] = json!(same);
+                    answer
                 }
             }
         }
@@ -404,11 +572,17 @@ fn open(connection: &Connection) -> pome_net::driver::Channel {
     channel.unwrap().unwrap()
 }
 
+/// One channel after the other, as long as the connection lives.
 async fn serve(connection: Connection) {
-    let channel = open(&connection);
-    while let Ok(Some((kind, message))) = channel.recv().await {
-        if channel.send(kind, message).await.is_err() {
+    let mut listener = connection.pair(Topic::new("pome/echo", b""));
+    while let Some(incoming) = listener.next().await {
+        let Ok(channel) = incoming.accept(ChannelOptions::default()) else {
             return;
+        };
+        while let Ok(Some((kind, message))) = channel.recv().await {
+            if channel.send(kind, message).await.is_err() {
+                return;
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 mod loopback;
 #[path = "dht/npm.rs"]
 mod npm;
+mod told;
 
 use data_encoding::HEXLOWER;
 use loopback::*;

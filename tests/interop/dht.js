@@ -167,9 +167,18 @@ const commands = {
     })
     return new Promise((resolve, reject) => {
       const data = b4a.alloc(bytes, 7)
+      const began = Date.now()
       let same = null
+      let ms = null
+      let remoteHost = null
       socket.on('error', reject)
-      socket.on('close', () => resolve({ same, remote: hex(socket.remotePublicKey) }))
+      socket.on('open', () => {
+        ms = Date.now() - began
+        remoteHost = socket.rawStream.remoteHost
+      })
+      socket.on('close', () => {
+        resolve({ same, remote: hex(socket.remotePublicKey), remoteHost, ms })
+      })
       const echo = channel(Protomux.from(socket), (echo, data2) => {
         same = b4a.equals(data, data2)
         socket.end()

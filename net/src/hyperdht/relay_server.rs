@@ -77,8 +77,10 @@ impl BlindRelay {
         options: RelayOptions,
     ) -> Result<Self, Error> {
         let relay = dht.relay(options.limits);
-        let mut server = ServerOptions::default();
-        server.firewall = options.firewall;
+        let server = ServerOptions {
+            firewall: options.firewall,
+            ..ServerOptions::default()
+        };
         let mut server = dht.listen(key_pair, server).await?;
         let (stop, mut stopped) = tokio::sync::watch::channel(false);
         let accepts = relay.clone();

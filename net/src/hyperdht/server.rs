@@ -576,9 +576,8 @@ impl Listener {
             let connection = meet(&self.dht, raw, keyed, direct, relay).await?;
             let opened = connection.opened().await;
             opened.map_err(|_| Error::PeerConnectionFailed)?;
-            match &self.options.pool {
-                Some(pool) => pool.attach(connection.clone())?,
-                None => {}
+            if let Some(pool) = &self.options.pool {
+                pool.attach(connection.clone())?;
             }
             Ok(connection)
         };

@@ -84,18 +84,24 @@ pub(crate) fn open(connection: &Connection) -> Channel {
 pub(crate) fn echo(mut server: Server) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         while let Some(connection) = server.accept().await {
-            tokio::spawn(async move {
-                let topic = Topic::new("pome/echo", b"");
-                while let Ok(Some(channel)) = connection.open(&topic, ChannelOptions::default()) {
-                    while let Ok(Some((kind, message))) = channel.recv().await {
-                        if channel.send(kind, message).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-            });
+            tokio::spawn(serve(connection));
         }
     })
+}
+
+/// One channel after the other.
+async fn serve(connection: Connection) {
+    let mut listener = connection.pair(Topic::new("pome/echo", b""));
+    while let Some(incoming) = listener.next().await {
+        let Ok(channel) = incoming.accept(ChannelOptions::default()) else {
+            return;
+        };
+        while let Ok(Some((kind, message))) = channel.recv().await {
+            if channel.send(kind, message).await.is_err() {
+                return;
+            }
+        }
+    }
 }
 
 pub(crate) async fn assert_echoes(connection: &Connection) {
