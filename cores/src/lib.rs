@@ -1,7 +1,8 @@
 //! Hypercore and Corestore on the block store of pome: append-only signed logs, byte for byte those of the npm modules.
 //!
 //! Start at [`Corestore`]: it opens a [`Store`] and gives out [`Hypercore`]s by name or key. Several changes commit together in a
-//! [`Transaction`]; state that is no core lives in [`Local`] keyspaces of the same store.
+//! [`Transaction`]; state that is no core lives in [`Local`] keyspaces of the same store. [`replication`] exchanges cores with peers, and [`room`] bounds what
+//! comes from there.
 //!
 //! What is promised: an append is all there or not at all, also across cores; what was answered survives the end of the process, and a power
 //! cut where it was asked for ([`Durability`]); what is read back is what was written. What is not: that a block is on disk when a plain
