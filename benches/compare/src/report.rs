@@ -1,6 +1,7 @@
 //! Medians, spread, ratios, and the table that people read.
 
 use crate::workload::Workload;
+use pome_bench_support::Machine;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 
@@ -105,16 +106,11 @@ fn throughput(runs: &[Run]) -> String {
 
 impl Measured {
     pub(crate) fn new(rows: Vec<Row>, rounds: usize) -> Self {
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let cpu = read("/proc/cpuinfo")
-            .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-            .map_or_else(|| "unknown".into(), |(_, name)| name.trim().to_owned());
-        let kernel = read("/proc/sys/kernel/osrelease").trim().to_owned();
+        let Machine { cpu, cores, kernel } = Machine::read();
         Self {
             rounds,
             cpu,
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cores,
             kernel,
             rows,
         }

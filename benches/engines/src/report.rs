@@ -1,6 +1,7 @@
 //! Medians, ratios of one round, and the tables that people read.
 
 use crate::run::Sample;
+use pome_bench_support::Machine;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 
@@ -209,17 +210,13 @@ pub(crate) fn human(value: f64) -> String {
 
 impl Measured {
     pub(crate) fn new(runs: Vec<Run>, rounds: usize, quick: bool) -> Self {
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let cpu = read("/proc/cpuinfo")
-            .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-            .map_or_else(|| "unknown".into(), |(_, name)| name.trim().to_owned());
+        let Machine { cpu, cores, kernel } = Machine::read();
         Self {
             rounds,
             quick,
             cpu,
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            cores,
+            kernel,
             versions: versions(),
             runs,
         }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use pome_bench_support::Machine;
 use serde::{Deserialize, Serialize};
 
 /// What one pairing measured once: blocks per second, microseconds, or MB/s.
@@ -128,17 +129,13 @@ fn human(value: f64) -> String {
 
 impl Measured {
     pub(crate) fn new(runs: Vec<Run>, rounds: usize, quick: bool, versions: Vec<String>) -> Self {
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let cpu = read("/proc/cpuinfo")
-            .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-            .map_or_else(|| "unknown".into(), |(_, name)| name.trim().to_owned());
+        let Machine { cpu, cores, kernel } = Machine::read();
         Self {
             rounds,
             quick,
             cpu,
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            cores,
+            kernel,
             versions,
             runs,
         }

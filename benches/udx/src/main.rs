@@ -9,6 +9,7 @@ mod report;
 
 use clap::{Parser, ValueEnum};
 use peer::{Go, Read};
+use pome_bench_support::Machine;
 use report::{Measured, OnPath};
 use std::{
     io::{BufRead, BufReader, Write},
@@ -81,7 +82,7 @@ fn measure(args: &Args) -> Result<Measured> {
     let wanted = |part| args.parts.is_empty() || args.parts.contains(&part);
     let peer = |name: &&str| args.peers.is_empty() || args.peers.iter().any(|p| p == name);
     let mut measured = Measured {
-        machine: machine(),
+        machine: Machine::read().to_string(),
         versions: versions()?,
         rounds: args.rounds,
         seconds: args.seconds,
@@ -220,15 +221,4 @@ fn versions() -> Result<String> {
         ));
     }
     Ok(versions.join(", "))
-}
-
-fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(0, |n| n.get());
-    let about = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = about
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .map_or("?", |text| text.trim_start_matches([' ', '\t', ':']));
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{cores} cores of {model}, Linux {}", kernel.trim())
 }

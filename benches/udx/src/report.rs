@@ -1,5 +1,6 @@
 //! What was measured, as numbers and as a page.
 
+use pome_bench_support::Spread;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -24,23 +25,10 @@ pub(crate) struct OnPath {
     pub(crate) rates: Rates,
 }
 
-/// The middle one, the lowest and the highest.
-fn middle(values: &[f64]) -> (f64, f64, f64) {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    let at = |at: usize| values.get(at).copied().unwrap_or(f64::NAN);
-    (
-        at(values.len() / 2),
-        at(0),
-        at(values.len().saturating_sub(1)),
-    )
-}
-
 /// Of one peer to another, in each round.
-fn ratio(rates: &Rates, of: &str, to: &str) -> Vec<f64> {
+fn ratio(rates: &Rates, of: &str, to: &str) -> Spread {
     let rounds = |name| rates.get(name).map_or(&[][..], Vec::as_slice);
-    let pairs = rounds(of).iter().zip(rounds(to));
-    pairs.map(|(a, b)| a / b).collect()
+    Spread::of_ratios(rounds(of), rounds(to))
 }
 
 impl Measured {
@@ -64,11 +52,11 @@ impl Measured {
         )?;
         writeln!(out, "## On loopback\n\n| | MB/s |\n| --- | --- |")?;
         for (name, rates) in &self.loopback {
-            let (mid, low, high) = middle(rates);
+            let Spread { middle, low, high } = Spread::of(rates);
             writeln!(
                 out,
                 "| {name} | {:.0} ({:.0}–{:.0}) |",
-                mid / 1e6,
+                middle / 1e6,
                 low / 1e6,
                 high / 1e6
             )?;
@@ -81,11 +69,11 @@ impl Measured {
             ("pome sealed", "tcp sealed", "≥ 0.5×"),
             ("pome sealed", "tcp", ""),
         ] {
-            let (mid, low, high) = middle(&ratio(&self.loopback, of, to));
-            if mid.is_finite() {
+            let Spread { middle, low, high } = ratio(&self.loopback, of, to);
+            if middle.is_finite() {
                 writeln!(
                     out,
-                    "| {of} ÷ {to} | **{mid:.2}×** ({low:.2}–{high:.2}) | {goal} |"
+                    "| {of} ÷ {to} | **{middle:.2}×** ({low:.2}–{high:.2}) | {goal} |"
                 )?;
             }
         }
@@ -102,14 +90,14 @@ impl Measured {
         for path in &self.paths {
             let used = |name: &str| {
                 let rates = path.rates.get(name).map_or(&[][..], Vec::as_slice);
-                let (mid, low, high) = middle(rates);
+                let Spread { middle, low, high } = Spread::of(rates);
                 let part = |rate: f64| rate / crate::path::RATE * 100.0;
-                format!("{:.0} % ({:.0}–{:.0})", part(mid), part(low), part(high))
+                format!("{:.0} % ({:.0}–{:.0})", part(middle), part(low), part(high))
             };
-            let (mid, low, high) = middle(&ratio(&path.rates, "pome", "npm"));
+            let Spread { middle, low, high } = ratio(&path.rates, "pome", "npm");
             writeln!(
                 out,
-                "| {} ms | {:.1} % | {} | {} | **{mid:.2}×** ({low:.2}–{high:.2}) |",
+                "| {} ms | {:.1} % | {} | {} | **{middle:.2}×** ({low:.2}–{high:.2}) |",
                 path.delay_ms,
                 path.loss * 100.0,
                 used("pome"),
