@@ -14,6 +14,7 @@ mod resolver;
 pub use curve::dh;
 
 use crate::Error;
+use curve::Points;
 use pome_cores::KeyPair;
 use resolver::Resolver;
 use snow::{
@@ -147,6 +148,7 @@ impl Handshake {
     ) -> Result<Self, Error> {
         let resolver = Resolver {
             ephemeral: Zeroizing::new(ephemeral),
+            points: Points::default(),
         };
         let seed = local.seed();
         let mut builder = Builder::with_resolver(pattern.params(), Box::new(resolver))

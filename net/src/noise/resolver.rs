@@ -1,6 +1,6 @@
 //! The primitives that snow runs on here: Ed25519, BLAKE2b with 64 bytes, ChaCha20-Poly1305, and random bytes that the caller brought.
 
-use super::curve::Ed25519;
+use super::curve::{Ed25519, Points};
 use blake2b_simd::State;
 use chacha20poly1305::{
     ChaCha20Poly1305, KeyInit,
@@ -18,6 +18,7 @@ const TAG: usize = 16;
 /// Gives snow its primitives. `ephemeral` is the seed of the one key pair that a handshake makes up.
 pub(super) struct Resolver {
     pub(super) ephemeral: Zeroizing<[u8; 32]>,
+    pub(super) points: Points,
 }
 
 impl CryptoResolver for Resolver {
@@ -25,7 +26,7 @@ impl CryptoResolver for Resolver {
         Some(Box::new(Brought(Some(self.ephemeral.clone()))))
     }
     fn resolve_dh(&self, _: &DHChoice) -> Option<Box<dyn Dh>> {
-        Some(Box::new(Ed25519::blank()))
+        Some(Box::new(Ed25519::blank(self.points.clone())))
     }
     fn resolve_hash(&self, _: &HashChoice) -> Option<Box<dyn Hash>> {
         Some(Box::new(Blake2b(State::new())))
