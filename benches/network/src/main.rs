@@ -1,0 +1,280 @@
+//! pome beside npm's hyperdht and noise-handshake: connecting by key, handshakes on one core, memory of idle connections. The same work in turns, each peer a
+//! process of its own, in a network namespace with nothing but loopback.
+//!
+//! `cargo run --release -p pome-bench-network` measures and prints a page; `--json FILE` keeps the numbers too, `--render FILE` prints the page of such a file.
+//! Needs node, the modules (`npm ci --prefix tests/interop`), `unshare`, `ip` and `taskset`.
+
+mod order;
+mod pome;
+mod report;
+
+use clap::{Parser, ValueEnum};
+use order::{Connected, Memory, Network, Order, Serving, Shaken};
+use pome_bench_support::Machine;
+use report::{Held, Measured, PATTERNS, PEERS};
+use serde::de::DeserializeOwned;
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+/// What went wrong, as text: nothing is done about it.
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Nodes of a network.
+const NODES: usize = 20;
+/// Connections before those that count.
+const WARM: usize = 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Connecting by key, through networks of either make
+    Connect,
+    /// Noise handshakes on one core
+    Handshakes,
+    /// Memory of idle connections
+    Memory,
+}
+
+#[derive(Debug, Parser)]
+struct Args {
+    /// What to measure [default: all]
+    parts: Vec<Part>,
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Connections of each peer in each round
+    #[arg(long, default_value_t = 20)]
+    connections: usize,
+    /// Connections that are held
+    #[arg(long, default_value_t = 200)]
+    held: usize,
+    /// How long each peer shakes hands
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Write the numbers here, as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Render this file of numbers as Markdown on stdout, and measure nothing
+    #[arg(long, conflicts_with = "json")]
+    render: Option<PathBuf>,
+    /// Follow orders (used by the runs themselves)
+    #[arg(long, hide = true)]
+    peer: bool,
+    /// Already in a namespace (used by the runs themselves)
+    #[arg(long, hide = true)]
+    inside: bool,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    if args.peer {
+        return pome::run();
+    }
+    if let Some(file) = &args.render {
+        let measured: Measured = serde_json::from_slice(&std::fs::read(file)?)?;
+        print!("{}", measured.markdown());
+        return Ok(());
+    }
+    if !args.inside {
+        let status = Command::new("unshare")
+            .args(["-rn", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"])
+            .arg(std::env::current_exe()?)
+            .args(std::env::args_os().skip(1))
+            .arg("--inside")
+            .status()?;
+        return match status.success() {
+            true => Ok(()),
+            false => Err("it failed in its namespace".into()),
+        };
+    }
+    let measured = measure(&args)?;
+    if let Some(file) = &args.json {
+        std::fs::write(file, serde_json::to_string_pretty(&measured)? + "\n")?;
+    }
+    print!("{}", measured.markdown());
+    Ok(())
+}
+
+fn measure(args: &Args) -> Result<Measured> {
+    let wanted = |part| args.parts.is_empty() || args.parts.contains(&part);
+    let mut measured = Measured {
+        machine: Machine::read().to_string(),
+        versions: versions()?,
+        rounds: args.rounds,
+        held: args.held,
+        ..Measured::default()
+    };
+    for round in 0..args.rounds {
+        if wanted(Part::Handshakes) {
+            for pattern in PATTERNS {
+                for make in PEERS {
+                    let rate = handshakes(make, pattern, args.seconds)?;
+                    eprintln!("round {round}: {make}: {pattern}: {rate:.0} a second");
+                    let rates = measured.handshakes.entry((*pattern).into()).or_default();
+                    rates.entry((*make).into()).or_default().push(rate);
+                }
+            }
+        }
+        if wanted(Part::Connect) {
+            for (network, firewalled) in report::ways() {
+                for make in PEERS {
+                    let millis = connect(network, firewalled, make, args.connections)?;
+                    let middle = pome_bench_support::Spread::of(&millis).middle;
+                    eprintln!("round {round}: {make} on {network}, {firewalled}: {middle:.2} ms");
+                    let way = report::way(network, firewalled);
+                    let rounds = measured.connect.entry(way).or_default();
+                    rounds.entry((*make).into()).or_default().push(millis);
+                }
+            }
+        }
+        if wanted(Part::Memory) {
+            for make in PEERS {
+                let held = memory(make, args.held)?;
+                eprintln!("round {round}: {make}: {held:?}");
+                measured
+                    .memory
+                    .entry((*make).into())
+                    .or_default()
+                    .push(held);
+            }
+        }
+    }
+    Ok(measured)
+}
+
+/// A process that follows orders; it is killed when it is dropped.
+struct Peer {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Peer {
+    /// On any core, or on one of them alone.
+    fn start(make: &str, one_core: bool) -> Result<Self> {
+        let mut words: Vec<PathBuf> = match make {
+            "npm" => {
+                let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../peers/npm/network.js");
+                vec!["node".into(), "--expose-gc".into(), script]
+            }
+            _ => vec![std::env::current_exe()?, "--peer".into()],
+        };
+        if one_core {
+            words.splice(..0, ["taskset", "-c", "0"].map(PathBuf::from));
+        }
+        let mut child = Command::new(&words[0])
+            .args(&words[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let input = child.stdin.take().ok_or("no stdin")?;
+        let output = BufReader::new(child.stdout.take().ok_or("no stdout")?);
+        Ok(Self {
+            child,
+            input,
+            output,
+        })
+    }
+
+    fn tell<T: DeserializeOwned>(&mut self, order: &Order) -> Result<T> {
+        writeln!(self.input, "{}", serde_json::to_string(order)?)?;
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        Ok(serde_json::from_str(&line)?)
+    }
+}
+
+fn handshakes(make: &str, pattern: &str, seconds: f64) -> Result<f64> {
+    let order = Order::Handshakes {
+        pattern: pattern.into(),
+        seconds,
+    };
+    let shaken: Shaken = Peer::start(make, true)?.tell(&order)?;
+    Ok(shaken.per_second)
+}
+
+/// A network, a server that listens under so many keys, and a client that has done nothing yet.
+struct Testnet {
+    _network: Peer,
+    server: Peer,
+    client: Peer,
+    bootstrap: String,
+    keys: Vec<String>,
+}
+
+impl Testnet {
+    fn new(network: &str, make: &str, firewalled: bool, keys: usize) -> Result<Self> {
+        let mut nodes = Peer::start(network, false)?;
+        let Network { bootstrap } = nodes.tell(&Order::Network { nodes: NODES })?;
+        let mut server = Peer::start(make, false)?;
+        let Serving { keys } = server.tell(&Order::Serve {
+            bootstrap: bootstrap.clone(),
+            firewalled,
+            keys,
+        })?;
+        Ok(Self {
+            _network: nodes,
+            server,
+            client: Peer::start(make, false)?,
+            bootstrap,
+            keys,
+        })
+    }
+}
+
+/// Milliseconds of each connection.
+fn connect(network: &str, firewalled: bool, make: &str, count: usize) -> Result<Vec<f64>> {
+    let mut net = Testnet::new(network, make, firewalled, count)?;
+    let connected: Connected = net.client.tell(&Order::Connect {
+        bootstrap: net.bootstrap,
+        firewalled,
+        keys: net.keys,
+    })?;
+    Ok(connected.millis)
+}
+
+fn memory(make: &str, held: usize) -> Result<Held> {
+    let mut net = Testnet::new("npm", make, false, 1)?;
+    let mut hold = |connections| -> Result<[f64; 2]> {
+        let _: serde_json::Value = net.client.tell(&Order::Hold {
+            bootstrap: net.bootstrap.clone(),
+            firewalled: false,
+            keys: net.keys.clone(),
+            connections,
+        })?;
+        // What was needed only to connect is given back.
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        let server: Memory = net.server.tell(&Order::Memory {})?;
+        let client: Memory = net.client.tell(&Order::Memory {})?;
+        Ok([server.bytes as f64, client.bytes as f64])
+    };
+    let before = hold(WARM)?;
+    let after = hold(held)?;
+    let each = |side: usize| (after[side] - before[side]) / held as f64;
+    Ok(Held {
+        server: each(0),
+        client: each(1),
+    })
+}
+
+fn versions() -> Result<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/interop/node_modules");
+    let mut versions = Vec::new();
+    for module in ["hyperdht", "noise-handshake", "@hyperswarm/secret-stream"] {
+        let text = std::fs::read(folder.join(module).join("package.json"))?;
+        let package: serde_json::Value = serde_json::from_slice(&text)?;
+        versions.push(format!(
+            "{module} {}",
+            package["version"].as_str().unwrap_or("?")
+        ));
+    }
+    Ok(versions.join(", "))
+}

@@ -1,0 +1,65 @@
+//! What a peer is told to do, one line of JSON each, and what it answers. The peer of npm is `benches/peers/npm/network.js`.
+
+use serde::{Deserialize, Serialize};
+
+/// What a peer is told.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "order")]
+pub(crate) enum Order {
+    /// Be a network of lasting nodes.
+    Network { nodes: usize },
+    /// Listen under so many keys, with one node.
+    Serve {
+        bootstrap: String,
+        firewalled: bool,
+        keys: usize,
+    },
+    /// Connect to each key, one after the other, until a channel is open on both sides; and close.
+    Connect {
+        bootstrap: String,
+        firewalled: bool,
+        keys: Vec<String>,
+    },
+    /// Connect to the first key so often, and keep the connections.
+    Hold {
+        bootstrap: String,
+        firewalled: bool,
+        keys: Vec<String>,
+        connections: usize,
+    },
+    /// How much memory is in use, that of files not counted.
+    Memory {},
+    /// Both sides of as many handshakes as can be done in so many seconds, with nothing in between.
+    Handshakes { pattern: String, seconds: f64 },
+}
+
+/// The answer to [`Order::Network`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Network {
+    pub(crate) bootstrap: String,
+}
+
+/// The answer to [`Order::Serve`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Serving {
+    pub(crate) keys: Vec<String>,
+}
+
+/// The answer to [`Order::Connect`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Connected {
+    pub(crate) millis: Vec<f64>,
+}
+
+/// The answer to [`Order::Memory`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    pub(crate) bytes: u64,
+}
+
+/// The answer to [`Order::Handshakes`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Shaken {
+    pub(crate) per_second: f64,
+}

@@ -1,0 +1,211 @@
+//! A process that does with pome what it is told.
+
+use crate::{
+    Result,
+    order::{Connected, Memory, Network, Order, Serving, Shaken},
+};
+use data_encoding::HEXLOWER;
+use pome_cores::KeyPair;
+use pome_net::{
+    driver::{Channel, Connection},
+    hyperdht::{ConnectOptions, HyperDht, HyperDhtOptions, Server, ServerOptions},
+    noise::{Handshake, Pattern, Role},
+    protomux::{ChannelOptions, Topic},
+};
+use serde_json::{Value, to_value};
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    time::Instant,
+};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+/// Follows orders until there are no more.
+pub(crate) fn run() -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?
+        .block_on(async {
+            let mut peer = Peer::default();
+            let mut orders = BufReader::new(tokio::io::stdin()).lines();
+            while let Some(line) = orders.next_line().await? {
+                println!("{}", peer.follow(serde_json::from_str(&line)?).await?);
+            }
+            Ok(())
+        })
+}
+
+#[derive(Default)]
+struct Peer {
+    nodes: Vec<HyperDht>,
+    client: Option<HyperDht>,
+    held: Vec<(Connection, Channel)>,
+}
+
+async fn node(bootstrap: SocketAddrV4, lasting: bool, firewalled: bool) -> Result<HyperDht> {
+    let mut options = HyperDhtOptions::default();
+    options.dht.host = Ipv4Addr::LOCALHOST;
+    options.dht.node.bootstrap = vec![bootstrap];
+    options.dht.node.ephemeral = Some(!lasting);
+    options.dht.node.firewalled = firewalled;
+    options.dht.node.quick_firewall = false;
+    let dht = HyperDht::bind(options)?;
+    dht.ready().await?;
+    Ok(dht)
+}
+
+fn open(connection: &Connection) -> Result<Channel> {
+    let topic = Topic::new("pome/bench", b"");
+    let channel = connection.open(&topic, ChannelOptions::default())?;
+    Ok(channel.ok_or("the channel is open already")?)
+}
+
+/// Opens a channel on each connection that comes.
+async fn serve(mut server: Server) {
+    while let Some(connection) = server.accept().await {
+        if let Ok(channel) = open(&connection) {
+            tokio::spawn(async move {
+                let _ = connection.closed().await;
+                drop(channel);
+            });
+        }
+    }
+}
+
+impl Peer {
+    async fn follow(&mut self, order: Order) -> Result<Value> {
+        Ok(match order {
+            Order::Network { nodes } => {
+                let here = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+                let mut options = HyperDhtOptions::bootstrapper(here);
+                options.dht.host = Ipv4Addr::LOCALHOST;
+                let first = HyperDht::bind(options)?;
+                let bootstrap = first.dht().local_addr();
+                self.nodes.push(first);
+                while self.nodes.len() < nodes {
+                    self.nodes.push(node(bootstrap, true, false).await?);
+                }
+                to_value(Network {
+                    bootstrap: bootstrap.to_string(),
+                })?
+            }
+            Order::Serve {
+                bootstrap,
+                firewalled,
+                keys: count,
+            } => {
+                let dht = node(bootstrap.parse()?, false, firewalled).await?;
+                let mut keys = Vec::new();
+                while keys.len() < count {
+                    let mut options = ServerOptions::default();
+                    options.share_local_address = false;
+                    let server = dht.listen(&KeyPair::random(), options).await?;
+                    keys.push(HEXLOWER.encode(&server.public_key()));
+                    tokio::spawn(serve(server));
+                }
+                self.nodes.push(dht);
+                to_value(Serving { keys })?
+            }
+            Order::Connect {
+                bootstrap,
+                firewalled,
+                keys,
+            } => {
+                let mut millis = Vec::new();
+                for key in &keys {
+                    let (made, took) = self.connect(&bootstrap, firewalled, key).await?;
+                    millis.push(took);
+                    made.0.abort();
+                }
+                to_value(Connected { millis })?
+            }
+            Order::Hold {
+                bootstrap,
+                firewalled,
+                keys,
+                connections,
+            } => {
+                let key = keys.first().ok_or("no key")?;
+                for _ in 0..connections {
+                    let (made, _) = self.connect(&bootstrap, firewalled, key).await?;
+                    self.held.push(made);
+                }
+                serde_json::json!({})
+            }
+            Order::Memory {} => to_value(Memory {
+                bytes: anonymous()?,
+            })?,
+            Order::Handshakes { pattern, seconds } => to_value(Shaken {
+                per_second: handshakes(&pattern, seconds)?,
+            })?,
+        })
+    }
+
+    /// A connection with an open channel, and how many milliseconds it took.
+    async fn connect(
+        &mut self,
+        bootstrap: &str,
+        firewalled: bool,
+        key: &str,
+    ) -> Result<((Connection, Channel), f64)> {
+        let client = match &self.client {
+            Some(client) => client,
+            None => {
+                let client = node(bootstrap.parse()?, false, firewalled).await?;
+                self.client.insert(client)
+            }
+        };
+        let key = HEXLOWER.decode(key.as_bytes())?;
+        let key = key.first_chunk().ok_or("a short key")?;
+        let mut options = ConnectOptions::default();
+        options.local_connection = false;
+        let began = Instant::now();
+        let connection = client.connect(key, options).await?;
+        let channel = open(&connection)?;
+        channel.opened().await.ok_or("the channel did not open")?;
+        let took = began.elapsed().as_secs_f64() * 1e3;
+        Ok(((connection, channel), took))
+    }
+}
+
+/// Bytes of memory in use, that of files not counted.
+fn anonymous() -> Result<u64> {
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup")?;
+    let line = rollup
+        .lines()
+        .find_map(|line| line.strip_prefix("Anonymous:")?.strip_suffix("kB"))
+        .ok_or("the kernel does not say how much memory is in use")?;
+    Ok(line.trim().parse::<u64>()? << 10)
+}
+
+/// Both sides of handshakes, one after the other; how many a second.
+fn handshakes(pattern: &str, seconds: f64) -> Result<f64> {
+    let pattern = match pattern {
+        "IK" => Pattern::Ik,
+        "XX" => Pattern::Xx,
+        _ => return Err("another pattern".into()),
+    };
+    let (ours, theirs) = (KeyPair::random(), KeyPair::random());
+    let began = Instant::now();
+    for count in 1u32.. {
+        let side = |role, pair, remote| {
+            Handshake::new(pattern, role, pair, remote, b"", rand::random::<[u8; 32]>())
+        };
+        let mut a = side(Role::Initiator, &ours, Some(&theirs.public))?;
+        let mut b = side(Role::Responder, &theirs, None)?;
+        while !(a.is_complete() && b.is_complete()) {
+            match a.is_our_turn() {
+                true => b.receive(&a.send(b"")?)?,
+                false => a.receive(&b.send(b"")?)?,
+            };
+        }
+        if a.finish()?.hash != b.finish()?.hash {
+            return Err("two handshakes".into());
+        }
+        let passed = began.elapsed().as_secs_f64();
+        if passed >= seconds {
+            return Ok(f64::from(count) / passed);
+        }
+    }
+    Err("more handshakes than can be counted".into())
+}

@@ -1,0 +1,110 @@
+// A process that does with npm's hyperdht what it is told: one line of JSON in, one line of JSON out, one after the other.
+//   node --expose-gc network.js
+// What it understands: see benches/network/src/order.rs. The modules are those of tests/interop.
+const fs = require('fs')
+const path = require('path')
+const readline = require('readline')
+const { createRequire } = require('module')
+const load = createRequire(path.join(__dirname, '../../../tests/interop/package.json'))
+const HyperDHT = load('hyperdht')
+const Protomux = load('protomux')
+const Noise = load('noise-handshake')
+const curve = load('noise-curve-ed')
+
+const kept = []
+
+async function node(bootstrap, options) {
+  const dht = new HyperDHT({ bootstrap, host: '127.0.0.1', quickFirewall: false, ...options })
+  await dht.fullyBootstrapped()
+  kept.push(dht)
+  return dht
+}
+
+const at = (text) => [{ host: '127.0.0.1', port: Number(text.split(':')[1]) }]
+
+function open(socket) {
+  const channel = Protomux.from(socket).createChannel({ protocol: 'pome/bench' })
+  channel.open()
+  return channel
+}
+
+let client = null
+
+async function connect(order, key) {
+  client ??= await node(at(order.bootstrap), { ephemeral: true, firewalled: order.firewalled })
+  const began = process.hrtime.bigint()
+  const socket = client.connect(Buffer.from(key, 'hex'), { localConnection: false })
+  socket.on('error', (error) => {
+    throw error
+  })
+  if (!(await open(socket).fullyOpened())) throw new Error('the channel did not open')
+  return { socket, millis: Number(process.hrtime.bigint() - began) / 1e6 }
+}
+
+const orders = {
+  async network({ nodes }) {
+    const first = await node([], { ephemeral: false, firewalled: false })
+    const bootstrap = '127.0.0.1:' + first.address().port
+    while (kept.length < nodes) await node(at(bootstrap), { ephemeral: false, firewalled: false })
+    return { bootstrap }
+  },
+  async serve({ bootstrap, firewalled, keys }) {
+    const dht = await node(at(bootstrap), { ephemeral: true, firewalled })
+    const listening = []
+    while (listening.length < keys) {
+      const server = dht.createServer({ shareLocalAddress: false }, (socket) => {
+        socket.on('error', () => {})
+        open(socket)
+      })
+      await server.listen(HyperDHT.keyPair())
+      listening.push(server.publicKey.toString('hex'))
+    }
+    return { keys: listening }
+  },
+  async connect(order) {
+    const millis = []
+    for (const key of order.keys) {
+      const made = await connect(order, key)
+      millis.push(made.millis)
+      made.socket.destroy()
+    }
+    return { millis }
+  },
+  async hold(order) {
+    for (let i = 0; i < order.connections; i++) kept.push((await connect(order, order.keys[0])).socket)
+    return {}
+  },
+  async memory() {
+    for (let i = 0; i < 5; i++) {
+      global.gc()
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+    const line = /^Anonymous: +([0-9]+) kB$/m.exec(fs.readFileSync('/proc/self/smaps_rollup', 'latin1'))
+    return { bytes: Number(line[1]) * 1024 }
+  },
+  async handshakes({ pattern, seconds }) {
+    const [ours, theirs] = [curve.generateKeyPair(), curve.generateKeyPair()]
+    const empty = Buffer.alloc(0)
+    const began = process.hrtime.bigint()
+    for (let count = 1; ; count++) {
+      const a = new Noise(pattern, true, ours, { curve })
+      const b = new Noise(pattern, false, theirs, { curve })
+      a.initialise(empty, theirs.publicKey)
+      b.initialise(empty)
+      for (let [from, to] = [a, b]; !(a.complete && b.complete); [from, to] = [to, from]) to.recv(from.send())
+      if (!a.hash.equals(b.hash)) throw new Error('two handshakes')
+      const passed = Number(process.hrtime.bigint() - began) / 1e9
+      if (passed >= seconds) return { perSecond: count / passed }
+    }
+  }
+}
+
+async function main() {
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    const order = JSON.parse(line)
+    console.log(JSON.stringify(await orders[order.order](order)))
+  }
+  process.exit(0)
+}
+
+main()
