@@ -1,7 +1,7 @@
 //! What comes in through a socket, and whose it is.
 
 use super::{
-    HEADER_BYTES, Header, Udx,
+    Header, Udx,
     slot::{Forward, Slot, settle},
     socket::{Datagram, Socket},
 };
@@ -12,6 +12,7 @@ use std::{
     collections::HashMap,
     io::{self, IoSliceMut},
     net::SocketAddr,
+    time::Duration,
 };
 use tokio::sync::mpsc::{self, error::TrySendError};
 
@@ -89,10 +90,6 @@ impl Receive {
             for id in self.touched.drain(..) {
                 settle(&mut slots, id, now);
             }
-            if count < BATCH {
-                // The kernel has no more, or tells so at the next call.
-                drop(slots);
-            }
         }
     }
 }
@@ -111,9 +108,9 @@ impl Route<'_> {
         &mut self,
         slots: &mut MutexGuard<'_, HashMap<u32, Slot>>,
         packet: Bytes,
-        now: std::time::Duration,
+        now: Duration,
     ) {
-        let header = Header::decode(&packet).filter(|_| packet.len() >= HEADER_BYTES);
+        let header = Header::decode(&packet);
         let slot = header.as_ref().and_then(|header| slots.get_mut(&header.id));
         let (Some(header), Some(slot)) = (header, slot) else {
             return self.datagram(&packet);
