@@ -1,7 +1,15 @@
 #![allow(clippy::unwrap_used, reason = "a test says what it expects")]
 //! Streams over real sockets on loopback.
 
-use pome_net::udx::Udx;
+use pome_net::udx::{Duplex, Udx};
+use pome_test_support::namespace;
+use std::{
+    net::SocketAddr,
+    process::Command,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn any() -> std::net::SocketAddr {
@@ -95,4 +103,109 @@ async fn messages_datagrams_and_strangers() {
     let mut b = b;
     let error = b.read(&mut [0; 1]).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+const LEN: usize = 32 << 20;
+
+/// Runs one end of a stream in a thread and a runtime of its own.
+fn end<T: Send + 'static, F: Future<Output = T>>(
+    id: u32,
+    own: mpsc::Sender<SocketAddr>,
+    other: mpsc::Receiver<SocketAddr>,
+    work: impl FnOnce(Duplex) -> F + Send + 'static,
+) -> thread::JoinHandle<T> {
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let udx = Udx::new();
+            let (socket, _datagrams) = udx.bind(any()).unwrap();
+            own.send(socket.local_addr()).unwrap();
+            let stream = udx.stream(id, &Default::default()).unwrap();
+            stream.connect(&socket, 3 - id, other.recv().unwrap());
+            work(stream).await
+        })
+    })
+}
+
+/// Sends [`LEN`] bytes from one thread to another; `sending` and `reading` are told how many have gone and have come. Answers the path as the sender saw it.
+fn transfer(
+    mut sending: impl FnMut(usize) + Send + 'static,
+    mut reading: impl FnMut(usize) + Send + 'static,
+) -> (Option<Duration>, u16, f64) {
+    let (here, from_here) = mpsc::channel();
+    let (there, from_there) = mpsc::channel();
+    let data = |at: usize| (at / 1000 % 251) as u8;
+    let sender = end(1, here, from_there, move |mut stream| async move {
+        for begin in (0..LEN).step_by(1 << 16) {
+            let part: Vec<u8> = (begin..begin + (1 << 16)).map(data).collect();
+            stream.write_all(&part).await.unwrap();
+            sending(begin);
+        }
+        assert!(stream.flushed().await);
+        stream.shutdown().await.unwrap();
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+        stream.path()
+    });
+    let reader = end(2, there, from_here, move |mut stream| async move {
+        let (mut got, mut part) = (0, vec![0; 1 << 16]);
+        loop {
+            let len = stream.read(&mut part).await.unwrap();
+            if len == 0 {
+                break;
+            }
+            for (at, byte) in (got..).zip(&part[..len]) {
+                assert_eq!(*byte, data(at));
+            }
+            got += len;
+            reading(got);
+        }
+        assert_eq!(got, LEN);
+        stream.shutdown().await.unwrap();
+    });
+    reader.join().unwrap();
+    sender.join().unwrap()
+}
+
+/// Does something once, when half has passed.
+fn halfway(mut act: impl FnMut() + Send + 'static) -> impl FnMut(usize) + Send + 'static {
+    let mut done = false;
+    move |passed| {
+        if passed > LEN / 2 && !done {
+            done = true;
+            act();
+        }
+    }
+}
+
+/// The device refuses packets that are too long for it, as a path swallows them.
+#[test]
+fn a_device_that_becomes_narrower_is_noticed() {
+    if !namespace::inside("a_device_that_becomes_narrower_is_noticed") {
+        return;
+    }
+    let narrow = || {
+        let mut set = Command::new("ip");
+        set.args(["link", "set", "lo", "mtu", "1280"]);
+        assert!(set.status().unwrap().success());
+    };
+    let (_, mtu, _) = transfer(halfway(narrow), |_| {});
+    assert!((1200..=1280).contains(&mtu), "{mtu}");
+}
+
+/// Both machines of a stream sleep in turn, longer than a timeout: it goes on.
+#[test]
+fn an_end_that_sleeps_goes_on() {
+    const SLEEP: Duration = Duration::from_millis(2500);
+    let sleep = || thread::sleep(SLEEP);
+    for sender in [true, false] {
+        let began = Instant::now();
+        match sender {
+            true => transfer(halfway(sleep), |_| {}),
+            false => transfer(|_| {}, halfway(sleep)),
+        };
+        assert!(began.elapsed() >= SLEEP);
+    }
 }

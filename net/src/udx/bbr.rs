@@ -160,6 +160,11 @@ impl Bbr {
         }
     }
 
+    /// Little is sent for now, to see how short a round trip is: rates say nothing about the path.
+    pub(crate) fn probes_rtt(&self) -> bool {
+        self.phase == Phase::ProbeRtt
+    }
+
     /// Bytes a second.
     pub(crate) fn bandwidth(&self) -> f64 {
         self.bandwidths.front().map_or(0.0, |(_, rate)| *rate)

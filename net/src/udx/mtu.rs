@@ -1,4 +1,5 @@
-//! Finding the largest packet that the path carries: a data packet is padded to the next size, and if it is acknowledged that size holds.
+//! Finding the largest packet that the path carries: a data packet is padded to the next size, and if it is acknowledged that size holds. A path that
+//! stops carrying what it carried before swallows such packets without a word: then it begins anew.
 
 /// Bytes of an IPv4 packet that every path is taken to carry.
 const BASE: u16 = 1200;
@@ -40,6 +41,19 @@ impl Mtu {
     /// Payload bytes of a packet.
     pub(crate) fn payload(&self) -> usize {
         usize::from(self.size - self.overhead)
+    }
+
+    /// Payload bytes of a packet that every path carries.
+    pub(crate) fn base_payload(&self) -> usize {
+        usize::from(BASE - self.overhead)
+    }
+
+    /// The path has become narrower.
+    pub(crate) fn fall_back(&mut self) {
+        *self = Self {
+            overhead: self.overhead,
+            ..Self::new(false)
+        };
     }
 
     /// How many zeros make a packet with `payload` bytes a probe; `None` when it shall be none.

@@ -10,6 +10,9 @@ use std::{collections::VecDeque, time::Duration};
 
 /// After so many timeouts of one packet the other side is taken for gone.
 const TIMEOUTS_MAX: u8 = 6;
+/// A packet that was lost so often, or timed out so often, may be too long for the path.
+const STUCK_TRANSMITS: u32 = 4;
+const STUCK_TIMEOUTS: u8 = 2;
 
 /// A packet on its way.
 #[derive(Debug)]
@@ -103,6 +106,8 @@ pub(crate) struct Outgoing {
     pending: usize,
     sacks: u32,
     partial: bool,
+    /// Payload bytes of the longest packet that was lost again and again.
+    stuck: usize,
     rack: Rack,
     recovery: Option<Seq>,
     delivered: u64,
@@ -131,6 +136,7 @@ impl Outgoing {
             pending: 0,
             sacks: 0,
             partial: false,
+            stuck: 0,
             rack: Rack {
                 highest: seq,
                 end: seq,
@@ -212,6 +218,11 @@ impl Outgoing {
         self.partial = partial;
     }
 
+    /// Payload bytes of the longest packet that was lost again and again since this was asked last; 0: none was.
+    pub(crate) fn take_stuck(&mut self) -> usize {
+        std::mem::take(&mut self.stuck)
+    }
+
     pub(crate) fn pending(&self) -> usize {
         self.pending
     }
@@ -232,7 +243,7 @@ impl Outgoing {
         self.packets.len()
     }
 
-    /// The writer has nothing more although the window is open: rates measured from here on say nothing about the path.
+    /// The path is not filled, since the writer has nothing more or little is sent on purpose: rates measured from here on say nothing about the path.
     pub(crate) fn mark_limited(&mut self) {
         self.limited_until = (self.delivered + self.inflight).max(1);
     }
@@ -463,13 +474,14 @@ impl Outgoing {
         }
     }
 
-    /// Bytes a second, measured over the flight of the newest packet that arrived; true: the writer was the limit.
-    pub(crate) fn rate(&self, acked: &Acked, min_rtt: Option<Duration>) -> Option<(f64, bool)> {
+    /// Bytes a second, measured over the flight of the newest packet that arrived; true: the path was not filled. None of a flight in which the machine
+    /// was asleep.
+    pub(crate) fn rate(&self, acked: &Acked, rtt: &Rtt) -> Option<(f64, bool)> {
         let newest = acked.newest?;
         let sending = newest.sent_at.saturating_sub(newest.first_sent_at);
         let arriving = self.delivered_at.saturating_sub(newest.delivered_at);
         let time = sending.max(arriving);
-        if time.is_zero() || time < min_rtt? {
+        if time.is_zero() || time < rtt.min()? || time > rtt.longest_flight() {
             return None;
         }
         let bytes = self.delivered - newest.delivered;
@@ -530,7 +542,11 @@ impl Outgoing {
         let probe = packet.padding > 0;
         packet.lost = true;
         packet.padding = 0;
-        let bytes = packet.bytes();
+        let stuck = packet.transmits >= STUCK_TRANSMITS || packet.timeouts >= STUCK_TIMEOUTS;
+        let (bytes, len) = (packet.bytes(), packet.payload.len());
+        if stuck {
+            self.stuck = self.stuck.max(len);
+        }
         self.inflight -= bytes;
         self.lost.push_back(seq);
         probe

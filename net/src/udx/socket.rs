@@ -90,8 +90,6 @@ struct Inner {
     io: UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
-    /// Packets that the kernel takes in one call.
-    segments: usize,
     /// The memory that packets are gathered in.
     batch: Mutex<Batch>,
     work: Mutex<Work>,
@@ -166,7 +164,6 @@ impl Udx {
             inner: Arc::new(Inner {
                 table: Arc::downgrade(&self.table),
                 local: io.local_addr()?,
-                segments: state.max_gso_segments().max(1),
                 batch: Mutex::default(),
                 io,
                 state,
@@ -286,6 +283,12 @@ impl Socket {
                 break;
             }
             turn += 1;
+            if stream.may_be_cut() {
+                let packet = batch.space().split_off(begin);
+                batch.flush(|bytes, size| self.send_packets(bytes, size, to));
+                self.send_to_be_cut(&packet, to);
+                continue;
+            }
             batch.added(begin, self.segments(), |bytes, size| {
                 self.send_packets(bytes, size, to);
             });
@@ -297,9 +300,16 @@ impl Socket {
         }
     }
 
-    /// Packets that the kernel takes in one call.
+    /// Packets that the kernel takes in one call, as far as is known: a device that does not cut them for it is noticed by the first call that fails.
     pub(super) fn segments(&self) -> usize {
-        self.inner.segments
+        self.inner.state.max_gso_segments().max(1)
+    }
+
+    /// Sends a packet that routers may cut. (Only where the kernel lets a socket say so; elsewhere it is sent like any other.)
+    fn send_to_be_cut(&self, packet: &[u8], to: SocketAddr) {
+        self.inner.let_routers_cut(true);
+        self.send_packets(packet, packet.len(), to);
+        self.inner.let_routers_cut(false);
     }
 
     /// The stream has more to send, when the others have had their turn and the kernel takes more.
@@ -365,6 +375,23 @@ impl Inner {
         self.wake.notify_one();
         Ok(())
     }
+
+    #[cfg(target_os = "linux")]
+    fn let_routers_cut(&self, yes: bool) {
+        use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
+        let set = match (self.local.is_ipv6(), yes) {
+            (false, true) => sockopt::set_ip_mtu_discover(&self.io, Ipv4PathMtuDiscovery::DONT),
+            (false, false) => sockopt::set_ip_mtu_discover(&self.io, Ipv4PathMtuDiscovery::PROBE),
+            (true, true) => sockopt::set_ipv6_mtu_discover(&self.io, Ipv6PathMtuDiscovery::DONT),
+            (true, false) => sockopt::set_ipv6_mtu_discover(&self.io, Ipv6PathMtuDiscovery::PROBE),
+        };
+        if let Err(error) = set {
+            tracing::debug!(%error, "the system does not let packets be cut");
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn let_routers_cut(&self, _: bool) {}
 
     fn try_send(&self, bytes: &[u8], size: usize, to: SocketAddr) -> io::Result<()> {
         let transmit = Transmit {

@@ -135,6 +135,7 @@ pub struct Stream {
     messages: VecDeque<Bytes>,
     rtt: Rtt,
     mtu: Mtu,
+    may_be_cut: bool,
     bbr: Bbr,
     timers: Timers,
     keep_alive: Option<Duration>,
@@ -176,6 +177,7 @@ impl Stream {
             rtt: Rtt::default(),
             bbr: Bbr::new(mtu.payload() + HEADER_BYTES),
             mtu,
+            may_be_cut: false,
             timers: Timers::default(),
             keep_alive: options.keep_alive,
             ack_wanted: false,
@@ -217,6 +219,12 @@ impl Stream {
     /// Smoothed round-trip time.
     pub fn rtt(&self) -> Option<Duration> {
         self.rtt.smoothed()
+    }
+
+    /// The packet that [`poll_transmit`](Self::poll_transmit) gave last is longer than is known to arrive, and is no probe: the path has become narrower
+    /// since it was made, and a packet cannot be made anew. Routers must be allowed to cut it.
+    pub fn may_be_cut(&self) -> bool {
+        self.may_be_cut
     }
 
     /// Bytes that may be on the way at once.
@@ -473,10 +481,8 @@ impl Stream {
     fn after_acks(&mut self, acked: &Acked, before: u64, now: Duration) {
         if acked.packets > 0 {
             self.timed_out = false;
-            if let Some(rtt) = acked.rtt {
-                self.rtt.sample(rtt);
-                self.tail_sent = false;
-            }
+            self.tail_sent &= acked.rtt.is_none();
+            let rtt = acked.rtt.filter(|rtt| self.rtt.sample(*rtt, now));
             self.mtu.acked(acked.probe);
             self.bbr.set_packet(self.mtu.payload() + HEADER_BYTES);
             let lost = self.look_for_losses(now);
@@ -490,11 +496,14 @@ impl Stream {
                 lost,
                 inflight_before: before,
                 inflight: self.outgoing.inflight(),
-                rtt: acked.rtt,
+                rtt,
                 delivered: self.outgoing.delivered(),
                 delivered_at_send: self.outgoing.delivered_at_send(acked),
-                rate: self.outgoing.rate(acked, self.rtt.min()),
+                rate: self.outgoing.rate(acked, &self.rtt),
             });
+            if self.bbr.probes_rtt() {
+                self.outgoing.mark_limited();
+            }
             self.timers.timeout = match self.outgoing.is_quiet() {
                 true => None,
                 false => Some(now + self.rtt.timeout()),
@@ -531,11 +540,21 @@ impl Stream {
     /// Answers how many packets were found lost.
     fn look_for_losses(&mut self, now: Duration) -> usize {
         let (probes, others, again) = self.outgoing.detect_lost(now, &self.rtt);
+        self.note_lost(probes);
+        self.timers.reorder = again;
+        others
+    }
+
+    /// So many probes were lost, and other packets.
+    fn note_lost(&mut self, probes: usize) {
         for _ in 0..probes {
             self.mtu.lost();
         }
-        self.timers.reorder = again;
-        others
+        let base = self.mtu.base_payload();
+        if self.outgoing.take_stuck() > base && self.mtu.payload() > base {
+            self.mtu.fall_back();
+            self.bbr.set_packet(self.mtu.payload() + HEADER_BYTES);
+        }
     }
 
     fn arm_tail(&mut self, now: Duration) {
@@ -597,11 +616,7 @@ impl Stream {
         if due(&mut self.timers.timeout) && !self.outgoing.is_quiet() {
             self.stats.timeouts += 1;
             match self.outgoing.timed_out(now) {
-                Ok(probes) => {
-                    for _ in 0..probes {
-                        self.mtu.lost();
-                    }
-                }
+                Ok(probes) => self.note_lost(probes),
                 Err(()) => return self.close(Some(StreamError::TimedOut)),
             }
             if !self.timed_out {
@@ -737,6 +752,7 @@ impl Stream {
         out: &mut Vec<u8>,
     ) -> usize {
         let begin = out.len();
+        self.may_be_cut = padding == 0 && payload.len() > self.mtu.payload();
         self.said_window = self.window();
         let header = Header {
             kind,

@@ -1,170 +1,15 @@
 #![allow(clippy::unwrap_used, reason = "a test says what it expects")]
 //! Two streams over a simulated path: any loss, any order, any limit, the bytes arrive; and not much slower than the path allows.
 
+mod changes;
+mod world;
+
 use bytes::Bytes;
-use pome_net::udx::{Event, Stream, StreamError, StreamOptions};
+use pome_net::udx::{Event, StreamError};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
-
-#[derive(Clone, Copy)]
-struct Path {
-    /// Bytes a second.
-    rate: f64,
-    delay: Duration,
-    /// Of a packet, in both directions.
-    loss: f64,
-    /// Up to so much longer, by chance.
-    jitter: Duration,
-    /// Bytes of the queue in front of the slowest link.
-    queue: u64,
-    /// Largest IP packet.
-    mtu: usize,
-}
-
-const LAN: Path = Path {
-    rate: 125e6,
-    delay: Duration::from_micros(100),
-    loss: 0.0,
-    jitter: Duration::ZERO,
-    queue: 1 << 20,
-    mtu: 1500,
-};
-
-struct World {
-    path: Path,
-    rng: ChaCha8Rng,
-    now: Duration,
-    sides: [Stream; 2],
-    /// (arrival, tie) → (to, packet).
-    air: BTreeMap<(Duration, u64), (usize, Bytes)>,
-    tie: u64,
-    /// When the link towards a side is free.
-    free: [Duration; 2],
-    events: [Vec<Event>; 2],
-    cut: bool,
-    packets: u64,
-}
-
-impl World {
-    fn new(seed: u64, path: Path) -> Self {
-        let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let (a, b) = (rng.random(), rng.random());
-        let options = |seq, ack| {
-            let mut options = StreamOptions::default();
-            options.seq = seq;
-            options.ack = ack;
-            options
-        };
-        let mut sides = [
-            Stream::new(1, &options(a, b)),
-            Stream::new(2, &options(b, a)),
-        ];
-        sides[0].connect(2, address, Duration::ZERO);
-        sides[1].connect(1, address, Duration::ZERO);
-        Self {
-            path,
-            rng,
-            now: Duration::ZERO,
-            sides,
-            air: BTreeMap::new(),
-            tie: 0,
-            free: [Duration::ZERO; 2],
-            events: [vec![], vec![]],
-            cut: false,
-            packets: 0,
-        }
-    }
-
-    fn transmit(&mut self) {
-        for from in 0..2 {
-            let mut out = Vec::new();
-            while let Some(len) = self.sides[from].poll_transmit(self.now, &mut out) {
-                assert_eq!(len, out.len());
-                let packet = Bytes::from(std::mem::take(&mut out));
-                self.packets += 1;
-                let to = 1 - from;
-                let waiting = self.free[to].saturating_sub(self.now).as_secs_f64() * self.path.rate;
-                let lost = self.cut
-                    || self.rng.random_bool(self.path.loss)
-                    || packet.len() + 28 > self.path.mtu
-                    || waiting > self.path.queue as f64;
-                if lost {
-                    continue;
-                }
-                let takes = Duration::from_secs_f64(packet.len() as f64 / self.path.rate);
-                self.free[to] = self.free[to].max(self.now) + takes;
-                let jitter = self.path.jitter.mul_f64(self.rng.random());
-                self.tie += 1;
-                let at = self.free[to] + self.path.delay + jitter;
-                self.air.insert((at, self.tie), (to, packet));
-            }
-        }
-    }
-
-    /// One step of time; false when nothing will happen any more.
-    fn step(&mut self) -> bool {
-        self.transmit();
-        for side in 0..2 {
-            while let Some(event) = self.sides[side].poll_event() {
-                self.events[side].push(event);
-            }
-        }
-        let timers = self.sides.iter().filter_map(Stream::next_timeout).min();
-        let arrival = self.air.keys().next().map(|(at, _)| *at);
-        let Some(next) = timers.into_iter().chain(arrival).min() else {
-            return false;
-        };
-        self.now = self.now.max(next);
-        while let Some(entry) = self.air.first_entry().filter(|e| e.key().0 <= self.now) {
-            let (to, packet) = entry.remove();
-            self.sides[to].receive(&packet, self.now);
-        }
-        for side in &mut self.sides {
-            if side.next_timeout().is_some_and(|at| at <= self.now) {
-                side.on_timeout(self.now);
-            }
-        }
-        true
-    }
-
-    /// Sends `len` bytes from side 0 and runs until side 1 has them; answers how long it took.
-    fn transfer(&mut self, len: usize) -> Duration {
-        let data: Vec<u8> = (0..len).map(|i| (i * 31 % 251) as u8).collect();
-        let mut rest = Bytes::from(data.clone());
-        let mut room = true;
-        let mut got = Vec::with_capacity(len);
-        let began = self.now;
-        for _ in 0..50_000_000u64 {
-            while room && !rest.is_empty() {
-                let part = rest.len().min(self.rng.random_range(1..100_000));
-                room = self.sides[0].write(rest.split_to(part));
-            }
-            if rest.is_empty() {
-                self.sides[0].end();
-            }
-            assert!(self.step(), "stuck with {} of {len} bytes", got.len());
-            let events = std::mem::take(&mut self.events);
-            room |= events[0].contains(&Event::Drained);
-            for event in &events[1] {
-                match event {
-                    Event::Data(bytes) => {
-                        got.extend_from_slice(bytes);
-                        self.sides[1].consumed(bytes.len());
-                    }
-                    Event::End => {
-                        assert!(got == data, "other bytes arrived");
-                        return self.now - began;
-                    }
-                    other => panic!("{other:?}"),
-                }
-            }
-            assert!(!events[0].iter().any(|e| matches!(e, Event::Closed(_))));
-        }
-        panic!("no end");
-    }
-}
+use std::time::Duration;
+use world::{LAN, Path, World};
 
 #[test]
 fn bytes_arrive_whatever_the_path_does() {
@@ -227,6 +72,24 @@ fn a_path_is_used() {
         );
         assert!(used > least, "loss {loss}, {delay} ms: {used}");
     }
+}
+
+/// Every ten seconds little is sent for a while, to see how short the round trip is: that costs no more than its time.
+#[test]
+fn a_long_transfer_keeps_its_rate() {
+    let path = Path {
+        rate: 6.25e6,
+        delay: Duration::from_millis(5),
+        jitter: Duration::from_micros(300),
+        queue: 200_000,
+        ..LAN
+    };
+    let mut world = World::new(8, path);
+    let len = 150_000_000;
+    let took = world.transfer(len);
+    let used = len as f64 / took.as_secs_f64() / path.rate;
+    println!("{:.1} % of the path", used * 100.0);
+    assert!(used > 0.93, "{used}");
 }
 
 #[test]
