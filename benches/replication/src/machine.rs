@@ -20,6 +20,8 @@ use crate::Result;
 
 /// Blocks that are handed over, hashed and written together.
 const TOGETHER: usize = 16;
+/// Bytes of a write: longer ones take longer (see `docs/performance.md`).
+const PIECE: usize = 32 << 10;
 /// How often the store syncs what it has written.
 const SYNC: Duration = Duration::from_millis(200);
 
@@ -97,9 +99,9 @@ fn receive(
             .map(|message| &message[1..=size])
             .collect();
         hashed += leaf_hashes(&blocks).len();
-        for block in blocks {
-            file.write_all_at(block, offset)?;
-            offset += block.len() as u64;
+        for part in blocks.iter().flat_map(|block| block.chunks(PIECE)) {
+            file.write_all_at(part, offset)?;
+            offset += part.len() as u64;
         }
         // Nobody waits for buffers at the end.
         let _ = to_seal.send(buffer);
