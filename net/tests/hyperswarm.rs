@@ -7,9 +7,12 @@ mod swarms;
 
 use pome_cores::KeyPair;
 use pome_drive_fs::{DriveOptions, Hyperdrive};
-use pome_net::hyperswarm::{Event, Hyperswarm, JoinOptions, SwarmOptions};
+use pome_net::{
+    hyperdht::{BlindRelay, RelayOptions},
+    hyperswarm::{Event, Hyperswarm, JoinOptions, SwarmOptions},
+};
 use std::{sync::Arc, time::Duration};
-use swarms::{Ours, TOPIC, hyper, network, options, pairs, reach, run, soon, until};
+use swarms::{Ours, TOPIC, careful, hyper, network, options, pairs, reach, run, soon, until};
 
 #[test]
 fn two_swarms_exchange_a_core_and_a_drive() {
@@ -318,5 +321,39 @@ fn sessions_of_a_topic_come_and_go() {
         swarm.destroy().await;
         assert_eq!(swarm.listen().await.unwrap_err().code(), "SWARM_DESTROYED");
         assert!(!swarm.flush().await);
+    });
+}
+
+#[test]
+fn a_relay_that_is_trusted_is_used() {
+    run("a_relay_that_is_trusted_is_used", false, || async {
+        let (nodes, start) = network(4).await;
+        let own = KeyPair::random();
+        let serving = BlindRelay::serve(&nodes[1], &own, RelayOptions::default());
+        let relay = serving.await.unwrap();
+        for is_client in [true, false] {
+            let mut through = SwarmOptions::default();
+            through.relay_through = relay.public_key().into();
+            // Without: only when no straight way is found, and there is one here.
+            for always in [false, true] {
+                through.relay_always = always;
+                let trusting = Ours::on(careful(&start), through.clone());
+                let other = Ours::on(careful(&start), SwarmOptions::default());
+                let (client, server) = match is_client {
+                    true => (&trusting, &other),
+                    false => (&other, &trusting),
+                };
+                let log = server.core("log").await;
+                log.append("block").await.unwrap();
+                server.join(JoinOptions::server()).await;
+                client.join(JoinOptions::client()).await;
+                let copy = client.reader(log.key()).await;
+                assert_eq!(soon(copy.get(0)).await.unwrap(), "block");
+                let asked = |one: &Ours| one.swarm.dht().stats().relaying.attempts;
+                let asked = asked(client) + asked(server);
+                assert_eq!(asked > 0, always, "{asked} times, client {is_client}");
+                server.swarm.destroy().await;
+            }
+        }
     });
 }

@@ -14,20 +14,20 @@ use npm::Npm;
 use pome_cores::{Key, KeyPair};
 use pome_drive_fs::{DriveOptions, Hyperdrive};
 use pome_net::{
-    hyperdht::HyperDht,
+    hyperdht::{BlindRelay, HyperDht, RelayOptions},
     hyperswarm::{JoinOptions, SwarmOptions},
 };
 use pome_test_support::npm_folder;
 use serde_json::{Value, json};
 use std::{net::SocketAddrV4, time::Duration};
-use swarms::{Ours, TOPIC, network, options, pairs, run, soon, until};
+use swarms::{Ours, TOPIC, careful, network, options, pairs, run, soon, until};
 use tempfile::TempDir;
 use tokio::process::Command;
 
 /// The nodes that swarms meet on: npm's, or ours.
 struct Nodes {
     _npm: Option<Npm>,
-    _ours: Vec<HyperDht>,
+    ours: Vec<HyperDht>,
     start: Vec<SocketAddrV4>,
 }
 
@@ -36,7 +36,7 @@ async fn nodes(are_npm: bool) -> Nodes {
         let (ours, start) = network(4).await;
         return Nodes {
             _npm: None,
-            _ours: ours,
+            ours,
             start,
         };
     }
@@ -47,7 +47,7 @@ async fn nodes(are_npm: bool) -> Nodes {
     }
     Nodes {
         _npm: Some(npm),
-        _ours: Vec::new(),
+        ours: Vec::new(),
         start: vec![first],
     }
 }
@@ -363,6 +363,8 @@ fn firewalls_of_both_refuse() {
         theirs
             .tell(swarm, "leave", json!({"topic": HEXLOWER.encode(&TOPIC)}))
             .await;
+        let found = ours.swarm.dht().lookup(TOPIC).peers().await.unwrap();
+        assert_eq!(found, []);
         ours.swarm.destroy().await;
         // Ours refuses npm's.
         let (swarm, key) = theirs.swarm(json!({})).await;
@@ -401,5 +403,39 @@ fn each_comes_back_after_it_was_suspended() {
         theirs.tell(swarm, "resume", json!({})).await;
         theirs.connected(swarm, &[ours.key()]).await;
         until(|| ours.peers() == [key]).await;
+    });
+}
+
+#[test]
+fn a_relay_of_ours_serves_swarms_of_both() {
+    run("a_relay_of_ours_serves_swarms_of_both", true, || async {
+        let nodes = nodes(false).await;
+        let own = KeyPair::random();
+        let serving = BlindRelay::serve(&nodes.ours[1], &own, RelayOptions::default());
+        let relay = serving.await.unwrap();
+        let mut theirs = Theirs::new(&nodes.start);
+        // npm's trusts it, and dials.
+        let ours = Ours::on(careful(&nodes.start), SwarmOptions::default());
+        ours.join(JoinOptions::server()).await;
+        let relay_key = HEXLOWER.encode(&relay.public_key());
+        let through = json!({"relay": relay_key, "quickFirewall": false});
+        let (swarm, key) = theirs.swarm(through).await;
+        theirs.join(swarm, true, false).await;
+        until(|| ours.peers() == [key]).await;
+        theirs.connected(swarm, &[ours.key()]).await;
+        assert!(ours.swarm.dht().stats().relaying.attempts > 0);
+        theirs.tell(swarm, "destroy", json!({})).await;
+        ours.swarm.destroy().await;
+        // Ours trusts it, and dials.
+        let (swarm, key) = theirs.swarm(json!({"quickFirewall": false})).await;
+        theirs.join(swarm, false, true).await;
+        let mut through = SwarmOptions::default();
+        through.relay_through = relay.public_key().into();
+        through.relay_always = true;
+        let ours = Ours::on(careful(&nodes.start), through);
+        ours.join(JoinOptions::client()).await;
+        until(|| ours.peers() == [key]).await;
+        theirs.connected(swarm, &[ours.key()]).await;
+        assert!(ours.swarm.dht().stats().relaying.attempts > 0);
     });
 }

@@ -42,13 +42,14 @@ const until = async (ask) => {
 }
 
 const commands = {
-  async swarm({ bootstrap, seed, refuse = [], ...options }) {
+  async swarm({ bootstrap, seed, refuse = [], relay = null, quickFirewall = true, ...options }) {
     const number = ++next
-    const dht = new HyperDHT({ bootstrap: bootstrap.map(parse), host: '127.0.0.1' })
+    const dht = new HyperDHT({ bootstrap: bootstrap.map(parse), host: '127.0.0.1', quickFirewall })
     const swarm = new Hyperswarm({
       dht,
       seed: seed ? unhex(seed) : undefined,
       firewall: (key) => refuse.includes(hex(key)),
+      relayThrough: relay ? () => unhex(relay) : undefined,
       ...options
     })
     const store = new Corestore(path.join(process.argv[2], String(number)))

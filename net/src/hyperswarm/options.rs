@@ -1,6 +1,6 @@
 //! How a swarm, and a session on a topic, behaves.
 
-use crate::hyperdht::messages::NoisePayload;
+use crate::hyperdht::{RelayChoice, messages::NoisePayload};
 use pome_cores::KeyPair;
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -25,6 +25,11 @@ pub struct SwarmOptions {
     pub max_parallel: usize,
     /// Which peers are refused (default: none).
     pub firewall: Option<SwarmFirewall>,
+    /// Relays that we trust (default: none). One is used where no straight way to a peer was found, and from the start where our own NAT gives out random
+    /// ports; a straight way that is found later takes over.
+    pub relay_through: RelayChoice,
+    /// The relay is used for all connections from the start: they open sooner (default false).
+    pub relay_always: bool,
     /// How long a peer that was lost or not reached waits until it is dialled again: the first for one that was reached, the others the
     /// more often it failed, the last for peers that were named (default: a second, 5 s, 15 s
     /// and 10 min, each with some chance added).
@@ -42,6 +47,8 @@ impl Default for SwarmOptions {
             max_server_connections: 1_024,
             max_parallel: 3,
             firewall: None,
+            relay_through: RelayChoice::default(),
+            relay_always: false,
             backoffs: None,
             jitter: Duration::from_millis(500),
         }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     dht_rpc::Id,
     driver::Connection,
-    hyperdht::{self, ConnectOptions, HyperDht, Server, ServerOptions},
+    hyperdht::{self, ConnectOptions, HyperDht, RelayChoice, Server, ServerOptions},
 };
 use parking_lot::Mutex;
 use pome_cores::KeyPair;
@@ -182,7 +182,8 @@ impl Shared {
                     ..ConnectOptions::default()
                 };
                 tracing::debug!(link, force_relaying, "a peer is dialled");
-                let attempt = self.spawn(attempt(self.clone(), link, key, options));
+                let attempt = attempt(self.clone(), link, key, options, force_relaying);
+                let attempt = self.spawn(attempt);
                 inner.attempts.insert(link, attempt);
             }
             Action::Drop { link } => {
@@ -210,6 +211,13 @@ impl Shared {
     fn is_refused(&self, key: &Key, payload: Option<&hyperdht::messages::NoisePayload>) -> bool {
         let firewall = self.options.firewall.as_ref();
         firewall.is_some_and(|firewall| firewall(key, payload))
+    }
+
+    /// The relay for a connection, if one is to be used.
+    fn relay(&self, force: bool) -> Option<[u8; 32]> {
+        let is_random = || self.dht.dht().address().is_some_and(|at| at.port() == 0);
+        let use_it = force || self.options.relay_always || is_random();
+        use_it.then(|| self.options.relay_through.pick()).flatten()
     }
 
     /// A connection is open: keeps it until it is over.
@@ -272,7 +280,9 @@ impl Shared {
             return Err(Error::Destroyed);
         }
         let weak = Arc::downgrade(self);
+        let relaying = weak.clone();
         let options = ServerOptions {
+            relay_through: RelayChoice::by(move || relaying.upgrade()?.relay(false)),
             firewall: Some(Arc::new(move |key, payload, _| {
                 refuses(&weak, key, payload)
             })),
@@ -340,6 +350,17 @@ impl Shared {
     }
 }
 
+/// Both sides are there, and no straight way leads from one to the other.
+fn needs_relay(error: &hyperdht::Error) -> bool {
+    matches!(
+        error,
+        hyperdht::Error::HolepunchAborted
+            | hyperdht::Error::HolepunchDoubleRandomizedNats
+            | hyperdht::Error::CannotHolepunch
+            | hyperdht::Error::RemoteNotHolepunchable
+    )
+}
+
 /// The server's question about a client.
 fn refuses(weak: &Weak<Shared>, key: &Key, payload: &hyperdht::messages::NoisePayload) -> bool {
     let Some(shared) = weak.upgrade() else {
@@ -380,7 +401,13 @@ async fn serve(shared: Arc<Shared>, mut server: Server, mut asks: mpsc::Receiver
 }
 
 /// Dials one peer.
-async fn attempt(shared: Arc<Shared>, link: LinkId, key: Key, options: ConnectOptions) {
+async fn attempt(
+    shared: Arc<Shared>,
+    link: LinkId,
+    key: Key,
+    mut options: ConnectOptions,
+    force_relaying: bool,
+) {
     if shared.is_refused(&key, None) {
         shared.with(|inner, now| {
             inner.attempts.remove(&link);
@@ -388,13 +415,17 @@ async fn attempt(shared: Arc<Shared>, link: LinkId, key: Key, options: ConnectOp
         });
         return;
     }
+    if let Some(relay) = shared.relay(force_relaying) {
+        options.relay_through = relay.into();
+    }
     match shared.dht.connect(&key, options).await {
         Ok(connection) => shared.opened(link, &key, &connection),
         Err(error) => {
             tracing::debug!(link, code = error.code(), "a peer was not reached");
             shared.with(|inner, now| {
                 inner.attempts.remove(&link);
-                inner.machine.failed(link, false, now);
+                let relay = needs_relay(&error) && shared.options.relay_through.pick().is_some();
+                inner.machine.failed(link, relay, now);
             });
         }
     }
@@ -432,5 +463,26 @@ async fn watch_network(shared: Arc<Shared>) {
             tokio::time::sleep(CALM).await;
         }
         before = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_is_needed_where_no_way_was_found() {
+        use hyperdht::Error;
+        for error in [
+            Error::HolepunchAborted,
+            Error::HolepunchDoubleRandomizedNats,
+            Error::CannotHolepunch,
+            Error::RemoteNotHolepunchable,
+        ] {
+            assert!(needs_relay(&error), "{error}");
+        }
+        for error in [Error::PeerNotFound, Error::PeerConnectionFailed] {
+            assert!(!needs_relay(&error), "{error}");
+        }
     }
 }

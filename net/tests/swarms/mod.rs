@@ -51,7 +51,17 @@ pub(crate) async fn until(mut ask: impl FnMut() -> bool) {
 }
 
 pub(crate) fn hyper(bootstrap: &[SocketAddrV4], lasting: bool) -> HyperDht {
+    hyper_with(bootstrap, lasting, true)
+}
+
+/// One that does not find out soon that nothing is in front of it.
+pub(crate) fn careful(bootstrap: &[SocketAddrV4]) -> HyperDht {
+    hyper_with(bootstrap, false, false)
+}
+
+fn hyper_with(bootstrap: &[SocketAddrV4], lasting: bool, quick_firewall: bool) -> HyperDht {
     let mut options = HyperDhtOptions::default();
+    options.dht.node.quick_firewall = quick_firewall;
     options.dht.host = Ipv4Addr::LOCALHOST;
     options.dht.node.bootstrap = bootstrap.to_vec();
     options.dht.node.ephemeral = Some(!lasting);
@@ -86,10 +96,14 @@ impl Ours {
     }
 
     pub(crate) fn with(bootstrap: &[SocketAddrV4], options: SwarmOptions) -> Self {
+        Self::on(hyper(bootstrap, false), options)
+    }
+
+    pub(crate) fn on(dht: HyperDht, options: SwarmOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), Default::default()).unwrap();
         let cores = Corestore::open(store).unwrap();
-        let swarm = Hyperswarm::new(hyper(bootstrap, false), options);
+        let swarm = Hyperswarm::new(dht, options);
         let (mut connections, all) = (swarm.connections(), cores.clone());
         tokio::spawn(async move {
             let mut kept: Vec<(Connection, Replication)> = Vec::new();
