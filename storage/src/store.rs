@@ -596,11 +596,14 @@ impl Inner {
     pub(crate) fn wait_synced(&self, seq: u64) -> Result<(), Error> {
         let result = self.log.wait_synced(seq);
         let synced = self.log.synced_seq();
-        self.progress.send_if_modified(|progress| {
-            let moved = synced > progress.synced;
-            progress.synced = progress.synced.max(synced);
-            moved
-        });
+        // Of many that one sync has served, one says so.
+        if synced > self.progress.borrow().synced {
+            self.progress.send_if_modified(|progress| {
+                let moved = synced > progress.synced;
+                progress.synced = progress.synced.max(synced);
+                moved
+            });
+        }
         result.map_err(|e| self.poison(e.into()))
     }
 
@@ -816,7 +819,11 @@ fn remove_strays(device: &dyn Device, log: &Log, manifest: &Manifest, names: &[S
             (_, Some(generation)) => generation != manifest.generation,
             _ => false,
         };
-        if stray && let Err(e) = device.remove(name) {
+        // A switch that this open has made again may have removed it already.
+        if stray
+            && let Err(e) = device.remove(name)
+            && e.kind() != io::ErrorKind::NotFound
+        {
             tracing::warn!(file = name, error = %e, "a left-over file stays");
         }
     }
