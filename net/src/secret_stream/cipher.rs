@@ -5,16 +5,16 @@
 //! block 1 with the tag in it (64 bytes), the encrypted body, zeros, and two lengths. The number of zeros is the body's length modulo 16: not
 //! padding to a full block, a slip of libsodium's that became the format. After each message its MAC is mixed into the nonce.
 //!
-//! Composed from the RustCrypto primitives: the crates that have it whole copy each message, and go through it twice. Here encryption and
+//! Composed from the primitives of RustCrypto, and cryptoxide's MAC for short messages: the crates that have it whole copy each message, and go through it twice. Here encryption and
 //! MAC take turns on [`STRIDE`] bytes, so that each byte is still in the processor's cache for the second. The key stream of a message's first bytes
 //! is made together with the two blocks in front of it: making one block takes as long as making several.
 
-use super::mac::{SHORT, ShortMac};
 use chacha20::{
     ChaCha20, KeyIvInit, R20,
     cipher::{StreamCipher, StreamCipherSeek},
     hchacha,
 };
+use cryptoxide::poly1305::Poly1305 as ShortPoly1305;
 use poly1305::{
     Poly1305,
     universal_hash::{KeyInit, UniversalHash},
@@ -36,6 +36,10 @@ const STRIDE: usize = 8192;
 /// The key stream that is made at once for the beginning of a message: what AVX-512 makes in one go.
 const FIRST: usize = 16 * BLOCK;
 
+/// Messages below this many bytes are hashed one block after the other. The vectorised MAC prepares powers of its key for every message and merges its four
+/// lanes after it: of a short message that takes longer than the message itself.
+const SHORT: usize = 2048;
+
 const TAG_MESSAGE: u8 = 0;
 
 /// The bit of a tag that makes both sides change the key after the message. npm's stream never sends it, but its receiver obeys it.
@@ -55,14 +59,14 @@ pub struct SecretStreamCipher {
     reason = "it lives on the stack for the time of one message"
 )]
 enum Mac {
-    Short(ShortMac),
+    Short(ShortPoly1305),
     Long(Poly1305),
 }
 
 impl Mac {
     fn new(key: &[u8; 32], body_len: usize) -> Self {
         match body_len < SHORT {
-            true => Self::Short(ShortMac::new(key)),
+            true => Self::Short(ShortPoly1305::new(key)),
             false => Self::Long(Poly1305::new(&(*key).into())),
         }
     }
@@ -70,7 +74,7 @@ impl Mac {
     /// Takes bytes whose number is a multiple of 16.
     fn update(&mut self, bytes: &[u8]) {
         match self {
-            Self::Short(mac) => mac.update(bytes),
+            Self::Short(mac) => mac.update_mut(bytes),
             Self::Long(mac) => mac.update(poly1305::Block::slice_as_chunks(bytes).0),
         }
     }
@@ -83,7 +87,10 @@ impl Mac {
         // The first length is that of additional data, which nobody has here.
         tail[lengths + 8..lengths + 16].copy_from_slice(&((BLOCK + body_len) as u64).to_le_bytes());
         match self {
-            Self::Short(mac) => mac.finish(&tail[..lengths + 16]),
+            Self::Short(mut mac) => {
+                mac.update_mut(&tail[..lengths + 16]);
+                mac.finalize().0
+            }
             Self::Long(mac) => mac.compute_unpadded(&tail[..lengths + 16]).into(),
         }
     }
@@ -259,4 +266,27 @@ impl std::fmt::Debug for SecretStreamCipher {
 /// Compares in a time that does not depend on where they differ.
 fn same(a: &[u8; MAC], b: &[u8]) -> bool {
     b.len() == a.len() && a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// A body just below the limit and one above it are hashed by different crates.
+        #[test]
+        fn both_macs_are_one(
+            key in any::<[u8; 32]>(),
+            body in prop::collection::vec(prop_oneof![Just(0xff), Just(0), any::<u8>()], 0..400),
+        ) {
+            let [short, long] = [0, SHORT].map(|len| {
+                let mut mac = Mac::new(&key, len);
+                let (blocks, rest) = body.split_at(body.len() & !15);
+                mac.update(blocks);
+                mac.finish(rest, body.len())
+            });
+            prop_assert_eq!(short, long);
+        }
+    }
 }

@@ -21,7 +21,6 @@
 mod cipher;
 mod datagram;
 mod frame;
-mod mac;
 
 pub use cipher::{HEADER, OVERHEAD, SecretStreamCipher};
 pub use frame::FRAME_MAX;
