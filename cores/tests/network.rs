@@ -471,3 +471,10 @@ fn all_who_stay_connected_converge_and_nobody_loses_what_it_told() {
     }
     println!("nightly: network: {count} seeds");
 }
+
+/// Two peers followed the writer to another fork, one further than the other. The one ahead said that it could not bring the other up to its length, for it
+/// had no nodes of the new fork yet; when they had come it said nothing, and the other asked no more. Now a peer hears when that has changed.
+#[test]
+fn a_peer_that_can_upgrade_others_only_later_says_so() {
+    run(6098);
+}

@@ -155,9 +155,16 @@ impl Machine {
                 ..*sync
             };
             let same = about_us(told) == about_us(&sync);
-            if same && (told.remote_length == remote_length || length <= remote_length) {
+            if same && length <= remote_length {
                 return None;
             }
+            // What was not here when it was told may have come since.
+            if same && told.remote_length == remote_length && told.can_upgrade {
+                return None;
+            }
+            sync.can_upgrade = same_fork && self.can_upgrade(core, shown, remote_length);
+            let news = sync.can_upgrade || told.remote_length != remote_length;
+            return (!same || news).then_some(sync);
         }
         sync.can_upgrade = same_fork && self.can_upgrade(core, shown, remote_length);
         Some(sync)
