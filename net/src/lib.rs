@@ -11,6 +11,8 @@
 #![forbid(unsafe_code)]
 
 pub mod blind_relay;
+mod cache;
+pub mod dht_relay;
 pub mod dht_rpc;
 pub mod driver;
 mod error;

@@ -258,6 +258,16 @@ impl Dht {
         self.look(|node| node.stats())
     }
 
+    /// The node's clock.
+    pub(crate) fn now(&self) -> Duration {
+        self.inner.act(|_, now| now)
+    }
+
+    /// How the network answers.
+    pub fn health(&self) -> super::Health {
+        self.look(|node| node.health())
+    }
+
     fn look<T>(&self, look: impl FnOnce(&Node) -> T) -> T {
         look(&self.inner.state.lock().node)
     }
@@ -331,6 +341,18 @@ impl Dht {
             ..Ask::default()
         };
         self.request_by(to, ask, options)
+    }
+
+    /// A ping that is answered after so long: is the way to the node still open then? Nodes answer none of more than ten seconds.
+    pub fn delayed_ping(&self, to: SocketAddrV4, delay: Duration) -> Pending {
+        let millis = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
+        let ask = Ask {
+            internal: true,
+            command: internal::DELAYED_PING,
+            value: Some(Bytes::copy_from_slice(&millis.to_le_bytes())),
+            ..Ask::default()
+        };
+        self.request(to, ask)
     }
 
     /// Asks for the nodes closest to a target.

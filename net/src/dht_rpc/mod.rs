@@ -4,7 +4,9 @@
 //! [`Node`] is a state machine: it is fed with datagrams and a clock, and asked for datagrams and events, so that one test can run thousands of them.
 //! [`Dht`] runs one on two UDP sockets, which UDX streams share with it.
 
+mod adaptive;
 mod dht;
+mod health;
 mod id;
 mod message;
 mod nat;
@@ -16,16 +18,18 @@ mod table;
 mod token;
 mod types;
 
+pub use adaptive::AdaptiveTimeout;
 pub use dht::{Dht, DhtOptions, Pending, PunchSocket, Query, QueryResult, Service};
+pub use health::Health;
 pub use id::{Id, node_id};
 pub(crate) use message::address;
 pub use message::{Message, Request, Response, decode_address, encode_address, internal};
 pub use nat::NatSampler;
 pub use node::Node;
 pub use query::Reply;
-pub use requests::{RequestError, RequestStats};
+pub use requests::{CommandStats, RequestError, RequestStats};
 pub use run::Told;
 pub use types::{
-    Answer, Ask, Incoming, NodeOptions, Output, QueryId, QueryOptions, RequestId, RequestOptions,
-    Socket, error,
+    Answer, Ask, Incoming, NodeFilter, NodeOptions, Output, QueryId, QueryOptions, RequestId,
+    RequestOptions, Socket, error,
 };

@@ -5,6 +5,8 @@ mod reach;
 mod upkeep;
 
 use super::{
+    adaptive::Timeouts,
+    health::{Health, Watch},
     id::{Id, node_id},
     message::{Message, Request, Response, decode_address, encode_address, internal},
     nat::NatSampler,
@@ -38,8 +40,6 @@ const RECENT_TICKS: u64 = 12;
 const OLD_TICKS: u64 = 360;
 const CHECKS_MAX: usize = 10;
 const SWAPS_MAX: usize = 3;
-const HINTS_PER_TICK: usize = 50;
-const DELAY_MAX: Duration = Duration::from_secs(10);
 /// Answers that wait for their delay; more are not given.
 const DELAYED_MAX: usize = 1_024;
 const RETRIES: u32 = 3;
@@ -71,6 +71,7 @@ pub struct Node {
     checks: usize,
     swaps: HashMap<SocketAddrV4, SocketAddrV4>,
     hints: usize,
+    health: Watch,
     delayed: BTreeMap<(Duration, u64), Incoming>,
     next_number: u64,
     rng: StdRng,
@@ -103,10 +104,13 @@ impl Node {
             ephemeral = options.ephemeral.unwrap_or(false);
         }
         let first_tid = rng.random();
+        let timeouts = options
+            .adaptive_timeout
+            .map(|adaptive| Timeouts::new(adaptive, StdRng::from_seed(rng.random()), now));
         let tick = 50 + rng.random_range(0..50);
         let mut node = Self {
             table: Table::new(id),
-            requests: Requests::new(first_tid, now),
+            requests: Requests::new(first_tid, options.max_window, timeouts, now),
             queries: BTreeMap::new(),
             tokens: Tokens::new(secrets, now),
             nat,
@@ -127,6 +131,7 @@ impl Node {
             checks: 0,
             swaps: HashMap::new(),
             hints: 0,
+            health: Watch::new(),
             delayed: BTreeMap::new(),
             next_number: 0,
             rng,
@@ -178,7 +183,24 @@ impl Node {
 
     /// Counters.
     pub fn stats(&self) -> RequestStats {
-        self.requests.stats
+        RequestStats {
+            active: self.requests.len() as u64,
+            queries_active: self.queries.len() as u64,
+            ..self.requests.stats
+        }
+    }
+
+    /// How the network answers.
+    pub fn health(&self) -> Health {
+        self.health.health()
+    }
+
+    /// False for a node that the user of this one wants nothing of.
+    fn takes(&self, node: SocketAddrV4) -> bool {
+        self.options
+            .filter
+            .as_ref()
+            .is_none_or(|filter| (filter.0)(node))
     }
 
     /// The socket for questions.
@@ -345,7 +367,9 @@ impl Node {
                 self.hinted(address, now);
             }
             internal::DELAYED_PING => {
-                let Some(delay) = delay(&value).filter(|delay| *delay <= DELAY_MAX) else {
+                let Some(delay) =
+                    delay(&value).filter(|delay| *delay <= self.options.max_ping_delay)
+                else {
                     return;
                 };
                 if self.delayed.len() < DELAYED_MAX {
@@ -435,7 +459,7 @@ impl Node {
     }
 
     fn answered(&mut self, socket: Socket, from: SocketAddrV4, response: Response, now: Duration) {
-        let Some(request) = self.requests.answered(response.tid, from) else {
+        let Some(request) = self.requests.answered(response.tid, from, now) else {
             return;
         };
         let to = response.to;
@@ -489,21 +513,32 @@ impl Node {
                 .out
                 .push_back(Output::Response(RequestId(number), Err(error))),
             Purpose::Query(number) => {
+                let down = error == RequestError::Timeout;
                 if let Some(running) = self.queries.get_mut(&number) {
-                    running.query.failed(to);
+                    if down {
+                        running.query.failed(to);
+                    } else {
+                        running.query.not_asked(to);
+                    }
                 }
-                self.table.remove(&node_id(to));
+                if down {
+                    self.table.remove(&node_id(to));
+                }
                 self.advance(number, now);
             }
             Purpose::Commit(number) => self.committed(number, false, now),
             Purpose::Check { .. } => {
                 self.checks -= 1;
-                self.table.remove(&node_id(to));
+                if error == RequestError::Timeout {
+                    self.table.remove(&node_id(to));
+                }
             }
             Purpose::Swap { with, .. } => {
                 self.swaps.remove(&to);
-                self.table.remove(&node_id(to));
-                self.add(node_id(with), with, None);
+                if error == RequestError::Timeout {
+                    self.table.remove(&node_id(to));
+                    self.add(node_id(with), with, None);
+                }
             }
             Purpose::Hint | Purpose::NatQuick => {}
             Purpose::Nat => self.nat_answer(None, now),

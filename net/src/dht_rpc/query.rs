@@ -13,6 +13,8 @@ use std::{
 
 /// While nothing is known but old results, so many are asked at once.
 const CAREFUL: usize = 3;
+/// Nodes that one query asks or remembers, whatever it is told: a walk through a network of millions needs a tenth of them. npm has no such bound.
+const SEEN_MAX: usize = 2_048;
 
 /// An answer to a query or request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,19 +59,21 @@ pub(crate) struct Query {
     closest: Vec<Reply>,
     careful: bool,
     from_table: bool,
+    only_these: bool,
     pub(crate) successes: usize,
     pub(crate) errors: usize,
     steps: Vec<Step>,
 }
 
 impl Query {
-    /// `known`: where to begin; `from_table`: these come from the routing table.
+    /// `known`: where to begin; `from_table`: the routing table is among these; `only_these`: no other is asked.
     pub(crate) fn new(
         target: Id,
         own: Id,
         concurrency: usize,
         known: impl IntoIterator<Item = SocketAddrV4>,
         from_table: bool,
+        only_these: bool,
     ) -> Self {
         let mut query = Self {
             target,
@@ -82,11 +86,13 @@ impl Query {
             closest: Vec::new(),
             careful: false,
             from_table,
+            only_these: false,
             successes: 0,
             errors: 0,
             steps: Vec::new(),
         };
         query.add_all(known);
+        query.only_these = only_these;
         query.careful = !from_table;
         query
     }
@@ -97,7 +103,7 @@ impl Query {
 
     /// Too few of the nodes it began with have answered: begins again with those of the routing table.
     pub(crate) fn needs_table(&self) -> bool {
-        !self.from_table && self.successes < K / 4 && self.is_out_of_work()
+        !self.from_table && !self.only_these && self.successes < K / 4 && self.is_out_of_work()
     }
 
     pub(crate) fn add_table(&mut self, known: impl IntoIterator<Item = SocketAddrV4>) {
@@ -127,12 +133,17 @@ impl Query {
         if id == self.own || address.port() == 0 {
             return true;
         }
+        if self.only_these {
+            return false;
+        }
         let is_closer = self.is_closer(&id);
+        let has_room = self.seen.len() < SEEN_MAX;
         match self.seen.get_mut(&address) {
-            Some(Seen::Waiting(tellers)) => tellers.extend(told_by),
+            Some(Seen::Waiting(tellers)) if tellers.len() < K => tellers.extend(told_by),
+            Some(Seen::Waiting(_)) => {}
             Some(Seen::Down) => self.steps.extend(told_by.map(|by| Step::Hint(by, address))),
             Some(Seen::Answered) => {}
-            None if is_closer => {
+            None if is_closer && has_room => {
                 self.seen
                     .insert(address, Seen::Waiting(told_by.into_iter().collect()));
                 let target = self.target;
@@ -195,9 +206,15 @@ impl Query {
         }
     }
 
-    pub(crate) fn failed(&mut self, address: SocketAddrV4) {
+    /// A node was not asked after all.
+    pub(crate) fn not_asked(&mut self, address: SocketAddrV4) {
         self.errors += 1;
         self.left(address);
+    }
+
+    /// A node answered no try.
+    pub(crate) fn failed(&mut self, address: SocketAddrV4) {
+        self.not_asked(address);
         if let Some(Seen::Waiting(tellers)) = self.seen.insert(address, Seen::Down) {
             let hints = tellers.into_iter().map(|by| Step::Hint(by, address));
             self.steps.extend(hints);

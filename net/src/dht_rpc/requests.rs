@@ -1,6 +1,10 @@
 //! Requests on their way: numbers, tries, timeouts, and not too many at once.
 
-use super::{message::Request, types::Socket};
+use super::{
+    adaptive::Timeouts,
+    message::{Request, internal},
+    types::Socket,
+};
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     net::SocketAddrV4,
@@ -11,8 +15,7 @@ use std::{
 const TRY: Duration = Duration::from_millis(1_000);
 /// How often the window moves on.
 const DRAIN: Duration = Duration::from_millis(750);
-/// Requests in one part of the window, and the parts that are looked at.
-const WINDOW: usize = 80;
+/// The parts of the window that are looked at.
 const PARTS: usize = 4;
 
 /// Why a request has no answer.
@@ -75,9 +78,11 @@ pub(crate) struct Inflight {
     pub(crate) sent_at: Duration,
     bytes: Vec<u8>,
     ttl: Option<u32>,
-    sent: u32,
+    pub(crate) sent: u32,
     retries: u32,
-    timeout: Duration,
+    timeout: Option<Duration>,
+    /// Of dht-rpc itself: which command.
+    command: Option<usize>,
     due: Option<Duration>,
 }
 
@@ -100,10 +105,21 @@ pub(crate) struct How {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// Counters of requests.
+/// How often a command of dht-rpc itself was asked, and answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CommandStats {
+    /// Asked by us.
+    pub asked: u64,
+    /// Answered to us.
+    pub answered: u64,
+}
+
+/// Counters of requests and queries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestStats {
+    /// On their way.
+    pub active: u64,
     /// Ever made.
     pub total: u64,
     /// Answered.
@@ -112,6 +128,12 @@ pub struct RequestStats {
     pub timeouts: u64,
     /// Tries after the first.
     pub retries: u64,
+    /// The commands of dht-rpc itself, by their number: ping, ping-nat, find-node, down-hint, delayed-ping.
+    pub commands: [CommandStats; internal::DELAYED_PING as usize + 1],
+    /// Queries on their way, those of the node's own among them.
+    pub queries_active: u64,
+    /// Queries ever begun.
+    pub queries: u64,
 }
 
 #[derive(Debug)]
@@ -123,6 +145,8 @@ pub(crate) struct Requests {
     window: [usize; PARTS],
     part: usize,
     drain_at: Duration,
+    most: usize,
+    pub(crate) timeouts: Option<Timeouts>,
     pub(crate) stats: RequestStats,
     sends: VecDeque<Send>,
 }
@@ -135,7 +159,13 @@ pub(crate) enum Due {
 }
 
 impl Requests {
-    pub(crate) fn new(first_tid: u16, now: Duration) -> Self {
+    /// At most `most` are sent in one part of the window.
+    pub(crate) fn new(
+        first_tid: u16,
+        most: usize,
+        timeouts: Option<Timeouts>,
+        now: Duration,
+    ) -> Self {
         Self {
             next_tid: first_tid,
             inflight: HashMap::new(),
@@ -144,6 +174,8 @@ impl Requests {
             window: [0; PARTS],
             part: 0,
             drain_at: now + DRAIN,
+            most,
+            timeouts,
             stats: RequestStats::default(),
             sends: VecDeque::new(),
         }
@@ -170,6 +202,12 @@ impl Requests {
         self.next_tid = tid.wrapping_add(1);
         request.tid = tid;
         self.stats.total += 1;
+        let command = usize::try_from(request.command)
+            .ok()
+            .filter(|command| request.internal && *command < self.stats.commands.len());
+        if let Some(command) = command {
+            self.stats.commands[command].asked += 1;
+        }
         let inflight = Inflight {
             to: request.to,
             purpose: how.purpose,
@@ -179,7 +217,8 @@ impl Requests {
             ttl: how.ttl,
             sent: 0,
             retries: how.retries,
-            timeout: how.timeout.unwrap_or(TRY),
+            timeout: how.timeout,
+            command,
             due: None,
         };
         self.inflight.insert(tid, inflight);
@@ -188,7 +227,7 @@ impl Requests {
     }
 
     fn is_full(&self) -> bool {
-        self.window.iter().sum::<usize>() >= 2 * WINDOW || self.window[self.part] >= WINDOW
+        self.window.iter().sum::<usize>() >= 2 * self.most || self.window[self.part] >= self.most
     }
 
     fn send(&mut self, tid: u16, now: Duration) {
@@ -204,7 +243,12 @@ impl Requests {
         if request.sent == 1 {
             request.sent_at = now;
         }
-        let due = now + request.timeout;
+        let wait = match (request.timeout, &mut self.timeouts) {
+            (Some(timeout), _) => timeout,
+            (None, Some(timeouts)) => timeouts.wait(request.to, request.sent, now),
+            (None, None) => TRY,
+        };
+        let due = now + wait;
         request.due = Some(due);
         self.timers.insert((due, tid));
         self.sends.push_back(Send {
@@ -230,12 +274,25 @@ impl Requests {
     }
 
     /// The request that this answer is to. One that comes from elsewhere than where the question went answers nothing.
-    pub(crate) fn answered(&mut self, tid: u16, from: SocketAddrV4) -> Option<Inflight> {
+    pub(crate) fn answered(
+        &mut self,
+        tid: u16,
+        from: SocketAddrV4,
+        now: Duration,
+    ) -> Option<Inflight> {
         if self.inflight.get(&tid)?.to != from {
             return None;
         }
+        let request = self.forget(tid)?;
         self.stats.responses += 1;
-        self.forget(tid)
+        if let Some(command) = request.command {
+            self.stats.commands[command].answered += 1;
+        }
+        if let Some(timeouts) = &mut self.timeouts {
+            let took = now.saturating_sub(request.sent_at);
+            timeouts.answered(from, took, request.sent, now);
+        }
+        Some(request)
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Duration> {

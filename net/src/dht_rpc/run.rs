@@ -30,6 +30,10 @@ pub struct Told {
     pub address: Option<SocketAddrV4>,
     /// How often the machine slept.
     pub wakeups: u64,
+    /// Nobody answers any more.
+    pub offline: bool,
+    /// Most requests are not answered.
+    pub degraded: bool,
 }
 
 pub(super) struct State {
@@ -228,6 +232,9 @@ impl Inner {
                     let address = host.map(|host| SocketAddrV4::new(host, port));
                     self.tell(|told| told.address = address);
                 }
+                Output::Network { online, degraded } => self.tell(|told| {
+                    (told.offline, told.degraded) = (!online, degraded);
+                }),
                 Output::Wakeup => self.tell(|told| told.wakeups += 1),
             }
         }

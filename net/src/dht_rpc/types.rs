@@ -1,8 +1,15 @@
 //! What goes into a node and comes out of it.
 
-use super::{id::Id, message::Request, query::Reply, requests::RequestError};
+use super::{
+    adaptive::AdaptiveTimeout, id::Id, message::Request, query::Reply, requests::RequestError,
+};
 use bytes::Bytes;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddrV4},
+    sync::Arc,
+    time::Duration,
+};
 
 /// The error codes of answers.
 #[allow(missing_docs, reason = "the names are those of dht-rpc")]
@@ -20,6 +27,16 @@ pub enum Socket {
     Server,
     /// One of those that were opened for a hole in a NAT, by its number.
     Extra(u64),
+}
+
+/// Which nodes are asked, and kept in the table: false leaves one out (npm `filterNode`).
+#[derive(Clone)]
+pub struct NodeFilter(pub Arc<dyn Fn(SocketAddrV4) -> bool + Send + Sync>);
+
+impl fmt::Debug for NodeFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NodeFilter")
+    }
 }
 
 /// How a node behaves.
@@ -40,6 +57,18 @@ pub struct NodeOptions {
     pub address: Option<SocketAddrV4>,
     /// Questions of a query at a time (default 10).
     pub concurrency: usize,
+    /// Requests that are sent within 750 ms; twice as many within 3 s. More wait (default 80).
+    pub max_window: usize,
+    /// Tells nodes which of those they told us of do not answer (default true).
+    pub down_hints: bool,
+    /// At most so many in five seconds (default 50).
+    pub down_hints_max: usize,
+    /// The longest delay of a ping that is asked for or granted (default 10 s).
+    pub max_ping_delay: Duration,
+    /// Tries wait as long as a node's answers took before (default: each waits a second).
+    pub adaptive_timeout: Option<AdaptiveTimeout>,
+    /// Nodes that are left out (default: none).
+    pub filter: Option<NodeFilter>,
 }
 
 impl Default for NodeOptions {
@@ -52,6 +81,12 @@ impl Default for NodeOptions {
             quick_firewall: true,
             address: None,
             concurrency: 10,
+            max_window: 80,
+            down_hints: true,
+            down_hints_max: 50,
+            max_ping_delay: Duration::from_secs(10),
+            adaptive_timeout: None,
+            filter: None,
         }
     }
 }
@@ -116,8 +151,14 @@ pub struct QueryOptions {
     pub ask: Ask,
     /// Asked of each of the closest in the end, with the token that it gave out.
     pub commit: Option<Ask>,
-    /// Where to begin (default: the routing table).
+    /// Where to begin; the routing table fills it up to 20.
     pub nodes: Vec<SocketAddrV4>,
+    /// Asks these nodes and no other (default: no).
+    pub only_these: bool,
+    /// Questions at a time (default: that of the node).
+    pub concurrency: Option<usize>,
+    /// Tries after the first of each question (default 5).
+    pub retries: Option<u32>,
 }
 
 /// Names a query of this node.
@@ -157,6 +198,13 @@ pub enum Output {
     Persistent(bool),
     /// The address outside is another one: host, and port (0: not one port).
     NatUpdate(Option<Ipv4Addr>, u16),
+    /// The network answers again, or answers less: is anybody there, and do most requests fail?
+    Network {
+        /// Somebody answers.
+        online: bool,
+        /// Most requests are not answered.
+        degraded: bool,
+    },
     /// The machine slept.
     Wakeup,
 }

@@ -2,6 +2,7 @@
 
 use super::{
     channel::{Channel, Inbox, Listener},
+    messages::Plain,
     replicate::{Joining, ReplicateOptions, Replication},
     task::Task,
 };
@@ -71,10 +72,14 @@ pub(super) struct Shared {
     pub(super) closed: Notify,
     /// There is room to send again.
     pub(super) drained: Notify,
+    /// A plain message came, or the end.
+    pub(super) received: Notify,
 }
 
 pub(super) struct Inner {
     pub(super) mux: Protomux,
+    /// Instead of the muxer, where plain messages are wanted.
+    pub(super) plain: Option<Plain>,
     pub(super) inboxes: HashMap<ChannelId, Arc<Inbox>>,
     /// Bytes in all inboxes.
     pub(super) received: usize,
@@ -170,6 +175,7 @@ impl Connection {
     {
         let inner = Inner {
             mux: Protomux::new(),
+            plain: None,
             inboxes: HashMap::new(),
             received: 0,
             listeners: HashMap::new(),
@@ -191,6 +197,7 @@ impl Connection {
             opened: Notify::new(),
             closed: Notify::new(),
             drained: Notify::new(),
+            received: Notify::new(),
         });
         tokio::spawn(Task::new(shared.clone(), socket, stream, options));
         Self {

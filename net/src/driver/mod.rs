@@ -5,6 +5,7 @@
 
 mod channel;
 mod connection;
+mod messages;
 mod replicate;
 mod task;
 pub mod tcp;
@@ -13,4 +14,5 @@ pub(crate) use connection::WeakConnection;
 
 pub use channel::{Channel, Incoming, Listener};
 pub use connection::{Connection, ConnectionOptions, Corked};
+pub use messages::Messages;
 pub use replicate::{ReplicateOptions, Replication};

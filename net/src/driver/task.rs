@@ -3,6 +3,7 @@
 use super::{
     channel::{Incoming, RECEIVED_MAX, cost},
     connection::{ConnectionOptions, Peer, Shared},
+    messages::Plain,
     replicate::Replicating,
 };
 use crate::{
@@ -190,6 +191,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
                 if !inner.mux.wants_frame() || inner.received >= RECEIVED_MAX {
                     return Ok(busy);
                 }
+                if inner.plain.is_some()
+                    && let Some(held) = self.held.take()
+                {
+                    inner.received += cost(&held);
+                    if let Some(plain) = &mut inner.plain {
+                        plain.push(held);
+                    }
+                    drop(inner);
+                    self.shared.received.notify_waiters();
+                    busy = true;
+                    continue;
+                }
                 if let Some(held) = self.held.take_if(|_| inner.interested) {
                     inner.mux.handle_frame(held);
                     busy = true;
@@ -204,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
                 Some(StreamEvent::Message(message)) => self.held = Some(message),
                 Some(StreamEvent::Open) => self.open(),
                 // npm's muxer ends its side, too, when the peer does.
-                Some(StreamEvent::End) => self.shared.inner.lock().ending = true,
+                Some(StreamEvent::End) => self.peer_ended(),
                 None => break,
             }
             busy = true;
@@ -227,6 +240,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
             }
         }
         Ok(true)
+    }
+
+    fn peer_ended(&self) {
+        let mut inner = self.shared.inner.lock();
+        match &mut inner.plain {
+            Some(plain) => plain.ended = true,
+            None => inner.ending = true,
+        }
+        drop(inner);
+        self.shared.received.notify_waiters();
     }
 
     /// Hands on what the muxer says. True when it said something.
@@ -340,7 +363,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
                 self.stream.write(now, frame.pieces())?;
             }
         }
-        if inner.ending && !self.ended && inner.mux.unsent_bytes() == 0 {
+        while self.stream.unsent_bytes() + self.writing.len() < UNSENT_HIGH
+            && let Some(message) = inner.plain.as_mut().and_then(Plain::next)
+        {
+            busy = true;
+            self.stream.write(now, &[message])?;
+            self.shared.drained.notify_waiters();
+        }
+        let is_sent = inner.plain.as_ref().is_none_or(Plain::is_sent);
+        if inner.ending && !self.ended && inner.mux.unsent_bytes() == 0 && is_sent {
             self.ended = true;
             self.stream.end();
         }
@@ -412,6 +443,7 @@ impl<S> Task<S> {
         }
         self.shared.opened.notify_waiters();
         self.shared.drained.notify_waiters();
+        self.shared.received.notify_waiters();
         self.shared.closed.notify_waiters();
     }
 }

@@ -5,7 +5,6 @@
 //! What others make it keep is bounded: [`RecordLimits`].
 
 mod announcer;
-mod cache;
 mod connect;
 mod error;
 mod local;
@@ -18,12 +17,15 @@ mod records;
 mod relay_server;
 mod relayed;
 mod router;
+mod saved;
 pub mod secure;
 mod server;
 mod service;
 pub mod sign;
 mod stream;
 mod suspend;
+
+use crate::cache;
 
 pub use connect::ConnectOptions;
 pub use error::Error;
@@ -35,4 +37,6 @@ pub use pool::Pool;
 pub use records::RecordLimits;
 pub use relay_server::{BlindRelay, RelayOptions};
 pub use relayed::{RelayChoice, Relaying};
+pub use saved::RecordStore;
 pub use server::{Server, ServerFirewall, ServerOptions};
+pub use service::answers;

@@ -9,6 +9,7 @@ use super::{
     puncher::RandomPunches,
     records::RecordLimits,
     relayed::Relaying,
+    saved::RecordStore,
     server::Listener,
     service::Service,
     sign::{Place, Purpose, sign_mutable, verify_mutable},
@@ -16,7 +17,8 @@ use super::{
 };
 use crate::{
     dht_rpc::{
-        Ask, Dht, DhtOptions, Id, Pending, Query, QueryOptions, QueryResult, Reply, RequestError,
+        Ask, Dht, DhtOptions, Id, NodeFilter, Pending, Query, QueryOptions, QueryResult, Reply,
+        RequestError,
     },
     udx::Udx,
 };
@@ -57,6 +59,8 @@ pub struct HyperDhtOptions {
     pub key_pair: Option<KeyPair>,
     /// How much it keeps for others.
     pub records: RecordLimits,
+    /// What an earlier run kept, as [`HyperDht::save_records`] or [`RecordStore::load`] told it. Bytes that are something else count for nothing.
+    pub saved_records: Option<Bytes>,
     /// Connections ask for a sign of life after so long (default 5 s).
     pub connection_keep_alive: Option<Duration>,
     /// Between two attempts to guess a random port, which send many packets (default 20 s).
@@ -71,6 +75,7 @@ impl Default for HyperDhtOptions {
             dht: DhtOptions::default(),
             key_pair: None,
             records: RecordLimits::default(),
+            saved_records: None,
             connection_keep_alive: Some(Duration::from_secs(5)),
             random_punch_interval: Duration::from_secs(20),
             defer_random_punch: false,
@@ -293,6 +298,17 @@ async fn taken(pending: Vec<Pending>) -> Result<usize, Error> {
     }
 }
 
+/// Nodes of a test network that got into the public one by accident: npm hyperdht 6.34.0 leaves them out, too.
+fn is_wanted(node: SocketAddrV4) -> bool {
+    let port = node.port();
+    match node.ip().octets() {
+        [134, 209, 28, 98] | [167, 99, 142, 185] => port != 49738,
+        [35, 233, 47, 252] => port != 9400,
+        [150, 136, 142, 116] => false,
+        _ => true,
+    }
+}
+
 fn fits(value: &[u8]) -> Result<(), Error> {
     if value.len() > VALUE_MAX {
         return Err(Error::ValueTooLarge {
@@ -311,8 +327,12 @@ impl HyperDht {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn bind(options: HyperDhtOptions) -> io::Result<Self> {
-        let service = Arc::new(Service::new(options.records));
+    pub fn bind(mut options: HyperDhtOptions) -> io::Result<Self> {
+        let node = &mut options.dht.node;
+        node.filter
+            .get_or_insert_with(|| NodeFilter(Arc::new(is_wanted)));
+        let saved = options.saved_records.as_deref();
+        let service = Arc::new(Service::new(options.records, saved));
         let dht = Dht::bind_with(options.dht, &Udx::new(), service.clone())?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -336,6 +356,40 @@ impl HyperDht {
     /// The node underneath.
     pub fn dht(&self) -> &Dht {
         &self.inner.dht
+    }
+
+    /// What this node keeps for others, as bytes for [`HyperDhtOptions::saved_records`] of a later run; `None` while nothing was kept. What has come of age
+    /// when the node is back is gone then.
+    pub fn save_records(&self) -> Option<Bytes> {
+        let now = self.inner.dht.now();
+        self.inner.service.save(now).map(Bytes::from)
+    }
+
+    /// Saves what this node keeps for others every so often, and once more when it is closed; then it comes back. What was kept before must have been
+    /// [`load`](RecordStore::load)ed for [`HyperDhtOptions::saved_records`], or it is gone.
+    ///
+    /// # Errors
+    /// From the store.
+    pub async fn keep_records(
+        &self,
+        store: &RecordStore,
+        every: Duration,
+    ) -> Result<(), pome_cores::Error> {
+        let mut told = self.inner.dht.watch();
+        loop {
+            let closed =
+                async { while !self.inner.dht.is_closed() && told.changed().await.is_ok() {} };
+            let closed = tokio::time::timeout(every, closed).await.is_ok();
+            if let Some(records) = self.save_records() {
+                let store = store.clone();
+                let saved = tokio::task::spawn_blocking(move || store.save(&records));
+                // Who ends the runtime does not wait for it either.
+                saved.await.unwrap_or(Ok(()))?;
+            }
+            if closed {
+                return Ok(());
+            }
+        }
     }
 
     /// The key pair for connections and servers that are given none.

@@ -37,6 +37,9 @@ pub struct RecordLimits {
     pub values: usize,
     /// Mutable and immutable values, each in bytes (default 32 MiB; npm has no such limit).
     pub value_bytes: usize,
+    /// The longest record of a value, in bytes: who asks under another's address gets no more than one sent there (default 1,400: as much as goes in one datagram
+    /// without being cut; npm has no such limit).
+    pub value_max: usize,
     /// How long announcements are kept (default 20 minutes).
     pub announce_age: Duration,
     /// How long values are kept (default 48 hours).
@@ -49,6 +52,7 @@ impl Default for RecordLimits {
             announces: 65_536,
             values: 32_768,
             value_bytes: 32 << 20,
+            value_max: 1_400,
             announce_age: Duration::from_secs(20 * 60),
             value_age: Duration::from_secs(48 * 60 * 60),
         }
@@ -75,19 +79,26 @@ impl RecordLimits {
 }
 
 /// A record that is announced again with a secret instead of a signature.
-struct Refresh {
-    target: Id,
-    public_key: [u8; 32],
-    record: Bytes,
-    own: bool,
+pub(super) struct Refresh {
+    pub(super) target: Id,
+    pub(super) public_key: [u8; 32],
+    pub(super) record: Bytes,
+    pub(super) own: bool,
+}
+
+impl Refresh {
+    pub(super) fn bytes(&self) -> usize {
+        self.record.len() + 96
+    }
 }
 
 pub(crate) struct Records {
-    peers: RecordCache,
-    bumps: Cache<u64>,
-    refreshes: Cache<Refresh>,
-    mutables: Cache<Bytes>,
-    immutables: Cache<Bytes>,
+    pub(super) peers: RecordCache,
+    pub(super) bumps: Cache<u64>,
+    pub(super) refreshes: Cache<Refresh>,
+    pub(super) mutables: Cache<Bytes>,
+    pub(super) immutables: Cache<Bytes>,
+    value_max: usize,
     rng: StdRng,
 }
 
@@ -129,6 +140,7 @@ impl Records {
             refreshes: Cache::new(limits.announced(), now),
             mutables: Cache::new(limits.value(), now),
             immutables: Cache::new(limits.value(), now),
+            value_max: limits.value_max,
             rng: StdRng::from_seed(seed),
         }
     }
@@ -183,7 +195,7 @@ impl Records {
             command::IMMUTABLE_PUT => {
                 token?;
                 let value = value?;
-                if hash(&[value]) != target {
+                if value.len() > self.value_max || hash(&[value]) != target {
                     return None;
                 }
                 let kept = Bytes::copy_from_slice(value);
@@ -243,7 +255,7 @@ impl Records {
         }
         self.keep(&refresh, router, incoming, now.at);
         if let Some(secret_hash) = announce.refresh {
-            let bytes = refresh.record.len() + 96;
+            let bytes = refresh.bytes();
             self.refreshes.set(secret_hash, refresh, bytes, now.at);
         }
         done()
@@ -287,7 +299,7 @@ impl Records {
         };
         self.keep(&again, router, incoming, now);
         self.refreshes.remove(&secret_hash);
-        let bytes = again.record.len() + 96;
+        let bytes = again.bytes();
         self.refreshes.set(secret, again, bytes, now);
         done()
     }
@@ -301,6 +313,9 @@ impl Records {
     }
 
     fn put_mutable(&mut self, target: &Id, value: &Bytes, now: Duration) -> Option<Answer> {
+        if value.len() > self.value_max + 32 {
+            return None;
+        }
         let put = MutablePut::decode(value).ok()?;
         if hash(&[&put.public_key]) != *target || !verify_mutable(&put.record, &put.public_key) {
             return None;
@@ -334,6 +349,7 @@ mod tests {
     use crate::dht_rpc::{Request, Socket};
     use crate::hyperdht::{
         messages::{LookupReply, MutableSignable},
+        saved,
         sign::sign_mutable,
     };
     use pome_cores::KeyPair;
@@ -490,6 +506,105 @@ mod tests {
         assert_eq!(node.peers().peers.len(), 1);
         node.now.at = Duration::from_secs(3_500);
         assert!(node.peers().peers.is_empty());
+    }
+
+    #[test]
+    fn what_is_kept_survives_a_restart_and_grows_no_younger() {
+        let limits = RecordLimits::default();
+        let pair = KeyPair::from_seed(&[9; 32]);
+        let mut node = Node::new();
+        let secret = [4; 32];
+        let said = announce(&pair, &HERE, Some(hash(&[&secret])), 7).encode();
+        assert!(node.ask(command::ANNOUNCE, TOPIC, true, &said).is_some());
+        let own = Place {
+            target: hash(&[&pair.public]),
+            ..HERE
+        };
+        let said = announce(&pair, &own, None, 0).encode();
+        let target = own.target;
+        assert!(node.ask(command::ANNOUNCE, target, true, &said).is_some());
+        let value = b"value";
+        let hashed = hash(&[value]);
+        let put = node.ask(command::IMMUTABLE_PUT, hashed, true, value);
+        assert!(put.is_some());
+        let signable = MutableSignable {
+            seq: 5,
+            value: Bytes::from_static(b"five"),
+        };
+        let signature = sign_mutable(&signable, &pair);
+        let record = MutableRecord {
+            signable,
+            signature,
+        };
+        let put = MutablePut {
+            public_key: pair.public,
+            record,
+        };
+        let put = node.ask(command::MUTABLE_PUT, target, true, &put.encode());
+        assert!(put.is_some());
+        let bytes = saved::save(&mut node.router, &mut node.records, node.now);
+        let saved_at = node.now.unix_ms;
+        let load = |bytes: &[u8], limits: &RecordLimits, seconds: u64| {
+            let mut router = Router::new(limits.announced(), Duration::ZERO);
+            let now = Now {
+                at: Duration::ZERO,
+                unix_ms: saved_at + 1_000 * seconds,
+            };
+            let records = saved::load(bytes, limits, [0; 32], &mut router, now)?;
+            Some(Node {
+                records,
+                router,
+                now,
+            })
+        };
+        // All of it is there a minute later, and may be announced again; its age counts the time in between.
+        let mut later = load(&bytes, &limits, 60).expect("whole");
+        assert_eq!((later.peers().peers.len(), later.peers().bump), (1, 7));
+        let found = later.ask(command::FIND_PEER, target, false, &[]);
+        assert!(found.expect("an answer").value.is_some());
+        let again = Announce {
+            refresh: Some(secret),
+            ..Announce::default()
+        };
+        let again = again.encode();
+        assert!(later.ask(command::ANNOUNCE, TOPIC, true, &again).is_some());
+        let has = |node: &mut Node, command, target, value: &[u8]| {
+            let answer = node.ask(command, target, false, value);
+            answer.expect("an answer").value.is_some()
+        };
+        assert!(has(&mut later, command::IMMUTABLE_GET, hashed, &[]));
+        assert!(has(&mut later, command::MUTABLE_GET, target, &[5]));
+        for (seconds, peers, values) in [
+            (700, 1, true),
+            (1_700, 0, true),
+            (100_000, 0, true),
+            (300_000, 0, false),
+        ] {
+            let mut later = load(&bytes, &limits, seconds).expect("whole");
+            assert_eq!(later.peers().peers.len(), peers, "after {seconds} s");
+            let kept = has(&mut later, command::IMMUTABLE_GET, hashed, &[]);
+            assert_eq!(kept, values, "after {seconds} s");
+        }
+        // What was loaded after ten minutes is forgotten after ten more, as if the node had not stopped.
+        let mut later = load(&bytes, &limits, 600).expect("whole");
+        later.now.at = Duration::from_secs(1_100);
+        assert!(later.peers().peers.is_empty());
+        // Smaller limits hold for what is loaded, too.
+        let none = RecordLimits {
+            announces: 0,
+            value_bytes: 4,
+            ..limits
+        };
+        let mut small = load(&bytes, &none, 0).expect("whole");
+        assert!(small.peers().peers.is_empty());
+        assert!(!has(&mut small, command::IMMUTABLE_GET, hashed, &[]));
+        // Bytes that were cut or changed are none.
+        for at in 0..bytes.len() {
+            assert!(load(&bytes[..at], &limits, 0).is_none(), "cut at {at}");
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert!(load(&changed, &limits, 0).is_none(), "changed at {at}");
+        }
     }
 
     #[test]

@@ -91,9 +91,19 @@ impl Router {
         self.local.remove(target);
     }
 
+    /// What is known of peers that announced themselves here.
+    pub(super) fn forwards(&mut self) -> &mut Cache<Forward> {
+        &mut self.forwards
+    }
+
+    /// How much it takes to keep this.
+    pub(super) fn bytes(forward: &Forward) -> usize {
+        forward.record.len() + 64
+    }
+
     pub(crate) fn set(&mut self, target: Id, forward: Forward, now: Duration) {
         if !self.local.contains_key(&target) {
-            let bytes = forward.record.len() + 64;
+            let bytes = Self::bytes(&forward);
             self.forwards.set(target, forward, bytes, now);
         }
     }

@@ -4,10 +4,14 @@ use super::{
     messages::command,
     records::{Now, RecordLimits, Records},
     router::{Route, Router},
+    saved,
 };
 use crate::dht_rpc::{self, Answer, Incoming, Node};
 use parking_lot::Mutex;
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 pub(crate) struct Service {
     pub(crate) kept: Mutex<Kept>,
@@ -25,17 +29,43 @@ pub(crate) struct Kept {
 }
 
 impl Service {
-    pub(crate) fn new(limits: RecordLimits) -> Self {
+    /// With the records of an earlier run, as [`save`](Self::save) wrote them.
+    pub(crate) fn new(limits: RecordLimits, saved: Option<&[u8]>) -> Self {
+        let mut router = Router::new(limits.announced(), Duration::ZERO);
+        let moment = Now {
+            at: Duration::ZERO,
+            unix_ms: unix_ms(),
+        };
+        let seed = pome_cores::crypto::random_bytes();
+        let records =
+            saved.and_then(|saved| saved::load(saved, &limits, seed, &mut router, moment));
         Self {
             kept: Mutex::new(Kept {
-                router: Router::new(limits.announced(), Duration::ZERO),
-                records: None,
+                router,
+                records,
                 lasting: false,
                 now: Duration::ZERO,
             }),
             limits,
         }
     }
+
+    /// What is kept for others, as bytes; `None` when there is nothing.
+    pub(crate) fn save(&self, at: Duration) -> Option<Vec<u8>> {
+        let Kept {
+            router, records, ..
+        } = &mut *self.kept.lock();
+        let moment = Now {
+            at,
+            unix_ms: unix_ms(),
+        };
+        Some(saved::save(router, records.as_mut()?, moment))
+    }
+}
+
+/// What a lasting node of the HyperDHT answers, for who runs a [`Node`] by himself, as a simulation does.
+pub fn answers(limits: RecordLimits) -> Arc<dyn dht_rpc::Service> {
+    Arc::new(Service::new(limits, None))
 }
 
 fn unix_ms() -> u64 {

@@ -5,6 +5,7 @@ pub(super) struct Running {
     pub(super) query: Query,
     pub(super) ask: Ask,
     pub(super) commit: Option<Ask>,
+    pub(super) retries: u32,
     /// Closest replies, commits that wait, commits taken.
     pub(super) committing: Option<(Vec<Reply>, usize, usize)>,
     pub(super) internal_only: bool,
@@ -14,9 +15,7 @@ impl Node {
     /// Begins a query.
     pub fn query(&mut self, options: QueryOptions, now: Duration) -> QueryId {
         self.refresh_ticks = REFRESH_TICKS;
-        let concurrency = self.options.concurrency;
-        let QueryOptions { ask, commit, nodes } = options;
-        QueryId(self.begin(ask, commit, nodes, concurrency, false, now))
+        QueryId(self.begin(options, false, now))
     }
 
     /// Begins a query for the nodes closest to a target.
@@ -36,30 +35,37 @@ impl Node {
 
     pub(super) fn begin(
         &mut self,
-        ask: Ask,
-        commit: Option<Ask>,
-        nodes: Vec<SocketAddrV4>,
-        concurrency: usize,
+        options: QueryOptions,
         internal_only: bool,
         now: Duration,
     ) -> u64 {
         let number = self.number();
-        let target = ask.target.unwrap_or_default();
-        let from_table = nodes.is_empty();
-        let known = if from_table {
-            self.start_nodes(&target)
-        } else {
-            nodes
-        };
-        let query = Query::new(target, self.table.id, concurrency, known, from_table);
+        let target = options.ask.target.unwrap_or_default();
+        let mut known = options.nodes;
+        let from_table = known.len() < K && !options.only_these;
+        if from_table {
+            let table = self.start_nodes(&target);
+            known.extend(table.into_iter().take(K - known.len()));
+        }
+        let concurrency = options.concurrency.unwrap_or(self.options.concurrency);
+        let query = Query::new(
+            target,
+            self.table.id,
+            concurrency,
+            known,
+            from_table,
+            options.only_these,
+        );
         let running = Running {
             query,
-            ask,
-            commit,
+            ask: options.ask,
+            commit: options.commit,
+            retries: options.retries.unwrap_or(QUERY_RETRIES),
             committing: None,
             internal_only,
         };
         self.queries.insert(number, running);
+        self.requests.stats.queries += 1;
         self.advance(number, now);
         number
     }
@@ -81,11 +87,18 @@ impl Node {
             target: Some(target),
             ..Ask::default()
         };
-        let concurrency = (self.options.concurrency / 8).max(2);
-        self.begin(ask, None, vec![], concurrency, true, now)
+        let options = QueryOptions {
+            ask,
+            concurrency: Some((self.options.concurrency / 8).max(2)),
+            ..QueryOptions::default()
+        };
+        self.begin(options, true, now)
     }
 
-    pub(super) fn query_answered(&mut self, number: u64, reply: Reply, now: Duration) {
+    pub(super) fn query_answered(&mut self, number: u64, mut reply: Reply, now: Duration) {
+        if let Some(filter) = &self.options.filter {
+            reply.response.closer_nodes.retain(|node| (filter.0)(*node));
+        }
         let Some(running) = self.queries.get_mut(&number) else {
             return;
         };
@@ -130,7 +143,7 @@ impl Node {
             return;
         };
         let steps = running.query.steps();
-        let ask = running.ask.clone();
+        let (ask, retries) = (running.ask.clone(), running.retries);
         for step in steps {
             match step {
                 Step::Ask(to) => {
@@ -138,12 +151,14 @@ impl Node {
                         purpose: Purpose::Query(number),
                         socket: self.socket(),
                         ttl: None,
-                        retries: QUERY_RETRIES,
+                        retries,
                         timeout: None,
                     };
                     self.start(how, to, ask.clone(), now);
                 }
-                Step::Hint(to, down) if self.hints < HINTS_PER_TICK => {
+                Step::Hint(to, down)
+                    if self.options.down_hints && self.hints < self.options.down_hints_max =>
+                {
                     self.hints += 1;
                     let value = Bytes::copy_from_slice(&encode_address(down));
                     self.ask_internal(Purpose::Hint, to, internal::DOWN_HINT, Some(value), now);
@@ -164,7 +179,7 @@ impl Node {
             self.query_done(number, running, 0, now);
             return;
         };
-        let empty = Query::new(running.query.target, self.table.id, 1, [], true);
+        let empty = Query::new(running.query.target, self.table.id, 1, [], true, false);
         let closest = std::mem::replace(&mut running.query, empty).into_closest();
         let with_token: Vec<_> = closest
             .iter()

@@ -54,6 +54,9 @@ impl Node {
     }
 
     pub(super) fn add(&mut self, id: Id, address: SocketAddrV4, to: Option<SocketAddrV4>) -> bool {
+        if !self.takes(address) {
+            return true;
+        }
         let added = self.table.add(Entry {
             id,
             address,
@@ -132,9 +135,20 @@ impl Node {
             self.ping_some(now);
         }
         self.refresh_ticks = self.refresh_ticks.saturating_sub(1);
+        let stats = self.requests.stats;
+        if self.health.look(&stats) {
+            self.tell_network();
+        }
         if self.refresh_ticks == 0 || self.tick.is_multiple_of(64) && self.table.len() < K {
             self.refresh(now);
         }
+    }
+
+    fn tell_network(&mut self) {
+        let Health {
+            online, degraded, ..
+        } = self.health.health();
+        self.out.push_back(Output::Network { online, degraded });
     }
 
     /// After sleep everything that was known is old.
@@ -145,6 +159,8 @@ impl Node {
         self.stable_ticks = MORE_STABLE_TICKS;
         self.refresh_ticks = 1;
         self.last_host = None;
+        self.health = Watch::new();
+        self.tell_network();
         if self.options.ephemeral.is_none() && !self.ephemeral {
             self.ephemeral = true;
             self.out.push_back(Output::Persistent(false));

@@ -1,4 +1,4 @@
-//! What is kept for a while, for others: bounded in number, bytes and age.
+//! What is kept for a while: bounded in number, bytes and age.
 //!
 //! Two generations: new things go into the young one; when that is full, or two thirds of the age have passed, it becomes the old one and what was in the old
 //! one is forgotten. So a thing lives for two to four thirds of the age. Source: npm xache, record-cache, as hyperdht 6.34.0 uses them.
@@ -6,7 +6,7 @@
 use crate::dht_rpc::Id;
 use bytes::Bytes;
 use rand::{Rng, RngExt};
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, hash::Hash, time::Duration};
 
 /// How much is kept, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,16 +50,45 @@ impl Turns {
     }
 }
 
-/// A value for each key.
-#[derive(Debug)]
-pub(crate) struct Cache<V> {
-    turns: Turns,
-    young: HashMap<Id, (V, usize)>,
-    young_bytes: usize,
-    old: HashMap<Id, (V, usize)>,
+/// A generation as it is written down, and the one before it.
+pub(crate) type Generations<T> = [Vec<T>; 2];
+
+impl Turns {
+    /// Since when the young generation is the young one.
+    fn since(&self, now: Duration) -> Duration {
+        (now + self.limits.age * 2 / 3).saturating_sub(self.next)
+    }
+
+    /// What is left of two generations, of which the younger began so long ago.
+    fn resume<T>(
+        &mut self,
+        since: Duration,
+        [young, old]: Generations<T>,
+        now: Duration,
+    ) -> Generations<T> {
+        let turn = self.limits.age * 2 / 3;
+        let (left, since) = if since < turn {
+            ([young, old], since)
+        } else if since < turn * 2 {
+            ([vec![], young], since - turn)
+        } else {
+            ([vec![], vec![]], Duration::ZERO)
+        };
+        self.next = now + turn - since;
+        left
+    }
 }
 
-impl<V> Cache<V> {
+/// A value for each key.
+#[derive(Debug)]
+pub(crate) struct Cache<V, K = Id> {
+    turns: Turns,
+    young: HashMap<K, (V, usize)>,
+    young_bytes: usize,
+    old: HashMap<K, (V, usize)>,
+}
+
+impl<V, K: Copy + Eq + Hash> Cache<V, K> {
     pub(crate) fn new(limits: Limits, now: Duration) -> Self {
         Self {
             turns: Turns::new(limits, now),
@@ -82,7 +111,7 @@ impl<V> Cache<V> {
     }
 
     /// Keeps a value that takes so many bytes.
-    pub(crate) fn set(&mut self, key: Id, value: V, bytes: usize, now: Duration) {
+    pub(crate) fn set(&mut self, key: K, value: V, bytes: usize, now: Duration) {
         self.catch_up(now);
         self.remove(&key);
         let limits = self.turns.limits;
@@ -94,7 +123,7 @@ impl<V> Cache<V> {
     }
 
     /// What is asked for lives on.
-    pub(crate) fn get(&mut self, key: &Id, now: Duration) -> Option<&V> {
+    pub(crate) fn get(&mut self, key: &K, now: Duration) -> Option<&V> {
         self.catch_up(now);
         if let Some((value, bytes)) = self.old.remove(key) {
             self.young_bytes += bytes;
@@ -103,11 +132,46 @@ impl<V> Cache<V> {
         self.young.get(key).map(|(value, _)| value)
     }
 
-    pub(crate) fn remove(&mut self, key: &Id) {
+    pub(crate) fn remove(&mut self, key: &K) {
         if let Some((_, bytes)) = self.young.remove(key) {
             self.young_bytes -= bytes;
         }
         self.old.remove(key);
+    }
+}
+
+/// One generation: values, and the bytes that each takes.
+type Half<V, K> = HashMap<K, (V, usize)>;
+
+impl<V, K: Copy + Eq + Hash> Cache<V, K> {
+    /// All that is kept, the younger half first, and since when that is the younger one.
+    pub(crate) fn saved(&mut self, now: Duration) -> (Duration, [&Half<V, K>; 2]) {
+        self.catch_up(now);
+        (self.turns.since(now), [&self.young, &self.old])
+    }
+
+    /// Takes in what was kept before, as far as there is room: keys, values, and the bytes that they take.
+    pub(crate) fn resume(
+        &mut self,
+        since: Duration,
+        generations: Generations<(K, V, usize)>,
+        now: Duration,
+    ) {
+        let [young, old] = self.turns.resume(since, generations, now);
+        let limits = self.turns.limits;
+        let fill = |list: Vec<(K, V, usize)>| {
+            let (mut map, mut sum) = (HashMap::new(), 0);
+            for (key, value, bytes) in list {
+                if map.len() < limits.count && sum + bytes <= limits.bytes {
+                    sum += bytes;
+                    map.insert(key, (value, bytes));
+                }
+            }
+            (map, sum)
+        };
+        (self.old, _) = fill(old);
+        (self.young, self.young_bytes) = fill(young);
+        self.old.retain(|key, _| !self.young.contains_key(key));
     }
 }
 
@@ -194,6 +258,33 @@ impl RecordCache {
             all.swap(at, other);
         }
         all.into_iter().take(count).cloned().collect()
+    }
+}
+
+impl RecordCache {
+    /// As [`Cache::saved`].
+    pub(crate) fn saved(&mut self, now: Duration) -> (Duration, [&Records; 2]) {
+        self.catch_up(now);
+        (self.turns.since(now), [&self.young, &self.old])
+    }
+
+    /// As [`Cache::resume`]: topics, peers and records.
+    pub(crate) fn resume(
+        &mut self,
+        since: Duration,
+        generations: Generations<(Id, [u8; 32], Bytes)>,
+        now: Duration,
+    ) {
+        let [young, old] = self.turns.resume(since, generations, now);
+        let count = self.turns.limits.count;
+        for (topic, peer, record) in old.into_iter().take(count) {
+            self.old.entry(topic).or_default().push((peer, record));
+        }
+        for (topic, peer, record) in young.into_iter().take(count) {
+            self.remove(&topic, &peer);
+            self.young.entry(topic).or_default().push((peer, record));
+            self.young_count += 1;
+        }
     }
 }
 
