@@ -3,7 +3,17 @@
 
 use std::{fs, path::Path};
 
-const LISTS: &[&str] = &["hypercore", "corestore", "hyperbee", "hyperdrive", "net"];
+const LISTS: &[&str] = &[
+    "hypercore",
+    "corestore",
+    "hyperbee",
+    "hyperdrive",
+    "net",
+    "runtime",
+];
+
+/// The list whose ticks are not counted: its parts come from many sides at once.
+const UNCOUNTED: &str = "runtime";
 
 /// The tests named in a line: what stands between backticks and has `.rs::` in it.
 fn tests_in(line: &str) -> impl Iterator<Item = (&str, &str)> {
@@ -55,7 +65,7 @@ fn ticks_name_tests_that_are_there() {
         let said = format!(
             "{core_ticked} of {core} (core) and {rare_ticked} of {rare} other items are ticked"
         );
-        assert!(text.contains(&said), "{list}: {said}");
+        assert!(*list == UNCOUNTED || text.contains(&said), "{list}: {said}");
     }
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }

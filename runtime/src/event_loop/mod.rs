@@ -1,0 +1,454 @@
+//! What a thread of a program waits for. Whatever comes in from outside is one *event*: a call into JavaScript, after which all jobs (microtasks) are
+//! run, then rejections that nobody has handled are reported, then comes the next event.
+//!
+//! ```text
+//! timers that are due → immediates → events of native objects → wait
+//! ```
+//!
+//! The loop goes on as long as something is *alive*: a handle that is ref'd, a ref'd timer or immediate, an event that waits in the queue.
+//!
+//! A native call that takes time gives its work to [`Loop::spawn`] (a callback when it is done) or [`Loop::promise`]; a native object that has news at
+//! any time keeps a [`Handle`] and sends through a [`Sender`]. JavaScript values cannot travel with a sender: what an event is about is found by its
+//! [`Root`].
+
+mod run;
+mod timers;
+
+use crate::engine::error::JsError;
+use rquickjs::{Ctx, Function, IntoJs, JsLifetime, Persistent, Promise, Result, Value};
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+    collections::{HashMap, VecDeque},
+    future::Future,
+    rc::Rc,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+use tokio::{sync::mpsc, task::LocalSet};
+
+pub(crate) use run::{Ended, run};
+pub(crate) use timers::TimerId;
+use timers::Timers;
+
+/// A call into JavaScript from outside.
+type Event = Box<dyn for<'js> FnOnce(&Ctx<'js>) -> Result<()> + Send>;
+
+/// What to do with the output of a future.
+type Done = Box<dyn for<'js> FnOnce(&Ctx<'js>, Box<dyn Any>) -> Result<()>>;
+
+/// The loop of this thread.
+#[derive(Clone, JsLifetime)]
+pub(crate) struct Loop(Rc<Inner>);
+
+struct Inner {
+    sender: Sender,
+    events: RefCell<Option<mpsc::UnboundedReceiver<Event>>>,
+    /// How many handles are ref'd.
+    live: Cell<usize>,
+    next: Cell<u64>,
+    pending: RefCell<HashMap<u64, (Handle, Done)>>,
+    roots: RefCell<HashMap<u64, Persistent<Value<'static>>>>,
+    timers: RefCell<Timers>,
+    immediates: RefCell<VecDeque<Immediate>>,
+    local: LocalSet,
+    /// How many futures are on this thread.
+    local_count: Cell<usize>,
+}
+
+struct Immediate {
+    id: u64,
+    callback: Persistent<Function<'static>>,
+    is_ref: bool,
+}
+
+/// Sends events to the loop from any thread. Does not keep the loop alive: that is what a [`Handle`] is for.
+#[derive(Clone)]
+pub(crate) struct Sender(mpsc::UnboundedSender<Event>);
+
+impl Sender {
+    /// Puts an event into the queue; false when the loop has ended.
+    pub(crate) fn send(&self, event: impl FnOnce(&Ctx<'_>) -> Result<()> + Send + 'static) -> bool {
+        self.0.send(Box::new(event)).is_ok()
+    }
+}
+
+/// Keeps the loop alive as long as it is ref'd and not dropped.
+pub(crate) struct Handle {
+    owner: Rc<Inner>,
+    is_ref: Cell<bool>,
+}
+
+impl Handle {
+    /// Lets it keep the loop alive.
+    pub(crate) fn ref_(&self) {
+        if !self.is_ref.replace(true) {
+            self.owner.live.set(self.owner.live.get() + 1);
+        }
+    }
+
+    /// Lets the loop end without it.
+    pub(crate) fn unref(&self) {
+        if self.is_ref.replace(false) {
+            self.owner.live.set(self.owner.live.get() - 1);
+        }
+    }
+
+    /// Whether it keeps the loop alive.
+    pub(crate) fn is_ref(&self) -> bool {
+        self.is_ref.get()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.unref();
+    }
+}
+
+/// Names a JavaScript value that the loop keeps; unlike the value it can be sent between threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Root(u64);
+
+/// A future given to [`Loop::spawn`].
+pub(crate) struct Task {
+    id: u64,
+    owner: Rc<Inner>,
+    abort: tokio::task::AbortHandle,
+}
+
+impl Task {
+    /// Stops the work; its callback is not called.
+    pub(crate) fn abort(&self) {
+        self.abort.abort();
+        let gone = self.owner.pending.borrow_mut().remove(&self.id);
+        drop(gone);
+    }
+
+    /// Lets the work keep the loop alive, or not.
+    pub(crate) fn set_ref(&self, is_ref: bool) {
+        if let Some((handle, _)) = self.owner.pending.borrow().get(&self.id) {
+            match is_ref {
+                true => handle.ref_(),
+                false => handle.unref(),
+            }
+        }
+    }
+}
+
+impl Loop {
+    pub(crate) fn new() -> Self {
+        let (sender, events) = mpsc::unbounded_channel();
+        Self(Rc::new(Inner {
+            sender: Sender(sender),
+            events: RefCell::new(Some(events)),
+            live: Cell::new(0),
+            next: Cell::new(0),
+            pending: RefCell::default(),
+            roots: RefCell::default(),
+            timers: RefCell::default(),
+            immediates: RefCell::default(),
+            local: LocalSet::new(),
+            local_count: Cell::new(0),
+        }))
+    }
+
+    /// The loop that runs the code that is running.
+    pub(crate) fn get(ctx: &Ctx<'_>) -> Self {
+        ctx.userdata::<Self>()
+            .map(|this| this.clone())
+            .expect("every engine is made with a loop")
+    }
+
+    fn id(&self) -> u64 {
+        self.0.next.set(self.0.next.get() + 1);
+        self.0.next.get()
+    }
+
+    /// A handle on the loop.
+    pub(crate) fn handle(&self, is_ref: bool) -> Handle {
+        let handle = Handle {
+            owner: self.0.clone(),
+            is_ref: Cell::new(false),
+        };
+        if is_ref {
+            handle.ref_();
+        }
+        handle
+    }
+
+    /// A sender of events, for native objects that live elsewhere.
+    pub(crate) fn sender(&self) -> Sender {
+        self.0.sender.clone()
+    }
+
+    /// Keeps a value until [`unroot`](Self::unroot).
+    pub(crate) fn root<'js>(&self, ctx: &Ctx<'js>, value: Value<'js>) -> Root {
+        let id = self.id();
+        self.0
+            .roots
+            .borrow_mut()
+            .insert(id, Persistent::save(ctx, value));
+        Root(id)
+    }
+
+    /// The value that is kept; `None` after [`unroot`](Self::unroot).
+    pub(crate) fn rooted<'js>(&self, ctx: &Ctx<'js>, root: Root) -> Option<Value<'js>> {
+        let kept = self.0.roots.borrow().get(&root.0).cloned();
+        kept.and_then(|value| value.restore(ctx).ok())
+    }
+
+    /// Lets the value go.
+    pub(crate) fn unroot(&self, root: Root) {
+        let gone = self.0.roots.borrow_mut().remove(&root.0);
+        // Its finalizer may come back here: the table is free by now.
+        drop(gone);
+    }
+
+    /// Runs a future on the shared pool; `done` gets its output as one event. `handle` keeps the loop alive until then.
+    pub(crate) fn spawn<F, D>(&self, handle: Handle, future: F, done: D) -> Task
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+        D: FnOnce(&Ctx<'_>, F::Output) -> Result<()> + 'static,
+    {
+        let id = self.expect(handle, done);
+        let sender = self.sender();
+        let task = pool().spawn(async move {
+            let output = future.await;
+            sender.send(move |ctx| Loop::get(ctx).finish(ctx, id, Box::new(output)));
+        });
+        Task {
+            id,
+            owner: self.0.clone(),
+            abort: task.abort_handle(),
+        }
+    }
+
+    /// Runs a function that blocks on a thread of the pool; else as [`spawn`](Self::spawn).
+    pub(crate) fn spawn_blocking<T, W, D>(&self, handle: Handle, work: W, done: D)
+    where
+        T: Send + 'static,
+        W: FnOnce() -> T + Send + 'static,
+        D: FnOnce(&Ctx<'_>, T) -> Result<()> + 'static,
+    {
+        let id = self.expect(handle, done);
+        let sender = self.sender();
+        pool().spawn_blocking(move || {
+            let output = work();
+            sender.send(move |ctx| Loop::get(ctx).finish(ctx, id, Box::new(output)));
+        });
+    }
+
+    /// Runs a future on this thread, between events; else as [`spawn`](Self::spawn).
+    pub(crate) fn spawn_local<F, D>(&self, handle: Handle, future: F, done: D) -> Task
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+        D: FnOnce(&Ctx<'_>, F::Output) -> Result<()> + 'static,
+    {
+        let id = self.expect(handle, done);
+        let sender = self.sender();
+        let owner = self.0.clone();
+        self.0.local_count.set(self.0.local_count.get() + 1);
+        let counted = Counted(self.0.clone());
+        let task = self.0.local.spawn_local(async move {
+            let _counted = counted;
+            let output = future.await;
+            // The output stays on this thread: only its name is sent.
+            let pending = owner.pending.borrow_mut().remove(&id);
+            if let Some((handle, done)) = pending {
+                let ready: Done = Box::new(move |ctx, _| done(ctx, Box::new(output)));
+                owner.pending.borrow_mut().insert(id, (handle, ready));
+            }
+            drop(owner);
+            sender.send(move |ctx| Loop::get(ctx).finish(ctx, id, Box::new(())));
+        });
+        Task {
+            id,
+            owner: self.0.clone(),
+            abort: task.abort_handle(),
+        }
+    }
+
+    fn expect<T, D>(&self, handle: Handle, done: D) -> u64
+    where
+        T: 'static,
+        D: FnOnce(&Ctx<'_>, T) -> Result<()> + 'static,
+    {
+        let id = self.id();
+        let done: Done = Box::new(move |ctx, output| match output.downcast::<T>() {
+            Ok(output) => done(ctx, *output),
+            Err(_) => Ok(()),
+        });
+        self.0.pending.borrow_mut().insert(id, (handle, done));
+        id
+    }
+
+    fn finish(&self, ctx: &Ctx<'_>, id: u64, output: Box<dyn Any>) -> Result<()> {
+        let pending = self.0.pending.borrow_mut().remove(&id);
+        match pending {
+            Some((handle, done)) => {
+                let outcome = done(ctx, output);
+                drop(handle);
+                outcome
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A promise for what a future on the shared pool comes to; keeps the loop alive until then.
+    pub(crate) fn promise<'js, F, T>(&self, ctx: &Ctx<'js>, future: F) -> Result<Promise<'js>>
+    where
+        F: Future<Output = std::result::Result<T, JsError>> + Send + 'static,
+        T: for<'any> IntoJs<'any> + Send + 'static,
+    {
+        let (promise, settle) = Settle::new(ctx)?;
+        self.spawn(self.handle(true), future, move |ctx, output| {
+            settle.with(ctx, output)
+        });
+        Ok(promise)
+    }
+
+    /// A promise for what a function that blocks comes to, on a thread of the pool.
+    pub(crate) fn promise_blocking<'js, T, W>(
+        &self,
+        ctx: &Ctx<'js>,
+        work: W,
+    ) -> Result<Promise<'js>>
+    where
+        T: for<'any> IntoJs<'any> + Send + 'static,
+        W: FnOnce() -> std::result::Result<T, JsError> + Send + 'static,
+    {
+        let (promise, settle) = Settle::new(ctx)?;
+        self.spawn_blocking(self.handle(true), work, move |ctx, output| {
+            settle.with(ctx, output)
+        });
+        Ok(promise)
+    }
+
+    /// Calls `callback` after `delay`, once.
+    pub(crate) fn start_timer<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        delay: Duration,
+        callback: Function<'js>,
+        is_ref: bool,
+    ) -> TimerId {
+        let now = Instant::now();
+        let deadline = now.checked_add(delay).unwrap_or_else(|| now + FAR);
+        let callback = Persistent::save(ctx, callback);
+        self.0.timers.borrow_mut().start(deadline, callback, is_ref)
+    }
+
+    /// Stops a timer; true when it had not fired.
+    pub(crate) fn stop_timer(&self, id: TimerId) -> bool {
+        self.0.timers.borrow_mut().stop(id)
+    }
+
+    /// Lets a timer keep the loop alive, or not.
+    pub(crate) fn ref_timer(&self, id: TimerId, is_ref: bool) {
+        self.0.timers.borrow_mut().set_ref(id, is_ref);
+    }
+
+    /// Calls `callback` in the next round of the loop.
+    pub(crate) fn start_immediate<'js>(&self, ctx: &Ctx<'js>, callback: Function<'js>) -> u64 {
+        let id = self.id();
+        self.0.immediates.borrow_mut().push_back(Immediate {
+            id,
+            callback: Persistent::save(ctx, callback),
+            is_ref: true,
+        });
+        id
+    }
+
+    /// Stops an immediate.
+    pub(crate) fn stop_immediate(&self, id: u64) {
+        let mut immediates = self.0.immediates.borrow_mut();
+        let at = immediates.iter().position(|immediate| immediate.id == id);
+        let gone = at.and_then(|at| immediates.remove(at));
+        drop(immediates);
+        drop(gone);
+    }
+
+    /// Lets an immediate keep the loop alive, or not.
+    pub(crate) fn ref_immediate(&self, id: u64, is_ref: bool) {
+        let mut immediates = self.0.immediates.borrow_mut();
+        if let Some(immediate) = immediates.iter_mut().find(|immediate| immediate.id == id) {
+            immediate.is_ref = is_ref;
+        }
+    }
+
+    fn is_alive(&self) -> bool {
+        self.0.live.get() > 0
+            || self.0.timers.borrow().keep_alive()
+            || self.0.immediates.borrow().iter().any(|one| one.is_ref)
+    }
+
+    /// Lets go of everything that JavaScript is held by; the engine can only end after this.
+    pub(crate) fn clear(&self) {
+        self.0.events.borrow_mut().take();
+        self.0.timers.borrow_mut().clear();
+        // What is dropped may have handles, which look at this loop again.
+        let pending = std::mem::take(&mut *self.0.pending.borrow_mut());
+        let roots = std::mem::take(&mut *self.0.roots.borrow_mut());
+        let immediates = std::mem::take(&mut *self.0.immediates.borrow_mut());
+        drop((pending, roots, immediates));
+    }
+}
+
+/// One future on this thread, also when it is stopped.
+struct Counted(Rc<Inner>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.local_count.set(self.0.local_count.get() - 1);
+    }
+}
+
+/// Where a delay ends that no clock can hold: in a hundred years.
+const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// The two functions of a promise.
+struct Settle {
+    resolve: Persistent<Function<'static>>,
+    reject: Persistent<Function<'static>>,
+}
+
+impl Settle {
+    fn new<'js>(ctx: &Ctx<'js>) -> Result<(Promise<'js>, Self)> {
+        let (promise, resolve, reject) = ctx.promise()?;
+        let this = Self {
+            resolve: Persistent::save(ctx, resolve),
+            reject: Persistent::save(ctx, reject),
+        };
+        Ok((promise, this))
+    }
+
+    fn with<'js, T: IntoJs<'js>>(
+        self,
+        ctx: &Ctx<'js>,
+        output: std::result::Result<T, JsError>,
+    ) -> Result<()> {
+        match output.map(|value| value.into_js(ctx)) {
+            Ok(Ok(value)) => self.resolve.restore(ctx)?.call::<_, ()>((value,)),
+            Ok(Err(rquickjs::Error::Exception)) => {
+                self.reject.restore(ctx)?.call::<_, ()>((ctx.catch(),))
+            }
+            Ok(Err(error)) => Err(error),
+            Err(error) => self.reject.restore(ctx)?.call::<_, ()>((error,)),
+        }
+    }
+}
+
+/// The pool of threads that all of the process's programs share, made when it is first needed.
+pub(crate) fn pool() -> &'static tokio::runtime::Runtime {
+    static POOL: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    POOL.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .thread_name("pome-pool")
+            .enable_all()
+            .build()
+            .expect("the machine lets a process have threads and an epoll")
+    })
+}

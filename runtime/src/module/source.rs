@@ -1,0 +1,111 @@
+//! Where the resolver looks: the disk, or what a protocol of the program's has instead.
+
+use rquickjs::{Ctx, Function, JsLifetime, Object};
+use serde_json::Value;
+use std::{cell::RefCell, collections::HashMap, fs, path::PathBuf, rc::Rc};
+use url::Url;
+
+/// A place with files.
+pub(crate) trait Source {
+    /// True for a file; for an asset also for a folder.
+    fn exists(&self, url: &Url, is_asset: bool) -> bool;
+
+    /// A `package.json`; `Err` is what is wrong with it.
+    fn package(&self, url: &Url) -> Result<Option<Rc<Value>>, String>;
+
+    /// What a URL is once links are followed.
+    fn real(&self, url: &Url) -> Url;
+}
+
+/// The `package.json` files that this thread has read. One that is not there is looked for again.
+#[derive(Default, JsLifetime)]
+pub(crate) struct Packages(RefCell<HashMap<String, Rc<Value>>>);
+
+/// The disk.
+pub(crate) struct Disk<'a>(pub(crate) &'a Packages);
+
+/// The path of a `file:` URL.
+pub(crate) fn path_of(url: &Url) -> Option<PathBuf> {
+    match url.scheme() {
+        "file" => url.to_file_path().ok(),
+        _ => None,
+    }
+}
+
+fn parse(url: &Url, text: &str) -> Result<Rc<Value>, String> {
+    match serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}')) {
+        Ok(value) => Ok(Rc::new(value)),
+        Err(error) => Err(format!("{error} in {url}")),
+    }
+}
+
+impl Source for Disk<'_> {
+    fn exists(&self, url: &Url, is_asset: bool) -> bool {
+        path_of(url)
+            .and_then(|path| fs::metadata(path).ok())
+            .is_some_and(|found| found.is_file() || (is_asset && found.is_dir()))
+    }
+
+    fn package(&self, url: &Url) -> Result<Option<Rc<Value>>, String> {
+        if let Some(known) = self.0.0.borrow().get(url.as_str()) {
+            return Ok(Some(known.clone()));
+        }
+        let Some(text) = path_of(url).and_then(|path| fs::read_to_string(path).ok()) else {
+            return Ok(None);
+        };
+        let value = parse(url, &text)?;
+        self.0.0.borrow_mut().insert(url.to_string(), value.clone());
+        Ok(Some(value))
+    }
+
+    fn real(&self, url: &Url) -> Url {
+        path_of(url)
+            .and_then(|path| fs::canonicalize(path).ok())
+            .and_then(|path| Url::from_file_path(path).ok())
+            .unwrap_or_else(|| url.clone())
+    }
+}
+
+/// A protocol of the program's: an object with `exists(href, isAsset)` and `read(href)`.
+pub(crate) struct Protocol<'js>(pub(crate) Object<'js>);
+
+impl Protocol<'_> {
+    fn clear(ctx: &Ctx<'_>) {
+        // A protocol that throws has nothing there.
+        ctx.catch();
+    }
+}
+
+impl Source for Protocol<'_> {
+    fn exists(&self, url: &Url, is_asset: bool) -> bool {
+        let answer = self
+            .0
+            .get::<_, Function<'_>>("exists")
+            .and_then(|exists| exists.call::<_, bool>((url.as_str(), is_asset)));
+        answer.unwrap_or_else(|_| {
+            Self::clear(self.0.ctx());
+            false
+        })
+    }
+
+    fn package(&self, url: &Url) -> Result<Option<Rc<Value>>, String> {
+        if !self.exists(url, false) {
+            return Ok(None);
+        }
+        let text = self
+            .0
+            .get::<_, Function<'_>>("read")
+            .and_then(|read| read.call::<_, String>((url.as_str(),)));
+        match text {
+            Ok(text) => parse(url, &text).map(Some),
+            Err(_) => {
+                Self::clear(self.0.ctx());
+                Ok(None)
+            }
+        }
+    }
+
+    fn real(&self, url: &Url) -> Url {
+        url.clone()
+    }
+}

@@ -1,0 +1,1 @@
+//! What the web platform and Bare have in common: text, URLs, clones, events.

@@ -1,0 +1,1 @@
+console.log('hello', typeof require, __filename.endsWith('hello.js'), require.main === module, this === globalThis)

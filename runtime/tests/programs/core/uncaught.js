@@ -1,0 +1,7 @@
+Bare.on('uncaughtException', (err) => console.log('uncaughtException', err.message))
+Bare.on('unhandledRejection', (reason, promise) => console.log('unhandledRejection', reason.message, promise instanceof Promise))
+setTimeout(() => { throw new Error('timer') }, 1)
+queueMicrotask(() => { throw new Error('microtask') })
+Promise.reject(new Error('rejection'))
+setTimeout(() => console.log('still here'), 10)
+throw new Error('main')
