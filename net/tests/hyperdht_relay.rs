@@ -89,7 +89,7 @@ fn through(relay: [u8; 32]) -> ConnectOptions {
 /// No straight way is tried.
 fn closed() -> ConnectOptions {
     let mut options = connecting(false);
-    options.holepunch = false;
+    options.holepunch = false.into();
     options
 }
 
@@ -249,7 +249,7 @@ fn npm_and_pome_through_relays_of_both() {
                     true => ServerOptions::default(),
                     false => serving(relay),
                 };
-                options.holepunch = false;
+                options.holepunch = false.into();
                 let serving = echo(dht.listen(&pair, options).await.unwrap());
                 let node = npm_node(&mut npm, &[start], Front::Firewall).await;
                 let asked = json!({"node": node, "publicKey": HEXLOWER.encode(&pair.public),

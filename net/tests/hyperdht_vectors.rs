@@ -5,6 +5,7 @@ use pome_cores::{KeyPair, crypto::hash};
 use pome_net::{
     dht_rpc::node_id,
     hyperdht::{
+        PeerAddress,
         messages::{
             Announce, MutablePut, MutableRecord, MutableSignable, Peer, Wire, command, firewall,
         },
@@ -32,12 +33,17 @@ const ELSEWHERE: &[&str] = &[
     "holepunch_payloads",
     "blind_relay",
     "wakeup",
-    "addresses",
     "udx",
 ];
 
 fn vectors() -> Value {
-    let known = ["namespaces", "firewall", "signatures", "immutable"];
+    let known = [
+        "namespaces",
+        "firewall",
+        "signatures",
+        "immutable",
+        "addresses",
+    ];
     load("dht", &known, ELSEWHERE)
 }
 
@@ -179,5 +185,31 @@ fn vectors_announce_signatures() {
 fn vectors_immutable() {
     for case in list(&vectors(), "immutable") {
         assert_eq!(hash(&[&hex(&case["value"])]), array(&case["target"]));
+    }
+}
+
+#[test]
+fn vectors_addresses() {
+    let vectors = vectors();
+    for case in list(&vectors, "addresses") {
+        let read = |value: &Value| PeerAddress {
+            public_key: array(&value["key"]),
+            nodes: value["nodes"].as_array().map(|nodes| {
+                let node = |node: &Value| {
+                    let (host, port) = (&node["host"], &node["port"]);
+                    format!("{}:{port}", host.as_str().unwrap())
+                        .parse()
+                        .unwrap()
+                };
+                nodes.iter().map(node).collect()
+            }),
+        };
+        let bytes = hex(&case["bytes"]);
+        assert_eq!(read(case).encode(), bytes);
+        assert_eq!(PeerAddress::decode(&bytes).unwrap(), read(&case["decoded"]));
+        // Without flags it is a key alone.
+        let key = PeerAddress::decode(&bytes[..32]).unwrap();
+        assert_eq!((key.public_key, key.nodes), (read(case).public_key, None));
+        assert!(PeerAddress::decode(&bytes[..31]).is_err());
     }
 }

@@ -117,11 +117,12 @@ const commands = {
     return found ? { seq: found.seq, value: hex(found.value) } : { seq: null, value: null }
   },
   // A server that sends back what comes.
-  async listen({ node, seed, refuse = false, relayThrough, holepunch }) {
+  async listen({ node, seed, refuse = false, relayThrough, holepunch, reusableSocket }) {
     const options = {
       firewall: () => refuse,
       relayThrough: relayThrough ? unhex(relayThrough) : null,
-      holepunch: holepunch === false ? false : undefined
+      holepunch: holepunch === false ? false : undefined,
+      reusableSocket
     }
     const server = nodes.get(node).createServer(options, (socket) => {
       const publicKey = hex(socket.remotePublicKey)
@@ -159,11 +160,12 @@ const commands = {
     return {}
   },
   // Connects, sends, reads as much as it sent, ends.
-  async echo({ node, publicKey, bytes, local = true, relayThrough, holepunch = true }) {
+  async echo({ node, publicKey, bytes, local = true, relayThrough, holepunch = true, reusableSocket }) {
     const socket = nodes.get(node).connect(unhex(publicKey), {
       localConnection: local,
       relayThrough: relayThrough ? unhex(relayThrough) : undefined,
-      holepunch: () => holepunch
+      holepunch: () => holepunch,
+      reusableSocket
     })
     return new Promise((resolve, reject) => {
       const data = b4a.alloc(bytes, 7)

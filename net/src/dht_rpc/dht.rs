@@ -309,6 +309,15 @@ impl Dht {
         })
     }
 
+    /// Goes on reading from a socket of [`open_socket`](Self::open_socket) when that is dropped, until this is. `None` for other sockets.
+    pub fn keep_socket(&self, socket: &udx::Socket) -> Option<KeptSocket> {
+        let number = self.inner.sockets.keep(socket)?;
+        Some(KeptSocket {
+            inner: Arc::downgrade(&self.inner),
+            number,
+        })
+    }
+
     /// Asks a node something. The question is sent at once; what is returned waits for the answer.
     pub fn request(&self, to: SocketAddrV4, ask: Ask) -> Pending {
         self.request_by(to, ask, RequestOptions::default())
@@ -540,6 +549,28 @@ impl PunchSocket {
 }
 
 impl Drop for PunchSocket {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.upgrade() {
+            inner.sockets.forget(self.number);
+        }
+    }
+}
+
+/// Keeps a socket among those of the node: see [`Dht::keep_socket`].
+#[derive(Debug)]
+pub struct KeptSocket {
+    inner: Weak<Inner>,
+    number: u64,
+}
+
+impl KeptSocket {
+    /// How requests name it.
+    pub fn which(&self) -> Socket {
+        Socket::Extra(self.number)
+    }
+}
+
+impl Drop for KeptSocket {
     fn drop(&mut self) {
         if let Some(inner) = self.inner.upgrade() {
             inner.sockets.forget(self.number);

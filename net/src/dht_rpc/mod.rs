@@ -19,7 +19,7 @@ mod token;
 mod types;
 
 pub use adaptive::AdaptiveTimeout;
-pub use dht::{Dht, DhtOptions, Pending, PunchSocket, Query, QueryResult, Service};
+pub use dht::{Dht, DhtOptions, KeptSocket, Pending, PunchSocket, Query, QueryResult, Service};
 pub use health::Health;
 pub use id::{Id, node_id};
 pub(crate) use message::address;

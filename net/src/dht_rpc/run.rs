@@ -62,7 +62,15 @@ pub(super) struct Sockets {
     pub(super) host: Ipv4Addr,
     pub(super) server: udx::Socket,
     client: udx::Socket,
-    extra: Mutex<(u64, HashMap<u64, udx::Socket>)>,
+    extra: Mutex<Extra>,
+}
+
+/// The sockets that were opened for holes in NATs.
+#[derive(Default)]
+struct Extra {
+    last: u64,
+    /// By their numbers, with how many want each of them.
+    open: HashMap<u64, (udx::Socket, usize)>,
 }
 
 pub(super) struct Inner {
@@ -85,7 +93,10 @@ impl Sockets {
         match which {
             Socket::Client => Some(self.client.clone()),
             Socket::Server => Some(self.server.clone()),
-            Socket::Extra(number) => self.extra.lock().1.get(&number).cloned(),
+            Socket::Extra(number) => {
+                let extra = self.extra.lock();
+                extra.open.get(&number).map(|(socket, _)| socket.clone())
+            }
         }
     }
 
@@ -95,14 +106,29 @@ impl Sockets {
             _ if *socket == self.client => Some(Socket::Client),
             _ => {
                 let extra = self.extra.lock();
-                let found = extra.1.iter().find(|(_, other)| *other == socket);
+                let found = extra.open.iter().find(|(_, (other, _))| other == socket);
                 found.map(|(number, _)| Socket::Extra(*number))
             }
         }
     }
 
     pub(super) fn forget(&self, number: u64) {
-        self.extra.lock().1.remove(&number);
+        let mut extra = self.extra.lock();
+        if let Some((_, wanted)) = extra.open.get_mut(&number) {
+            *wanted -= 1;
+            if *wanted == 0 {
+                extra.open.remove(&number);
+            }
+        }
+    }
+
+    /// One more wants this socket. `None`: it is none of them, or was forgotten.
+    pub(super) fn keep(&self, socket: &udx::Socket) -> Option<u64> {
+        let mut extra = self.extra.lock();
+        let mut open = extra.open.iter_mut();
+        let (number, (_, wanted)) = open.find(|(_, (other, _))| other == socket)?;
+        *wanted += 1;
+        Some(*number)
     }
 
     fn send(&self, socket: Socket, to: SocketAddrV4, ttl: Option<u32>, bytes: &[u8]) {
@@ -176,10 +202,10 @@ impl Inner {
             .udx
             .bind(SocketAddrV4::new(this.sockets.host, 0).into())?;
         let number = {
-            let (next, open) = &mut *this.sockets.extra.lock();
-            *next += 1;
-            open.insert(*next, socket.clone());
-            *next
+            let extra = &mut *this.sockets.extra.lock();
+            extra.last += 1;
+            extra.open.insert(extra.last, (socket.clone(), 1));
+            extra.last
         };
         let which = Socket::Extra(number);
         tokio::spawn(read(Arc::downgrade(this), which, datagrams, Some(punches)));
@@ -285,8 +311,8 @@ impl Inner {
         self.fail(RequestError::Closed, |state| state.closed = true);
         // Whoever waits looks again, and sees that it is closed.
         self.tell(|told| (told.ready, told.persistent) = (true, true));
-        let extra = std::mem::take(&mut self.sockets.extra.lock().1);
-        for socket in extra.values() {
+        let extra = std::mem::take(&mut self.sockets.extra.lock().open);
+        for (socket, _) in extra.values() {
             socket.close();
         }
         self.sockets.client.close();

@@ -13,10 +13,8 @@
 use super::{
     Error, HyperDht, Pool, RelayChoice,
     local::{first_public, is_reserved, local_addresses, matching},
-    messages::{
-        Handshake, Holepunch, HolepunchPayload, NoisePayload, RelayInfo, Wire, command, error,
-        firewall,
-    },
+    messages::{Handshake, NoisePayload, Wire, command, error, firewall},
+    opening::{Attempt, HolepunchChoice, pick_relay},
     puncher::Puncher,
     relayed::{Direct, Relay, meet},
     router::mode,
@@ -27,13 +25,13 @@ use crate::{
     dht_rpc::{Ask, Dht, Id, RequestError, RequestOptions, Socket},
     driver::Connection,
     noise::Role,
+    udx,
 };
 use bytes::Bytes;
 use pome_cores::{
     KeyPair,
     crypto::{hash, random_bytes},
 };
-use rand::RngExt;
 use std::{collections::VecDeque, net::SocketAddrV4, pin::Pin, time::Duration};
 use tokio::task::JoinSet;
 
@@ -41,12 +39,6 @@ use tokio::task::JoinSet;
 const PARALLEL: usize = 3;
 /// How long a server may take to come to us.
 const PASSIVE: Duration = Duration::from_secs(10);
-/// For the other side to find out about its NAT.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Rounds in which both sides find out about their NATs.
-const PROBES: usize = 4;
-/// Until an attempt with random ports is tried again, at least; at most twice as long.
-const LATER: Duration = Duration::from_secs(10);
 
 /// How to connect.
 #[derive(Debug, Clone)]
@@ -58,8 +50,13 @@ pub struct ConnectOptions {
     pub relay_addresses: Vec<SocketAddrV4>,
     /// Over a network that both share, where that is shorter (default true).
     pub local_connection: bool,
-    /// Ways through NATs may be opened (default true).
-    pub holepunch: bool,
+    /// Ways through NATs may be opened (default yes).
+    pub holepunch: HolepunchChoice,
+    /// The own NAT is opened for the server before anything is known about both NATs, which mostly is all it takes (default true).
+    pub fast_open: bool,
+    /// The way may be taken again by the next connection to this peer, within three seconds after the end of this one, and the ways of such connections are (default
+    /// false; the server has to allow it, too).
+    pub reusable_socket: bool,
     /// A peer that hands the packets on as long as no straight way is open (default: none; the server may name one, too, and then that is used).
     pub relay_through: RelayChoice,
     /// The connection to the relay asks for a sign of life after so long (default 5 s).
@@ -74,7 +71,9 @@ impl Default for ConnectOptions {
             key_pair: None,
             relay_addresses: Vec::new(),
             local_connection: true,
-            holepunch: true,
+            holepunch: HolepunchChoice::default(),
+            fast_open: true,
+            reusable_socket: false,
             relay_through: RelayChoice::default(),
             relay_keep_alive: Duration::from_secs(5),
             pool: None,
@@ -93,26 +92,28 @@ pub(super) enum Hop {
 }
 
 /// What a handshake through a node brought.
-struct Shaken {
+pub(super) struct Shaken {
     noise: Bytes,
     /// The server, as the node sees it.
-    server: SocketAddrV4,
+    pub(super) server: SocketAddrV4,
     /// We, as the node sees us.
     client: SocketAddrV4,
-    relay: SocketAddrV4,
+    pub(super) relay: SocketAddrV4,
     relayed: bool,
+    /// By which socket, if not by the usual one.
+    socket: Option<udx::Socket>,
 }
 
 /// A finished handshake.
-struct Agreed {
-    payload: NoisePayload,
-    secure: SecurePayload,
-    shaken: Shaken,
-    target: Id,
+pub(super) struct Agreed {
+    pub(super) payload: NoisePayload,
+    pub(super) secure: SecurePayload,
+    pub(super) shaken: Shaken,
+    pub(super) target: Id,
     /// What we said about ourselves.
     firewall: u64,
     /// A relay may help meanwhile.
-    relayed: bool,
+    pub(super) relayed: bool,
 }
 
 impl HyperDht {
@@ -150,7 +151,7 @@ impl HyperDht {
         hop: Hop,
     ) -> Result<Connection, Error> {
         let key_pair = options.key_pair.as_ref().unwrap_or(&self.inner.key_pair);
-        let (raw, door) = RawStream::new(self)?;
+        let (raw, mut door) = RawStream::new(self)?;
         let mut handshake = PeerHandshake::new(key_pair, Some(&public_key), random_bytes())
             .map_err(|_| Error::HandshakeInvalid)?;
         let remote_addr = self.dht().remote_addr();
@@ -171,7 +172,7 @@ impl HyperDht {
                 version: 1,
                 firewall,
                 addresses4,
-                udx: Some(raw.info()),
+                udx: Some(raw.info(options.reusable_socket)),
                 secret_stream: Some(1),
                 relay_through: ours,
                 ..NoisePayload::default()
@@ -179,8 +180,12 @@ impl HyperDht {
             .map_err(|_| Error::HandshakeInvalid)?;
         let target = hash(&[&public_key]);
         let known = options.relay_addresses.clone();
+        let route = match options.reusable_socket {
+            true => self.inner.routes.get(&public_key),
+            false => None,
+        };
         let (shaken, payload) = self
-            .shake_hands(target, noise.into(), &mut handshake, known)
+            .shake_hands(target, noise.into(), &mut handshake, known, route)
             .await?;
         let (keys, secure) = handshake
             .finish(random_bytes())
@@ -217,10 +222,17 @@ impl HyperDht {
             firewall,
             relayed: relay.is_some(),
         };
+        let is_reusable = options.reusable_socket && udx.reusable_socket;
+        if is_reusable {
+            door.keep_socket(self);
+        }
         let direct = self.clone().find_way(door, agreed, options);
-        let connection = meet(self, raw, keyed, direct, relay).await?;
+        let (connection, kept) = meet(self, raw, keyed, direct, relay).await?;
         let opened = connection.opened().await;
         opened.map_err(|_| Error::PeerConnectionFailed)?;
+        if is_reusable {
+            self.keep_route(public_key, &connection, kept);
+        }
         Ok(connection)
     }
 
@@ -237,6 +249,7 @@ impl HyperDht {
         noise: Bytes,
         handshake: &mut PeerHandshake,
         known: Vec<SocketAddrV4>,
+        route: Option<Way>,
     ) -> Result<(Shaken, NoisePayload), Error> {
         let mut known = VecDeque::from(known);
         // Who announced himself to this very node is asked straight away.
@@ -250,6 +263,11 @@ impl HyperDht {
         let mut lookup = self.find_target(target, vec![]);
         let mut searching = true;
         let mut attempts = JoinSet::new();
+        if let Some((socket, to)) = route {
+            // The peer itself, where it was before.
+            let socket = Some(socket);
+            attempts.spawn(shake(self.dht().clone(), target, noise.clone(), to, socket));
+        }
         let mut failure = Error::PeerNotFound;
         loop {
             while attempts.len() < PARALLEL
@@ -257,7 +275,8 @@ impl HyperDht {
             {
                 if !tried.contains(&node) {
                     tried.push(node);
-                    attempts.spawn(shake(self.dht().clone(), target, noise.clone(), node));
+                    let dht = self.dht().clone();
+                    attempts.spawn(shake(dht, target, noise.clone(), node, None));
                 }
             }
             tokio::select! {
@@ -299,7 +318,10 @@ impl HyperDht {
             payload, shaken, ..
         } = agreed;
         if !shaken.relayed {
-            return Ok((self.dht().socket(), shaken.relay));
+            let socket = shaken.socket.clone();
+            let way = (socket.unwrap_or(self.dht().socket()), shaken.relay);
+            door.take(&way);
+            return Ok(way);
         }
         let relays = payload.holepunch.as_ref().map_or(&[][..], |h| &h.relays);
         if payload.firewall == firewall::OPEN || relays.is_empty() {
@@ -313,12 +335,15 @@ impl HyperDht {
         }
         let ways = door.ways.clone();
         let opening = async {
-            let relay = pick_relay(relays, shaken.relay).filter(|_| options.holepunch);
+            let relay = pick_relay(relays, shaken.relay);
+            let relay = relay.filter(|_| !options.holepunch.is_never());
             let relay = relay.ok_or(Error::CannotHolepunch)?;
             let attempt = Attempt {
                 dht: self,
                 agreed,
                 puncher: Puncher::new(self, true, payload.firewall, ways)?,
+                choice: &options.holepunch,
+                fast: options.fast_open,
                 round: 0,
             };
             attempt.run(relay).await
@@ -378,8 +403,14 @@ impl HyperDht {
     }
 }
 
-/// Shakes hands through one node.
-async fn shake(dht: Dht, target: Id, noise: Bytes, node: SocketAddrV4) -> Result<Shaken, Error> {
+/// Shakes hands through one node, or with the peer itself.
+async fn shake(
+    dht: Dht,
+    target: Id,
+    noise: Bytes,
+    node: SocketAddrV4,
+    socket: Option<udx::Socket>,
+) -> Result<Shaken, Error> {
     let message = Handshake {
         mode: mode::FROM_CLIENT,
         noise,
@@ -391,7 +422,11 @@ async fn shake(dht: Dht, target: Id, noise: Bytes, node: SocketAddrV4) -> Result
         value: Some(message.encode().into()),
         ..Ask::default()
     };
-    let reply = dht.request(node, ask).await?;
+    let options = RequestOptions {
+        socket: socket.as_ref().and_then(|socket| dht.which(socket)),
+        ..RequestOptions::default()
+    };
+    let reply = dht.request_by(node, ask, options).await?;
     let value = reply.response.value.unwrap_or_default();
     let answer = Handshake::decode(&value).map_err(|_| Error::BadHandshakeReply)?;
     if answer.mode != mode::REPLY || answer.noise.is_empty() {
@@ -403,234 +438,6 @@ async fn shake(dht: Dht, target: Id, noise: Bytes, node: SocketAddrV4) -> Result
         client: reply.response.to,
         relay: node,
         relayed: answer.peer_address.is_some(),
+        socket,
     })
-}
-
-/// The node that we came through, if the server knows it too.
-fn pick_relay(relays: &[RelayInfo], ours: SocketAddrV4) -> Option<RelayInfo> {
-    let same = relays.iter().find(|relay| relay.relay_address == ours);
-    same.or(relays.first()).copied()
-}
-
-/// Random ports are guessed by one attempt at a time.
-async fn later() {
-    let more = rand::rng().random_range(0..LATER.as_millis() as u64);
-    tokio::time::sleep(LATER + Duration::from_millis(more)).await;
-}
-
-/// An attempt to open a way through the NATs.
-struct Attempt<'a> {
-    dht: &'a HyperDht,
-    agreed: &'a Agreed,
-    puncher: Puncher,
-    round: u64,
-}
-
-/// What the server said about the way.
-struct Said {
-    /// We, as the node sees us.
-    to: SocketAddrV4,
-    /// By which socket.
-    which: Socket,
-    /// The node.
-    from: SocketAddrV4,
-    /// The server, as the node sees it.
-    server: SocketAddrV4,
-    payload: HolepunchPayload,
-}
-
-impl Attempt<'_> {
-    /// Never ends well by itself: a way that opens is told to who waits for it.
-    async fn run(mut self, relay: RelayInfo) -> Result<(), Error> {
-        let mut server = self.agreed.shaken.server;
-        let (token, seen) = self.probe(server, relay).await?;
-        // The server may have taken another socket since the handshake.
-        if relay.relay_address == self.agreed.shaken.relay && seen != server {
-            server = seen;
-            self.puncher.open_session(server);
-        }
-        self.puncher.freeze();
-        self.agree(relay, server, token).await?;
-        if !self.puncher.remote_punches() {
-            return Err(Error::RemoteNotHolepunching);
-        }
-        if !self.puncher.punch().await {
-            return Err(Error::RemoteNotHolepunchable);
-        }
-        self.puncher.given_up().await;
-        Err(Error::HolepunchAborted)
-    }
-
-    /// Both begin to punch; while a relay helps, that may be later.
-    async fn agree(
-        &mut self,
-        relay: RelayInfo,
-        server: SocketAddrV4,
-        token: Option<[u8; 32]>,
-    ) -> Result<(), Error> {
-        let (ours, _) = self.puncher.nat();
-        let is_random =
-            ours >= firewall::RANDOM || self.puncher.remote_firewall() >= firewall::RANDOM;
-        let through = self.agreed.shaken.relay;
-        let proof = Some(self.agreed.secure.token(*server.ip()));
-        let mut delayed = false;
-        loop {
-            while is_random && !self.dht.inner.random_punches.lock().is_free() {
-                if !self.agreed.relayed {
-                    return Err(Error::HolepunchAborted);
-                }
-                if !std::mem::replace(&mut delayed, true) {
-                    let payload = HolepunchPayload {
-                        token: proof,
-                        remote_token: token,
-                        ..self.payload()
-                    };
-                    self.tell(server, through, payload).await?;
-                }
-                later().await;
-            }
-            let payload = HolepunchPayload {
-                punching: true,
-                // The server was shown it before.
-                token: proof.filter(|_| !delayed),
-                remote_token: token,
-                ..self.payload()
-            };
-            let (to, through) = match delayed {
-                true => (relay.peer_address, relay.relay_address),
-                false => (server, through),
-            };
-            let said = self.tell(to, through, payload).await?;
-            if said.payload.error != error::TRY_LATER {
-                return Ok(());
-            }
-            later().await;
-            delayed = true;
-        }
-    }
-
-    /// What is known on this side.
-    fn payload(&mut self) -> HolepunchPayload {
-        let (firewall, addresses) = self.puncher.nat();
-        let round = self.round;
-        self.round += 1;
-        HolepunchPayload {
-            firewall,
-            round,
-            addresses,
-            ..HolepunchPayload::default()
-        }
-    }
-
-    async fn tell(
-        &mut self,
-        server: SocketAddrV4,
-        through: SocketAddrV4,
-        payload: HolepunchPayload,
-    ) -> Result<Said, Error> {
-        let agreed = self.agreed;
-        let ours = payload.token;
-        let message = Holepunch {
-            mode: mode::FROM_CLIENT,
-            id: agreed.payload.holepunch.as_ref().map_or(0, |info| info.id),
-            payload: agreed.secure.seal(&payload, random_bytes()).into(),
-            peer_address: Some(server),
-        };
-        let ask = Ask {
-            command: command::PEER_HOLEPUNCH,
-            target: Some(agreed.target),
-            value: Some(message.encode().into()),
-            ..Ask::default()
-        };
-        let which = self.puncher.which();
-        let options = RequestOptions {
-            socket: Some(which),
-            ..RequestOptions::default()
-        };
-        let reply = self.dht.dht().request_by(through, ask, options).await?;
-        let value = reply.response.value.unwrap_or_default();
-        let answer = Holepunch::decode(&value).map_err(|_| Error::BadHolepunchReply)?;
-        if answer.mode != mode::REPLY {
-            return Err(Error::BadHolepunchReply);
-        }
-        let opened = agreed.secure.open(&answer.payload);
-        let said = opened.ok_or(Error::HolepunchInvalid)?;
-        let is_later = said.error == error::TRY_LATER && agreed.relayed && payload.punching;
-        if said.error != error::NONE && !is_later {
-            return Err(Error::RemoteAborted { error: said.error });
-        }
-        let echoed = ours.is_some() && said.remote_token == ours;
-        if !is_later {
-            self.puncher.update_remote(
-                said.punching,
-                said.firewall,
-                said.addresses.as_deref().unwrap_or_default(),
-                echoed.then_some(*server.ip()),
-            );
-        }
-        Ok(Said {
-            to: reply.response.to,
-            which,
-            from: reply.from,
-            server: answer.peer_address.unwrap_or(through),
-            payload: said,
-        })
-    }
-
-    /// Both find out about their NATs and tell each other: the server's token, and where the node sees it.
-    async fn probe(
-        &mut self,
-        server: SocketAddrV4,
-        relay: RelayInfo,
-    ) -> Result<(Option<[u8; 32]>, SocketAddrV4), Error> {
-        let mut retry = true;
-        // A second round when the server did not know its NAT in the first, and one more for a socket that was opened again.
-        for _ in 0..PROBES {
-            self.puncher.open_session(server);
-            let payload = HolepunchPayload {
-                remote_address: Some(server),
-                ..self.payload()
-            };
-            let said = self
-                .tell(relay.peer_address, relay.relay_address, payload)
-                .await?;
-            self.puncher.add_sample(said.which, said.to, said.from);
-            if self.puncher.remote_firewall() == firewall::UNKNOWN {
-                tokio::time::sleep(PATIENCE).await;
-            }
-            if !self.puncher.analyze(false).await && self.puncher.analyze(true).await {
-                retry = false;
-                continue;
-            }
-            let theirs = self.puncher.remote_firewall();
-            let token = said.payload.token;
-            if retry && (theirs == firewall::UNKNOWN || token.is_none()) {
-                retry = false;
-                continue;
-            }
-            let (ours, _) = self.puncher.nat();
-            let error = if theirs == firewall::UNKNOWN || ours == firewall::UNKNOWN {
-                Error::HolepunchProbeTimeout
-            } else if theirs >= firewall::RANDOM && ours >= firewall::RANDOM {
-                Error::HolepunchDoubleRandomizedNats
-            } else {
-                return Ok((token, said.server));
-            };
-            self.abort(relay).await;
-            return Err(error);
-        }
-        Err(Error::HolepunchProbeTimeout)
-    }
-
-    /// The server need not go on.
-    async fn abort(&mut self, relay: RelayInfo) {
-        let payload = HolepunchPayload {
-            error: error::ABORTED,
-            round: self.round,
-            ..HolepunchPayload::default()
-        };
-        let through = relay.relay_address;
-        // It finds out by itself, too.
-        let _ = self.tell(relay.peer_address, through, payload).await;
-    }
 }

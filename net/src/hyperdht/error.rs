@@ -98,6 +98,9 @@ pub enum Error {
         /// The code of what went wrong with the relay, where it is not that the other side did not come in time.
         why: Option<&'static str>,
     },
+    /// There is no straight way that a stream of one's own could take.
+    #[error("the connection is over, or goes through a relay: no other stream can go there")]
+    StreamNotConnected,
     /// There is another connection to the same peer, and that one is kept.
     #[error("another connection to the same peer is kept instead")]
     DuplicateConnection,
@@ -138,6 +141,7 @@ impl Error {
             Self::RemoteNotHolepunching => "REMOTE_NOT_HOLEPUNCHING",
             Self::RemoteNotHolepunchable => "REMOTE_NOT_HOLEPUNCHABLE",
             Self::RelayAborted { .. } => "RELAY_ABORTED",
+            Self::StreamNotConnected => "STREAM_NOT_CONNECTED",
             Self::DuplicateConnection => "DUPLICATE_CONNECTION",
             Self::Suspended => "SUSPENDED",
             Self::KeyPairAlreadyUsed => "KEYPAIR_ALREADY_USED",

@@ -4,19 +4,23 @@
 //! [`HyperDht::connect`]; where no straight way leads from one to the other, both may trust a third peer to hand their packets on: [`BlindRelay`], [`RelayChoice`].
 //! What others make it keep is bounded: [`RecordLimits`].
 
+mod address;
 mod announcer;
+mod answering;
 mod connect;
 mod error;
 mod local;
 pub mod messages;
 mod nat;
 mod node;
+mod opening;
 mod pool;
 mod puncher;
 mod records;
 mod relay_server;
 mod relayed;
 mod router;
+mod routes;
 mod saved;
 pub mod secure;
 mod server;
@@ -24,15 +28,18 @@ mod service;
 pub mod sign;
 mod stream;
 mod suspend;
+mod testnet;
 
 use crate::cache;
 
+pub use address::PeerAddress;
 pub use connect::ConnectOptions;
 pub use error::Error;
 pub use node::{
     AnnounceOptions, BOOTSTRAP, Found, HyperDht, HyperDhtOptions, HyperDhtStats, Lookup,
     MutableValue, Punches, VALUE_MAX,
 };
+pub use opening::{HolepunchChoice, PunchView};
 pub use pool::Pool;
 pub use records::RecordLimits;
 pub use relay_server::{BlindRelay, RelayOptions};
@@ -40,3 +47,4 @@ pub use relayed::{RelayChoice, Relaying};
 pub use saved::RecordStore;
 pub use server::{Server, ServerFirewall, ServerOptions};
 pub use service::answers;
+pub use testnet::Testnet;

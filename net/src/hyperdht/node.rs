@@ -9,6 +9,7 @@ use super::{
     puncher::RandomPunches,
     records::RecordLimits,
     relayed::Relaying,
+    routes::Routes,
     saved::RecordStore,
     server::Listener,
     service::Service,
@@ -125,6 +126,7 @@ pub(super) struct Inner {
     pub(super) punches: Mutex<Punches>,
     pub(super) relaying: Mutex<Relaying>,
     pub(super) connections: Connections,
+    pub(super) routes: Routes,
     pub(super) servers: Mutex<Vec<Weak<Listener>>>,
     pub(super) suspended: watch::Sender<bool>,
 }
@@ -347,6 +349,7 @@ impl HyperDht {
                 punches: Mutex::default(),
                 relaying: Mutex::default(),
                 connections: Connections::default(),
+                routes: Routes::default(),
                 servers: Mutex::default(),
                 suspended: watch::Sender::new(false),
             }),

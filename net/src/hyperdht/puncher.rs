@@ -254,6 +254,12 @@ impl Puncher {
         self.inner.state.lock().remote_firewall
     }
 
+    /// Where the other side may be reached.
+    pub(super) fn remote_addresses(&self) -> Vec<SocketAddrV4> {
+        let state = self.inner.state.lock();
+        state.remotes.iter().map(|remote| remote.at).collect()
+    }
+
     pub(super) fn remote_punches(&self) -> bool {
         self.inner.state.lock().remote_punches
     }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Error as NetError,
     blind_relay::Client,
+    dht_rpc::KeptSocket,
     driver::{Connection, WeakConnection},
     udx::{self, Connector},
 };
@@ -162,17 +163,18 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// Connects by the straight way, or through the relay if that is there first: then the connection moves when the straight way is found.
+/// Connects by the straight way, or through the relay if that is there first: then the connection moves when the straight way is found. With the straight way
+/// comes its socket, where that is to be kept.
 pub(super) async fn meet(
     dht: &HyperDht,
     raw: RawStream,
     keyed: Keyed,
     mut direct: Direct,
     relay: Option<Relay>,
-) -> Result<Connection, Error> {
+) -> Result<(Connection, Option<KeptSocket>), Error> {
     let Some(relay) = relay else {
-        let (_, way) = direct.await;
-        return Ok(raw.connect(dht, way?, keyed));
+        let (door, way) = direct.await;
+        return Ok((raw.connect(dht, way?, keyed), door.kept));
     };
     let (id, gate) = (raw.id(), raw.gate.clone());
     let mut relaying = Box::pin(pair(dht, &relay, id, &gate));
@@ -183,7 +185,7 @@ pub(super) async fn meet(
             (door, way) = &mut direct, if failed.is_none() => match way {
                 Ok(way) => {
                     gate.expect_relay(None);
-                    return Ok(raw.connect(dht, way, keyed));
+                    return Ok((raw.connect(dht, way, keyed), door.kept));
                 }
                 Err(error) => {
                     tracing::debug!(%error, "no straight way: waits for the relay");
@@ -197,8 +199,8 @@ pub(super) async fn meet(
                 Err(error) => {
                     tracing::debug!(%error, "no way through the relay");
                     gate.expect_relay(None);
-                    let (_, way) = direct.await;
-                    return Ok(raw.connect(dht, way?, keyed));
+                    let (door, way) = direct.await;
+                    return Ok((raw.connect(dht, way?, keyed), door.kept));
                 }
             },
         }
@@ -228,7 +230,7 @@ pub(super) async fn meet(
         };
         moving.run(&weak, way).await;
     });
-    Ok(connection)
+    Ok((connection, None))
 }
 
 /// Connects to the relay and waits until it has paired both sides.

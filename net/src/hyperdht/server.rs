@@ -4,13 +4,10 @@
 //! Source: hyperdht 6.34.0, `lib/server.js`.
 
 use super::{
-    Error, HyperDht, Pool, RelayChoice,
+    Error, HolepunchChoice, HyperDht, Pool, RelayChoice,
     announcer::Announcer,
     local::{is_private, matching},
-    messages::{
-        Handshake, Holepunch, HolepunchInfo, HolepunchPayload, NoisePayload, Peer, UdxInfo, Wire,
-        error, firewall,
-    },
+    messages::{Handshake, HolepunchInfo, NoisePayload, Peer, UdxInfo, Wire, error, firewall},
     puncher::Puncher,
     relayed::{Direct, Relay, meet},
     router::{ForServer, Local, mode},
@@ -67,8 +64,10 @@ pub struct ServerOptions {
     pub firewall: Option<ServerFirewall>,
     /// Addresses on the machine's own networks are told to clients (default true).
     pub share_local_address: bool,
-    /// Ways through NATs may be opened (default true).
-    pub holepunch: bool,
+    /// Ways through NATs may be opened (default yes).
+    pub holepunch: HolepunchChoice,
+    /// Clients that ask for it may take the way again for their next connection, within three seconds after the end of this one (default false).
+    pub reusable_socket: bool,
     /// A peer that hands the packets on as long as no straight way is open (default: none; a client may name one, too, and then that is used).
     pub relay_through: RelayChoice,
     /// The connection to the relay asks for a sign of life after so long (default 5 s).
@@ -84,7 +83,8 @@ impl Default for ServerOptions {
         Self {
             firewall: None,
             share_local_address: true,
-            holepunch: true,
+            holepunch: HolepunchChoice::default(),
+            reusable_socket: false,
             relay_through: RelayChoice::default(),
             relay_keep_alive: Duration::from_secs(5),
             handshake_clear_wait: Duration::from_secs(10),
@@ -248,41 +248,41 @@ impl Drop for Server {
 }
 
 /// A handshake that was answered.
-struct Pending {
+pub(super) struct Pending {
     id: u64,
     noise: Bytes,
     /// By which socket the answer goes.
     socket: Option<Socket>,
     /// `None`: it is not answered.
     reply: Option<Bytes>,
-    punching: Option<Arc<Punching>>,
+    pub(super) punching: Option<Arc<Punching>>,
 }
 
 /// The way that is opened to one client.
-struct Punching {
-    secure: SecurePayload,
-    puncher: Puncher,
-    round: Mutex<u64>,
+pub(super) struct Punching {
+    pub(super) secure: SecurePayload,
+    pub(super) puncher: Puncher,
+    pub(super) round: Mutex<u64>,
     /// A relay helps meanwhile.
-    relayed: bool,
+    pub(super) relayed: bool,
     /// Told once both sides punch.
-    begun: tokio::sync::Notify,
-    aborted: tokio::sync::Notify,
+    pub(super) begun: tokio::sync::Notify,
+    pub(super) aborted: tokio::sync::Notify,
 }
 
 #[derive(Default)]
-struct Slots {
+pub(super) struct Slots {
     by_noise: HashMap<Bytes, Arc<Pending>>,
-    by_id: HashMap<u64, Weak<Pending>>,
+    pub(super) by_id: HashMap<u64, Weak<Pending>>,
 }
 
 pub(super) struct Listener {
-    dht: HyperDht,
+    pub(super) dht: HyperDht,
     key_pair: KeyPair,
-    options: ServerOptions,
-    announcer: Arc<Announcer>,
+    pub(super) options: ServerOptions,
+    pub(super) announcer: Arc<Announcer>,
     accepted: mpsc::Sender<Connection>,
-    pending: Mutex<Slots>,
+    pub(super) pending: Mutex<Slots>,
     free: Arc<Semaphore>,
     /// For clients that want a relay.
     relayed: Arc<Semaphore>,
@@ -344,6 +344,8 @@ struct Agreed {
     keyed: Keyed,
     way: Known,
     relay: Option<(Relay, Option<OwnedSemaphorePermit>)>,
+    /// The client's key, if it may take the way again.
+    reusable: Option<[u8; 32]>,
 }
 
 /// What is known about the straight way to a client.
@@ -474,7 +476,8 @@ impl Listener {
             (None, _) => error::VERSION_MISMATCH,
         };
         let known = self.announcer.addresses();
-        let udx = raw.as_ref().map(|((raw, _), _)| raw.info());
+        let reusable = self.options.reusable_socket;
+        let udx = raw.as_ref().map(|((raw, _), _)| raw.info(reusable));
         let reply = NoisePayload {
             version: 1,
             error,
@@ -489,7 +492,7 @@ impl Listener {
             addresses4: remote_addr.into_iter().chain(local.clone()).collect(),
             udx: Some(udx.unwrap_or(UdxInfo {
                 version: 1,
-                reusable_socket: false,
+                reusable_socket: reusable,
                 id: 0,
                 seq: 0,
             })),
@@ -505,9 +508,13 @@ impl Listener {
             return (pending, None);
         };
         pending.reply = Some(reply.into());
-        let Some(((raw, door), udx)) = raw else {
+        let Some(((raw, mut door), udx)) = raw else {
             return (pending, None);
         };
+        let reusable = reusable && udx.reusable_socket;
+        if reusable {
+            door.keep_socket(&self.dht);
+        }
         let ways = door.ways.clone();
         // One of the server's own choice is never refused.
         let permit = self.relayed.clone().try_acquire_owned().ok();
@@ -527,6 +534,7 @@ impl Listener {
             keyed: Keyed::new(&udx, Role::Responder, keys, &self.dht),
             way: Known::Nothing,
             relay,
+            reusable: reusable.then_some(key),
         };
         if theirs.firewall == firewall::OPEN || is_direct {
             self.dht.inner.punches.lock().open += 1;
@@ -543,7 +551,7 @@ impl Listener {
                 private.retain(|at| is_private(*at.ip()));
                 matching(&local, &private).is_some()
             };
-        if remote_addr.is_some() || !self.options.holepunch {
+        if remote_addr.is_some() || self.options.holepunch.is_never() {
             return (pending, Some(agreed));
         }
         if let Ok(puncher) = Puncher::new(&self.dht, false, theirs.firewall, ways) {
@@ -569,13 +577,17 @@ impl Listener {
             keyed,
             way,
             relay,
+            reusable,
         } = agreed;
         let (relay, permit) = relay.unzip();
         let direct = self.clone().find_way(turn, door, way, relay.is_some());
         let meeting = async {
-            let connection = meet(&self.dht, raw, keyed, direct, relay).await?;
+            let (connection, kept) = meet(&self.dht, raw, keyed, direct, relay).await?;
             let opened = connection.opened().await;
             opened.map_err(|_| Error::PeerConnectionFailed)?;
+            if let Some(client) = reusable {
+                self.dht.keep_route(client, &connection, kept);
+            }
             if let Some(pool) = &self.options.pool {
                 pool.attach(connection.clone())?;
             }
@@ -608,7 +620,10 @@ impl Listener {
     ) -> Result<Way, Error> {
         let late = |_| Error::HolepunchAborted;
         let punching = match (way, &pending.punching) {
-            (Known::Way(way), _) => return Ok(way),
+            (Known::Way(way), _) => {
+                door.take(&way);
+                return Ok(way);
+            }
             (Known::Open(client), _) => return self.dht.open_way(door, client, relayed).await,
             (Known::Nothing, None) => {
                 let patience = if relayed { RELAYED } else { INITIAL };
@@ -644,139 +659,5 @@ impl Listener {
     pub(super) fn resume(&self) {
         self.suspended.store(false, Ordering::Release);
         self.announcer.resume();
-    }
-
-    /// A client tells something about the way.
-    async fn told(&self, mut incoming: Incoming, message: Holepunch) {
-        let pending = {
-            let slots = self.pending.lock();
-            slots.by_id.get(&message.id).and_then(Weak::upgrade)
-        };
-        let Some(punching) = pending.and_then(|pending| pending.punching.clone()) else {
-            return;
-        };
-        let Some(client) = message.peer_address else {
-            return;
-        };
-        let Some(said) = punching.secure.open(&message.payload) else {
-            return;
-        };
-        let Some(answer) = self.answer(&punching, &incoming, client, said).await else {
-            return;
-        };
-        let message = Holepunch {
-            mode: mode::FROM_SERVER,
-            id: 0,
-            payload: punching.secure.seal(&answer, random_bytes()).into(),
-            peer_address: Some(client),
-        };
-        let to = incoming.from;
-        incoming.socket = match answer.error {
-            error::NONE | error::TRY_LATER => punching.puncher.which(),
-            _ => incoming.socket,
-        };
-        let value = message.encode().into();
-        self.dht.dht().relay(&incoming, to, Some(value));
-    }
-
-    /// What the client is told, and done for it.
-    async fn answer(
-        &self,
-        punching: &Punching,
-        incoming: &Incoming,
-        client: SocketAddrV4,
-        said: HolepunchPayload,
-    ) -> Option<HolepunchPayload> {
-        let Punching {
-            secure, puncher, ..
-        } = punching;
-        let is_newer = {
-            let mut round = punching.round.lock();
-            let newer = said.round >= *round;
-            *round = (*round).max(said.round);
-            newer
-        };
-        let abort = |error| {
-            punching.aborted.notify_one();
-            Some(HolepunchPayload {
-                error,
-                round: *punching.round.lock(),
-                ..HolepunchPayload::default()
-            })
-        };
-        if said.error != error::NONE {
-            return abort(error::ABORTED);
-        }
-        let token = secure.token(*client.ip());
-        let is_relay = self.announcer.is_relay(incoming.from);
-        let echoed = is_relay && said.remote_token == Some(token);
-        if incoming.socket == puncher.which() {
-            puncher.add_sample(incoming.socket, incoming.request.to, incoming.from);
-        }
-        if is_newer {
-            puncher.update_remote(
-                said.punching,
-                said.firewall,
-                said.addresses.as_deref().unwrap_or_default(),
-                echoed.then_some(*client.ip()),
-            );
-        }
-        let stable = puncher.analyze(false).await;
-        if !puncher.remote_punches() && !stable && !puncher.analyze(true).await {
-            return abort(error::ABORTED);
-        }
-        let (ours, addresses) = puncher.nat();
-        let is_consistent = ours == firewall::OPEN || ours == firewall::CONSISTENT;
-        // The client has opened its NAT for this very address: one packet may be all it takes.
-        if let Some(seen) = said.remote_address
-            && is_consistent
-            && addresses.as_ref().is_some_and(|list| list.contains(&seen))
-        {
-            puncher.ping(client);
-        }
-        if puncher.remote_punches() {
-            if !self.options.holepunch {
-                return abort(error::ABORTED);
-            }
-            let is_random =
-                ours >= firewall::RANDOM || puncher.remote_firewall() >= firewall::RANDOM;
-            if is_random
-                && !puncher.is_punching()
-                && !self.dht.inner.random_punches.lock().is_free()
-            {
-                self.dht.inner.punches.lock().try_later += 1;
-                if !punching.relayed {
-                    return abort(error::TRY_LATER);
-                }
-                return Some(HolepunchPayload {
-                    error: error::TRY_LATER,
-                    firewall: ours,
-                    round: *punching.round.lock(),
-                    punching: puncher.is_punching(),
-                    addresses,
-                    token: is_relay.then_some(token),
-                    remote_token: said.token,
-                    ..HolepunchPayload::default()
-                });
-            }
-            if !puncher.punch().await {
-                return abort(error::ABORTED);
-            }
-            punching.begun.notify_one();
-        }
-        if ours != firewall::UNKNOWN {
-            puncher.freeze();
-        }
-        Some(HolepunchPayload {
-            error: error::NONE,
-            firewall: ours,
-            round: *punching.round.lock(),
-            connected: false,
-            punching: puncher.is_punching(),
-            addresses,
-            remote_address: None,
-            token: is_relay.then_some(token),
-            remote_token: said.token,
-        })
     }
 }

@@ -1,7 +1,8 @@
 //! The UDX stream of a connection that is being made: its other side may come in by any of the node's sockets, or through a relay.
 
-use super::{HyperDht, messages::UdxInfo};
+use super::{Error, HyperDht, messages::UdxInfo};
 use crate::{
+    dht_rpc::{Dht, KeptSocket},
     driver::{Connection, ConnectionOptions},
     noise::{Keys, Role},
     secret_stream::{Entropy, SecretStream, StreamOptions},
@@ -87,13 +88,30 @@ impl Gate {
 pub(super) struct Door {
     pub(super) ways: Ways,
     found: mpsc::Receiver<Way>,
+    /// The sockets of ways are kept for another connection.
+    keeps: Option<Dht>,
+    pub(super) kept: Option<KeptSocket>,
 }
 
 impl Door {
+    /// The socket of the way that is found shall outlive the attempt.
+    pub(super) fn keep_socket(&mut self, dht: &HyperDht) {
+        self.keeps = Some(dht.dht().clone());
+    }
+
+    /// This way is taken.
+    pub(super) fn take(&mut self, (socket, _): &Way) {
+        let keeps = self.keeps.as_ref();
+        self.kept = keeps.and_then(|dht| dht.keep_socket(socket));
+    }
+
     /// A way that was found.
     pub(super) async fn found(&mut self) -> Way {
         match self.found.recv().await {
-            Some(way) => way,
+            Some(way) => {
+                self.take(&way);
+                way
+            }
             // The sender is here, too.
             None => std::future::pending().await,
         }
@@ -148,7 +166,13 @@ impl RawStream {
         duplex.set_firewall(Some(Arc::new(move |socket: &udx::Socket, from| {
             decided.rejects(socket, from, &first)
         })));
-        Ok((Self { duplex, gate }, Door { ways, found }))
+        let door = Door {
+            ways,
+            found,
+            keeps: None,
+            kept: None,
+        };
+        Ok((Self { duplex, gate }, door))
     }
 
     /// The id that the other side is told.
@@ -156,11 +180,11 @@ impl RawStream {
         self.duplex.id()
     }
 
-    /// What the other side is told.
-    pub(super) fn info(&self) -> UdxInfo {
+    /// What the other side is told; `reusable`: another connection may take the same way.
+    pub(super) fn info(&self, reusable: bool) -> UdxInfo {
         UdxInfo {
             version: 1,
-            reusable_socket: false,
+            reusable_socket: reusable,
             id: self.id().into(),
             seq: 0,
         }
@@ -213,5 +237,31 @@ impl RawStream {
         connection.set_udx(connector);
         dht.inner.connections.add(connection.downgrade());
         connection
+    }
+}
+
+impl HyperDht {
+    /// A UDX stream of one's own on the sockets of this node, with a random id which the other side must be told.
+    ///
+    /// # Errors
+    /// [`Error::Io`], when a hundred ids in a row were taken.
+    pub fn raw_stream(&self) -> Result<Duplex, Error> {
+        Ok(random_stream(self.dht().udx())?)
+    }
+
+    /// Connects such a stream to the peer of a connection, which has it under the id `remote_id`. It goes where the connection goes: not through a relay.
+    ///
+    /// # Errors
+    /// [`Error::StreamNotConnected`] when the connection is over, goes through a relay, or is none of UDX.
+    pub fn connect_raw_stream(
+        connection: &Connection,
+        stream: &Duplex,
+        remote_id: u32,
+    ) -> Result<(), Error> {
+        let way = connection.udx().and_then(Connector::way);
+        let way = way.filter(|_| !connection.is_relayed());
+        let (socket, to) = way.ok_or(Error::StreamNotConnected)?;
+        stream.connect(&socket, remote_id, to);
+        Ok(())
     }
 }
