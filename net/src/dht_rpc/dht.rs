@@ -414,6 +414,11 @@ impl Dht {
         self.inner.act(|state, now| state.node.refresh(now));
     }
 
+    /// Goes on after the machine has got another address: what others said about the earlier one is forgotten, and some are asked anew.
+    pub fn network_changed(&self) {
+        self.inner.act(|state, now| state.node.network_changed(now));
+    }
+
     /// Falls silent: what waits for answers fails with [`RequestError::Suspended`], and so does what is asked until [`resume`](Self::resume). Nobody is answered.
     /// The sockets stay open, and the streams on them go on.
     pub fn suspend(&self) {

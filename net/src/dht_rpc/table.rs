@@ -85,6 +85,10 @@ impl Table {
         self.rows.get(&self.row(id)).map_or(&[], Vec::as_slice)
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.rows.values_mut().flatten()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.rows.values().flatten()
     }

@@ -59,6 +59,15 @@ impl HyperDht {
         }
     }
 
+    /// Goes on after the machine has got another address (see [`NetworkWatch`](crate::networks::NetworkWatch)): finds out which one others see, and announces its
+    /// servers again.
+    pub fn network_changed(&self) {
+        self.dht().network_changed();
+        for server in self.servers() {
+            server.announcer.refresh();
+        }
+    }
+
     /// True between [`suspend`](Self::suspend) and [`resume`](Self::resume).
     pub fn is_suspended(&self) -> bool {
         *self.inner.suspended.borrow()

@@ -156,16 +156,33 @@ impl Node {
         self.tick += 2 * OLD_TICKS;
         // Two before the next one at which old nodes are pinged.
         self.tick = self.tick + 6 - (self.tick & 7);
-        self.stable_ticks = MORE_STABLE_TICKS;
         self.refresh_ticks = 1;
-        self.last_host = None;
         self.health = Watch::new();
         self.tell_network();
+        self.forget_address();
+        self.out.push_back(Output::Wakeup);
+    }
+
+    /// The machine has another address, or another way out: what others said about ours is old, and they are asked anew. (npm's goes on believing it until most of
+    /// what it was told is new.)
+    pub fn network_changed(&mut self, now: Duration) {
+        self.forget_address();
+        self.refresh(now);
+    }
+
+    fn forget_address(&mut self) {
+        self.stable_ticks = MORE_STABLE_TICKS;
+        self.last_host = None;
+        if self.options.address.is_none() {
+            self.unproven_samples.clear();
+            // What they say next counts.
+            self.table.iter_mut().for_each(|entry| entry.sampled = None);
+            self.set_nat(NatSampler::default());
+        }
         if self.options.ephemeral.is_none() && !self.ephemeral {
             self.ephemeral = true;
             self.out.push_back(Output::Persistent(false));
         }
-        self.out.push_back(Output::Wakeup);
     }
 
     /// Goes on after it was suspended: everything that was known is old.
@@ -214,5 +231,78 @@ impl Node {
             .nth(at)
             .map_or(self.table.id, |entry| entry.id);
         self.background_query(target, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(last: u8) -> SocketAddrV4 {
+        SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, last), 1_000)
+    }
+
+    /// Answers all that the node asks, as somebody who sees it there.
+    fn answer(node: &mut Node, seen: SocketAddrV4, now: Duration) {
+        while let Some(output) = node.poll() {
+            let Output::Send {
+                socket, to, bytes, ..
+            } = output
+            else {
+                continue;
+            };
+            let Some(Message::Request(request)) = Message::decode(&bytes.into(), seen) else {
+                panic!("nobody asks it anything");
+            };
+            let response = Response {
+                tid: request.tid,
+                to: seen,
+                id: Some(node_id(to)),
+                token: None,
+                closer_nodes: (1..=20).map(at).collect(),
+                error: 0,
+                value: None,
+            };
+            assert!(node.receive(socket, to, &response.encode().into(), now));
+        }
+    }
+
+    #[test]
+    fn what_was_said_about_an_earlier_address_is_forgotten() {
+        let options = NodeOptions {
+            bootstrap: vec![at(1)],
+            quick_firewall: false,
+            ..NodeOptions::default()
+        };
+        let [first, second, third] = [101, 102, 103].map(at);
+        let mut now = Duration::from_secs(1);
+        let mut node = Node::new(options, 1_000, [7; 32], now);
+        answer(&mut node, first, now);
+        assert_eq!(node.address(), Some(first));
+        assert_eq!(node.nodes().len(), 20);
+        // Others tell at once.
+        node.network_changed(now);
+        assert_eq!(node.address(), None);
+        answer(&mut node, second, now);
+        assert_eq!(node.address(), Some(second));
+        // So they do after a sleep.
+        now += Duration::from_secs(3_600);
+        node.resume(now);
+        assert_eq!(node.address(), None);
+        answer(&mut node, third, now);
+        assert_eq!(node.address(), Some(third));
+    }
+
+    #[test]
+    fn a_node_that_knows_its_address_keeps_it() {
+        let options = NodeOptions {
+            address: Some(at(9)),
+            ..NodeOptions::default()
+        };
+        let now = Duration::from_secs(1);
+        let mut node = Node::new(options, 1_000, [7; 32], now);
+        node.network_changed(now);
+        node.resume(now);
+        assert_eq!(node.address(), Some(at(9)));
     }
 }
