@@ -14,16 +14,18 @@ use loopback::*;
 use npm::Npm;
 use pome_cores::KeyPair;
 use pome_net::{
-    blind_relay::{Pair, Unpair},
+    blind_relay::{Client, Pair, Unpair},
     driver::Connection,
     hyperdht::{
         BlindRelay, ConnectOptions, HyperDht, Pool, RelayChoice, RelayOptions, ServerOptions,
     },
     noise::Role,
+    udx::Duplex,
 };
 use pome_test_support::{hex, load};
 use serde_json::{Value, json};
 use std::{net::SocketAddrV4, sync::Arc, time::Duration};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[test]
 fn messages_are_those_of_npm() {
@@ -180,6 +182,57 @@ fn a_connection_ends_with_its_relay_and_a_new_one_can_be_made() {
         let code = over(&connection).await;
         assert!(["RELAY_ABORTED", "CONNECTION_IO"].contains(&code), "{code}");
         drop(relay);
+    });
+}
+
+/// A peer of a relay, and a stream of its own that it wants to be joined with another's.
+struct Side {
+    connection: Connection,
+    client: Client,
+    stream: Duplex,
+}
+
+impl Side {
+    async fn new(start: SocketAddrV4, relay: [u8; 32]) -> Self {
+        let dht = hyper(&[start], Front::Firewall, false).await;
+        let connection = dht.connect(&relay, connecting(true)).await.unwrap();
+        let stream = dht.raw_stream().unwrap();
+        stream.set_firewall(Some(Arc::new(|_, _| false)));
+        Self {
+            client: Client::open(&connection).unwrap(),
+            connection,
+            stream,
+        }
+    }
+}
+
+/// Peers of npm's let a relay go as soon as they have a straight way, and what they sent to it they send again only there.
+#[test]
+fn a_relay_hands_on_what_is_for_a_side_that_never_spoke_and_has_gone() {
+    let test = "a_relay_hands_on_what_is_for_a_side_that_never_spoke_and_has_gone";
+    run(test, false, || async {
+        let (_nodes, start) = network(6).await;
+        let (_dht, relay) = relay(start).await;
+        let mut here = Side::new(start, relay.public_key()).await;
+        let mut there = Side::new(start, relay.public_key()).await;
+        let (joined, other) = tokio::join!(
+            there.client.pair(true, [1; 32], there.stream.id()),
+            here.client.pair(false, [1; 32], here.stream.id()),
+        );
+        other.unwrap();
+        let (socket, at) = there.connection.udx().unwrap().way().unwrap();
+        there.stream.connect(&socket, joined.unwrap(), at);
+        there.stream.write_all(b"early").await.unwrap();
+        let mut word = [0; 5];
+        here.stream.read_exact(&mut word).await.unwrap();
+        assert_eq!(&word, b"early");
+        here.connection.end();
+        while relay.stats().links > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        there.stream.write_all(b"later").await.unwrap();
+        here.stream.read_exact(&mut word).await.unwrap();
+        assert_eq!(&word, b"later");
     });
 }
 

@@ -406,6 +406,21 @@ fn each_comes_back_after_it_was_suspended() {
     });
 }
 
+/// What each has comes to the other, over the one connection that they have.
+async fn assert_exchange(theirs: &mut Theirs, swarm: u64, ours: &Ours) {
+    let (connection, _) = ours.connected(1).await.remove(0);
+    let log = json!({"name": "log", "blocks": ["theirs"]});
+    let log = theirs.tell(swarm, "append", log).await;
+    let copy = ours.reader(key_of(&log)).await;
+    assert_eq!(soon(copy.get(0)).await.unwrap(), "theirs");
+    let log = ours.core("log").await;
+    log.append("ours").await.unwrap();
+    let asked = json!({"key": HEXLOWER.encode(&log.key().0), "index": 0});
+    let got = theirs.tell(swarm, "get", asked).await;
+    assert_eq!(got["block"], "ours");
+    assert!(!connection.is_closed());
+}
+
 #[test]
 fn a_relay_of_ours_serves_swarms_of_both() {
     run("a_relay_of_ours_serves_swarms_of_both", true, || async {
@@ -414,28 +429,35 @@ fn a_relay_of_ours_serves_swarms_of_both() {
         let serving = BlindRelay::serve(&nodes.ours[1], &own, RelayOptions::default());
         let relay = serving.await.unwrap();
         let mut theirs = Theirs::new(&nodes.start);
-        // npm's trusts it, and dials.
-        let ours = Ours::on(careful(&nodes.start), SwarmOptions::default());
-        ours.join(JoinOptions::server()).await;
-        let relay_key = HEXLOWER.encode(&relay.public_key());
-        let through = json!({"relay": relay_key, "quickFirewall": false});
-        let (swarm, key) = theirs.swarm(through).await;
-        theirs.join(swarm, true, false).await;
-        until(|| ours.peers() == [key]).await;
-        theirs.connected(swarm, &[ours.key()]).await;
-        assert!(ours.swarm.dht().stats().relaying.attempts > 0);
-        theirs.tell(swarm, "destroy", json!({})).await;
-        ours.swarm.destroy().await;
-        // Ours trusts it, and dials.
-        let (swarm, key) = theirs.swarm(json!({"quickFirewall": false})).await;
-        theirs.join(swarm, false, true).await;
-        let mut through = SwarmOptions::default();
-        through.relay_through = relay.public_key().into();
-        through.relay_always = true;
-        let ours = Ours::on(careful(&nodes.start), through);
-        ours.join(JoinOptions::client()).await;
-        until(|| ours.peers() == [key]).await;
-        theirs.connected(swarm, &[ours.key()]).await;
-        assert!(ours.swarm.dht().stats().relaying.attempts > 0);
+        // The straight way opens before the relay is there, at the same time, and after.
+        for _ in 0..5 {
+            // npm's trusts it, and dials.
+            let ours = Ours::on(careful(&nodes.start), SwarmOptions::default());
+            ours.join(JoinOptions::server()).await;
+            let relay_key = HEXLOWER.encode(&relay.public_key());
+            let through = json!({"relay": relay_key, "quickFirewall": false});
+            let (swarm, key) = theirs.swarm(through).await;
+            theirs.join(swarm, true, false).await;
+            until(|| ours.peers() == [key]).await;
+            theirs.connected(swarm, &[ours.key()]).await;
+            assert!(ours.swarm.dht().stats().relaying.attempts > 0);
+            assert_exchange(&mut theirs, swarm, &ours).await;
+            theirs.tell(swarm, "destroy", json!({})).await;
+            ours.swarm.destroy().await;
+            // Ours trusts it, and dials.
+            let (swarm, key) = theirs.swarm(json!({"quickFirewall": false})).await;
+            theirs.join(swarm, false, true).await;
+            let mut through = SwarmOptions::default();
+            through.relay_through = relay.public_key().into();
+            through.relay_always = true;
+            let ours = Ours::on(careful(&nodes.start), through);
+            ours.join(JoinOptions::client()).await;
+            until(|| ours.peers() == [key]).await;
+            theirs.connected(swarm, &[ours.key()]).await;
+            assert!(ours.swarm.dht().stats().relaying.attempts > 0);
+            assert_exchange(&mut theirs, swarm, &ours).await;
+            theirs.tell(swarm, "destroy", json!({})).await;
+            ours.swarm.destroy().await;
+        }
     });
 }

@@ -7,14 +7,14 @@ use crate::{
     Error,
     driver::{Channel, Connection},
     protomux::{ChannelOptions, Topic},
-    udx::{Duplex, Socket, Udx},
+    udx::{Connector, Duplex, Socket, Udx},
 };
 use parking_lot::Mutex;
 use rand::RngExt;
 use std::{
     collections::HashMap,
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -22,19 +22,24 @@ use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
 /// Ids that may be taken already, before a pair is given up.
 const TRIES: u32 = 100;
+/// How long a link is kept after a side has let it go: it may have a straight way by now, while what the other side sent is still to come by this one, some of it again
+/// after a second or two.
+const LINGER: Duration = Duration::from_secs(4);
 
 struct Session {
     channel: Arc<Channel>,
     task: AbortHandle,
-    /// The host that the peer's packets come from.
-    host: Option<IpAddr>,
+    /// Where the peer's packets come from.
+    way: Option<(Socket, SocketAddr)>,
 }
 
 struct State {
     pairings: Pairings,
     sessions: HashMap<SessionId, Session>,
-    /// The task of each link, which holds its streams.
+    /// The task of each link, which holds its streams; of those too that linger.
     links: HashMap<LinkId, AbortHandle>,
+    /// No more than so many of them.
+    links_max: usize,
 }
 
 struct Inner {
@@ -71,6 +76,7 @@ impl Relay {
                 pairings: Pairings::new(limits),
                 sessions: HashMap::new(),
                 links: HashMap::new(),
+                links_max: limits.pairs,
             }),
             epoch: Instant::now(),
             changed: Arc::new(Notify::new()),
@@ -104,12 +110,12 @@ impl Relay {
                 return other.map(|_| ());
             }
         };
-        let host = connection.udx().and_then(|stream| stream.remote_addr());
+        let way = connection.udx().and_then(Connector::way);
         let task = tokio::spawn(serve(Arc::downgrade(&self.inner), id, channel.clone()));
         let session = Session {
             channel,
             task: task.abort_handle(),
-            host: host.map(|at| at.ip()),
+            way,
         };
         state.sessions.insert(id, session);
         self.inner.changed.notify_one();
@@ -190,9 +196,7 @@ impl Inner {
                             state.pairings.unlinked(link, self.epoch.elapsed());
                         }
                     }
-                    Action::Unlink(link) => {
-                        state.links.remove(&link).inspect(AbortHandle::abort);
-                    }
+                    Action::Unlink(link) => self.unlink(state, link),
                     Action::Close(session) => gone.extend(state.sessions.remove(&session)),
                 }
             }
@@ -214,6 +218,22 @@ impl Inner {
         if is_due {
             self.act(Pairings::handle_timeout);
         }
+    }
+
+    /// Ends a link, soon.
+    fn unlink(self: &Arc<Self>, state: &mut State, link: LinkId) {
+        if state.links.len() > state.links_max {
+            state.links.remove(&link).inspect(AbortHandle::abort);
+            return;
+        }
+        let weak = Arc::downgrade(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(LINGER).await;
+            if let Some(inner) = weak.upgrade() {
+                let task = inner.state.lock().links.remove(&link);
+                task.inspect(AbortHandle::abort);
+            }
+        });
     }
 
     /// Joins two streams and tells both sides. `None`: one of them is gone.
@@ -254,21 +274,31 @@ impl Inner {
         Some(())
     }
 
-    /// A stream for one side, which is connected to where its first packet comes from.
+    /// A stream for one side, which is connected to where its connection comes from, or to where its first packet does.
     fn stream(&self, session: &Session, end: End) -> Option<Duplex> {
         let stream = (0..TRIES).find_map(|_| {
             let id = rand::rng().random();
             self.udx.stream(id, &Default::default()).ok()
         })?;
-        let (connector, host) = (stream.connector(), session.host);
+        let (connector, way) = (stream.connector(), session.way.clone());
+        let host = way.as_ref().map(|(_, at)| at.ip());
+        stream.set_strict(true);
         stream.set_firewall(Some(Arc::new(move |socket: &Socket, from: SocketAddr| {
             // Ids are no secret: the peer's packets come from where its connection does.
             let is_stranger = host.is_some_and(|host| host != from.ip());
             if !is_stranger {
                 connector.connect(socket, end.stream, from);
+                // Its NAT has another port for it.
+                if connector.stats().packets_received == 0 {
+                    connector.change_remote(socket, end.stream, from);
+                }
             }
             is_stranger
         })));
+        // What comes for it can go there before it has sent anything.
+        if let Some((socket, at)) = way {
+            stream.connect(&socket, end.stream, at);
+        }
         Some(stream)
     }
 }

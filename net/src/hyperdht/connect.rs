@@ -39,6 +39,8 @@ use tokio::task::JoinSet;
 const PARALLEL: usize = 3;
 /// How long a server may take to come to us.
 const PASSIVE: Duration = Duration::from_secs(10);
+/// For so long a peer is asked only by the way that it was reached before, if one is known.
+const HEAD_START: Duration = Duration::from_secs(1);
 
 /// How to connect.
 #[derive(Debug, Clone)]
@@ -263,6 +265,9 @@ impl HyperDht {
         let mut lookup = self.find_target(target, vec![]);
         let mut searching = true;
         let mut attempts = JoinSet::new();
+        let mut is_ahead = route.is_some();
+        let head_start = tokio::time::sleep(HEAD_START);
+        tokio::pin!(head_start);
         if let Some((socket, to)) = route {
             // The peer itself, where it was before.
             let socket = Some(socket);
@@ -270,7 +275,8 @@ impl HyperDht {
         }
         let mut failure = Error::PeerNotFound;
         loop {
-            while attempts.len() < PARALLEL
+            while !is_ahead
+                && attempts.len() < PARALLEL
                 && let Some(node) = known.pop_front()
             {
                 if !tried.contains(&node) {
@@ -284,13 +290,17 @@ impl HyperDht {
                 Some(shaken) = attempts.join_next(), if !attempts.is_empty() => match shaken {
                     Ok(Ok(shaken)) => match handshake.receive(&shaken.noise) {
                         Ok(payload) => return Ok((shaken, payload)),
-                        Err(_) => failure = Error::HandshakeInvalid,
+                        Err(_) => (failure, is_ahead) = (Error::HandshakeInvalid, false),
                     },
                     Ok(Err(Error::Request(RequestError::Closed))) => {
                         return Err(RequestError::Closed.into());
                     }
-                    _ => failure = Error::PeerConnectionFailed,
+                    _ => {
+                        failure = Error::PeerConnectionFailed;
+                        is_ahead = false;
+                    }
                 },
+                () = &mut head_start, if is_ahead => is_ahead = false,
                 found = lookup.next(), if searching => match found? {
                     Some(found) => known.push_back(found.reply.from),
                     None => searching = false,

@@ -19,6 +19,8 @@ mod puncher;
 mod records;
 mod relay_server;
 mod relayed;
+#[cfg(test)]
+mod relayed_tests;
 mod router;
 mod routes;
 mod saved;

@@ -2,11 +2,13 @@
 //! straight way opens, the connection moves to it and the relay is let go.
 //!
 //! ```text
-//!            ┌─ straight way opens first ────────────────────▶ connected; the relay is not needed
+//!            ┌─ straight way opens first ────────────────────▶ connected; the relay is let go once the other side has nothing there
 //! handshake ─┤
-//!            └─ relay pairs both first ──▶ connected through it ─┬─ a way opens ──▶ moved, once packets come by it; back when none do
+//!            └─ relay pairs both first ──▶ connected through it ─┬─ a way opens ──▶ moved, once both sides go by it; back when nothing comes
 //!                                                                └─ the relay goes ──▶ RELAY_ABORTED
 //! ```
+//! Both sides move by themselves, each when it sees the way. What npm's sent to the relay before, it sends there again when it is lost, never by the straight way:
+//! so the relay has to stay until all of that is here (see [`udx::Stream::is_settled`]), and some time longer, for the answers that may be lost, too.
 //! Source: hyperdht 6.34.0, `lib/connect.js`, `lib/server.js`, `lib/relay-connection.js`.
 
 use super::{
@@ -30,11 +32,13 @@ use std::{fmt, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 /// Until both sides are paired.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How often it is looked whether packets come by the straight way, and how often in all.
+/// How often it is looked whether packets come by the straight way, and how often until it is given up when none do.
 const LOOK: Duration = Duration::from_millis(100);
 const LOOKS: u32 = 50;
 /// After so many looks the other side is sent something, which it may not have got.
 const HELLO: u32 = 5;
+/// The relay is kept for so long after it was needed last: what the other side lost is sent there again after one or two seconds.
+const LINGER: Duration = Duration::from_secs(4);
 
 /// Relays that somebody trusts: which one is used for a connection (npm `relayThrough`). The default is none.
 ///
@@ -176,42 +180,45 @@ pub(super) async fn meet(
         let (door, way) = direct.await;
         return Ok((raw.connect(dht, way?, keyed), door.kept));
     };
-    let (id, gate) = (raw.id(), raw.gate.clone());
-    let mut relaying = Box::pin(pair(dht, &relay, id, &gate));
+    let mut pairing = pairing(dht, relay, &raw);
     let mut failed: Option<Door> = None;
     let relayed = loop {
         tokio::select! {
             biased;
             (door, way) = &mut direct, if failed.is_none() => match way {
                 Ok(way) => {
-                    gate.expect_relay(None);
-                    return Ok((raw.connect(dht, way, keyed), door.kept));
+                    let (gate, stream) = (raw.gate.clone(), raw.connector());
+                    let connection = raw.connect(dht, way, keyed);
+                    tokio::spawn(leave(connection.downgrade(), gate, stream, pairing));
+                    return Ok((connection, door.kept));
                 }
                 Err(error) => {
                     tracing::debug!(%error, "no straight way: waits for the relay");
                     failed = Some(door);
                 }
             },
-            relayed = &mut relaying => match relayed {
+            relayed = &mut pairing => match relayed {
                 Ok(relayed) => break relayed,
                 Err(error) if failed.is_some() => return Err(error),
                 // The straight way may still be found.
                 Err(error) => {
                     tracing::debug!(%error, "no way through the relay");
-                    gate.expect_relay(None);
+                    raw.gate.expect_relay(None);
                     let (door, way) = direct.await;
                     return Ok((raw.connect(dht, way?, keyed), door.kept));
                 }
             },
         }
     };
-    drop(relaying);
+    drop(pairing);
     let moving = Moving {
-        gate,
+        gate: raw.gate.clone(),
         stream: raw.connector(),
         remote_id: keyed.remote_id,
         relayed,
     };
+    // Before anything goes another way: the relay shall know where to send what comes for us.
+    moving.relayed.greet(&moving.stream);
     let relay = moving.relayed.relay.clone();
     let connection = raw.relay(dht, relay, moving.relayed.stream, keyed);
     let weak = connection.downgrade();
@@ -231,6 +238,50 @@ pub(super) async fn meet(
         moving.run(&weak, way).await;
     });
     Ok((connection, None))
+}
+
+/// What comes of asking the relay.
+type Pairing = Pin<Box<dyn Future<Output = Result<Relayed, Error>> + Send>>;
+
+fn pairing(dht: &HyperDht, relay: Relay, raw: &RawStream) -> Pairing {
+    let (dht, id, gate) = (dht.clone(), raw.id(), raw.gate.clone());
+    Box::pin(async move { pair(&dht, &relay, id, &gate).await })
+}
+
+/// The straight way was there first. The other side may have begun at the relay: what it sent there is still to come.
+async fn leave(connection: WeakConnection, gate: Gate, stream: Connector, mut pairing: Pairing) {
+    let over = connection.closed();
+    let coming = async {
+        tokio::select! {
+            biased;
+            () = settled(&stream) => {}
+            Ok(relayed) = &mut pairing => {
+                let asking = async {
+                    loop {
+                        relayed.greet(&stream);
+                        tokio::time::sleep(LOOK * HELLO).await;
+                    }
+                };
+                tokio::select! {
+                    () = settled(&stream) => tokio::time::sleep(LINGER).await,
+                    _ = asking => {}
+                    _ = relayed.connection.closed() => {}
+                }
+            }
+        }
+    };
+    tokio::select! {
+        _ = over => {}
+        () = coming => {}
+    }
+    gate.expect_relay(None);
+}
+
+/// Waits until the other side goes by the present way, and all that either sent before is there.
+async fn settled(stream: &Connector) {
+    while !stream.is_settled() {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Connects to the relay and waits until it has paired both sides.
@@ -279,6 +330,14 @@ fn aborted(error: crate::blind_relay::Error) -> Error {
     }
 }
 
+impl Relayed {
+    /// The relay shall know where this side is.
+    fn greet(&self, stream: &Connector) {
+        let (socket, at) = &self.relay;
+        stream.greet(socket, self.stream, *at);
+    }
+}
+
 /// A connection that goes through a relay, for now.
 struct Moving {
     gate: Gate,
@@ -296,7 +355,7 @@ impl Moving {
             self.moves(way).await
         };
         tokio::pin!(moved);
-        let mut is_moving = true;
+        let (mut is_moving, mut gone) = (true, false);
         loop {
             tokio::select! {
                 biased;
@@ -308,15 +367,19 @@ impl Moving {
                     }
                     is_moving = false;
                 }
-                _ = relay.closed() => {
-                    if !self.has_moved() {
-                        connection.fail(NetError::RelayAborted);
-                    }
-                    return;
-                }
+                _ = relay.closed(), if !gone => gone = true,
+            }
+            if gone && !self.has_moved() {
+                return connection.fail(NetError::RelayAborted);
             }
         }
         connection.set_relayed(false);
+        tokio::select! {
+            biased;
+            _ = connection.closed() => return,
+            _ = relay.closed() => {}
+            () = tokio::time::sleep(LINGER) => {}
+        }
         self.gate.expect_relay(None);
         relay.end();
         let _ = relay.closed().await;
@@ -333,22 +396,32 @@ impl Moving {
         self.gate.go(Some(way));
         self.stream
             .change_remote(&socket, self.remote_id, to.into());
-        let before = self.stream.stats().packets_received;
-        for look in 0..LOOKS {
+        for look in 0.. {
             if look % HELLO == 0 {
-                // The other side shall see the way, too, when there is nothing else to say.
-                self.stream.send(Bytes::new());
+                self.hello();
             }
             tokio::time::sleep(LOOK).await;
-            let came = self.stream.stats().packets_received - before;
-            if came > self.gate.relayed() && self.stream.has_changed() {
-                return true;
+            if self.stream.is_settled() {
+                break;
+            }
+            // Where only what the other side sent before is missing, that comes as long as there is the relay.
+            let works = self.stream.is_heard() && self.stream.has_changed();
+            if look >= LOOKS && !works {
+                self.gate.go(None);
+                let (socket, relay) = &self.relayed.relay;
+                self.stream
+                    .change_remote(socket, self.relayed.stream, *relay);
+                return false;
             }
         }
-        self.gate.go(None);
-        let (socket, relay) = &self.relayed.relay;
-        self.stream
-            .change_remote(socket, self.relayed.stream, *relay);
-        false
+        // The other side may not have listened yet.
+        self.hello();
+        true
+    }
+
+    /// The other side shall see the way, too, when there is nothing else to say, and answer by it: npm's listens for messages.
+    fn hello(&self) {
+        self.stream.send(Bytes::new());
+        self.stream.ask_for_sign();
     }
 }

@@ -35,8 +35,6 @@ struct State {
     direct: Option<Way>,
     /// Where packets come from that a relay hands on.
     relay: Option<(udx::Socket, SocketAddr)>,
-    /// How many of them came since the straight way was taken.
-    relayed: u64,
 }
 
 /// Decides about packets from anywhere but the stream's own remote. Cheap to clone.
@@ -53,22 +51,14 @@ impl Gate {
 
     /// From now on this is the way, or there is none.
     pub(super) fn go(&self, way: Option<Way>) {
-        let mut state = self.state.lock();
-        state.direct = way;
-        state.relayed = 0;
-    }
-
-    /// How many packets came by the relay since then.
-    pub(super) fn relayed(&self) -> u64 {
-        self.state.lock().relayed
+        self.state.lock().direct = way;
     }
 
     fn rejects(&self, socket: &udx::Socket, from: SocketAddr, ways: &Ways) -> bool {
         {
-            let mut state = self.state.lock();
+            let state = self.state.lock();
             let is_relay = |(own, at): &(udx::Socket, SocketAddr)| own == socket && *at == from;
             if state.relay.as_ref().is_some_and(is_relay) {
-                state.relayed += 1;
                 return false;
             }
             if let Some((own, remote)) = &state.direct {

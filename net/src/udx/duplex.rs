@@ -327,6 +327,30 @@ impl Connector {
         self.peek(|slot| !slot.stream.is_changing()).unwrap_or(true)
     }
 
+    /// Something came from where the other side is since [`connect`](Self::connect) or [`change_remote`](Self::change_remote) said so.
+    pub fn is_heard(&self) -> bool {
+        self.peek(|slot| slot.stream.is_heard()).unwrap_or(false)
+    }
+
+    /// The way before [`change_remote`](Self::change_remote) is not needed any more: the other side goes by the new one, and all that either sent before
+    /// has arrived. The same for a stream that was connected once, whose other side began elsewhere.
+    pub fn is_settled(&self) -> bool {
+        self.peek(|slot| slot.stream.is_settled()).unwrap_or(true)
+    }
+
+    /// Sends a packet to the stream `id` at another place, through `socket`: a relay learns from it where to send what comes for this stream, and hands on what it
+    /// says to the other side, which is how far the stream is.
+    pub fn greet(&self, socket: &Socket, id: u32, to: SocketAddr) {
+        self.peek(|slot| slot.greet(socket, id, to));
+    }
+
+    /// Asks the other side for a packet, which it sends at once.
+    pub fn ask_for_sign(&self) {
+        if let Some(table) = self.table.upgrade() {
+            Udx { table }.with(self.id, |slot, _| slot.stream.ask_for_sign());
+        }
+    }
+
     /// As [`Duplex::send`].
     pub fn send(&self, message: Bytes) -> bool {
         let Some(table) = self.table.upgrade() else {

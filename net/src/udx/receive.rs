@@ -138,6 +138,10 @@ impl Route<'_> {
             return;
         }
         if let Some(slot) = slots.get_mut(&header.id) {
+            let remote = slot.stream.remote().map(|(_, at)| at);
+            if slot.socket.as_ref() == Some(self.socket) && remote == Some(self.from) {
+                slot.stream.came_from_remote(header.seq);
+            }
             slot.stream.receive(&packet, now);
         }
     }

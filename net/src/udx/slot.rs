@@ -154,6 +154,14 @@ impl Slot {
         true
     }
 
+    /// Sends a packet to another stream, so that who hands packets on there knows where we are.
+    pub(super) fn greet(&mut self, socket: &Socket, id: u32, to: SocketAddr) {
+        if self.closed.is_none() {
+            let packet = self.stream.greeting(id);
+            socket.send_packets(&packet, packet.len(), to);
+        }
+    }
+
     /// Ends the stream at once. The other side is told, but for that of a relay: it may have moved on, and would take it for its own end.
     pub(super) fn destroy(&mut self) {
         match self.relay.as_ref().and_then(|relay| relay.to) {

@@ -155,6 +155,8 @@ pub struct Stream {
     window_seq: Seq,
     window_ack: Seq,
     changing: Option<Seq>,
+    /// The lowest number that packets from the present remote bore.
+    heard: Option<Seq>,
     full: bool,
     flush_wanted: bool,
     said_end: bool,
@@ -192,6 +194,7 @@ impl Stream {
             window_seq: Seq(options.ack),
             window_ack: Seq(options.seq),
             changing: None,
+            heard: None,
             full: false,
             flush_wanted: false,
             said_end: false,
@@ -274,15 +277,49 @@ impl Stream {
         self.keep_alive_from(now);
         self.bbr.reset();
         if self.outgoing.is_quiet() {
+            self.changing = None;
             self.events.push_back(Event::RemoteChanged);
         } else {
             self.changing = Some(self.outgoing.seq());
+            // What is on the earlier way may be lost with it: the answer to this one says what is missing.
+            self.tail_wanted = true;
         }
     }
 
     /// What was sent to the earlier remote is not all acknowledged.
     pub fn is_changing(&self) -> bool {
         self.changing.is_some()
+    }
+
+    /// The packet with this number, which is to be received, came from where the other side is by now.
+    pub fn came_from_remote(&mut self, seq: Seq) {
+        if self.heard.is_none_or(|heard| seq < heard) {
+            self.heard = Some(seq);
+        }
+    }
+
+    /// Something came from where the other side is by now.
+    pub fn is_heard(&self) -> bool {
+        self.heard.is_some()
+    }
+
+    /// The earlier way is not needed any more: the other side goes by the present one, and all that either sent before has arrived. (libudx goes on sending to the
+    /// earlier remote what it sent there first: without it that would never arrive.)
+    pub fn is_settled(&self) -> bool {
+        let is_here = |first: Seq| first <= self.incoming.expected();
+        self.changing.is_none() && self.heard.is_some_and(is_here)
+    }
+
+    /// A packet for the stream `id`, wherever that is, which says how far both sides are: what hands packets on learns by it where we are.
+    pub fn greeting(&mut self, id: u32) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write_state(id, Kind::STATE, &mut out);
+        out
+    }
+
+    /// Asks the other side for a sign of life, with the next packet.
+    pub fn ask_for_sign(&mut self) {
+        self.heartbeat_wanted = self.status == Status::Open && self.remote.is_some();
     }
 
     /// A packet for this stream was relayed instead of being taken in. A DESTROY ends the stream here too.
@@ -307,6 +344,7 @@ impl Stream {
 
     fn set_remote(&mut self, id: u32, address: SocketAddr) {
         self.remote = Some((id, address));
+        self.heard = None;
         self.mtu = Mtu::new(address.is_ipv6());
         self.bbr.set_packet(self.mtu.payload() + HEADER_BYTES);
     }

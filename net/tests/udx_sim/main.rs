@@ -2,6 +2,7 @@
 //! Two streams over a simulated path: any loss, any order, any limit, the bytes arrive; and not much slower than the path allows.
 
 mod changes;
+mod moves;
 mod world;
 
 use bytes::Bytes;
