@@ -29,6 +29,8 @@ const UNSAFE_ROOMS: &[&str] = &[
     "wal/src/device/uring.rs",
     "benches/engines/src/engine/lmdb.rs",
     "runtime/src/engine/bytes.rs",
+    "runtime/src/engine/class.rs",
+    "runtime/src/engine/text.rs",
     "runtime/src/engine/uncatchable.rs",
 ];
 

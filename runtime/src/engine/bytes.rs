@@ -3,16 +3,25 @@
 //! The closures given here may not run JavaScript: it could shrink, detach or overwrite what they look at.
 
 use super::error::JsError;
-use rquickjs::{Ctx, IntoJs, JsLifetime, Object, Persistent, Result, TypedArray, Value, qjs};
+use rquickjs::{ArrayBuffer, Ctx, IntoJs, JsLifetime, Object, Persistent, Result, Value, qjs};
 use std::ptr::NonNull;
 
-/// The prototype that Buffers have, once `bare-buffer` is there.
+/// The class that Buffers have, once `bare-buffer` is there.
 #[derive(JsLifetime)]
-struct BufferPrototype(Persistent<Object<'static>>);
+struct BufferClass {
+    /// The engine's `Uint8Array`.
+    base: Persistent<Object<'static>>,
+    /// `Buffer`, which extends it.
+    class: Persistent<Object<'static>>,
+}
 
-/// Says what prototype [`Bytes`] get; called once per thread, by `bare-buffer`.
-pub(crate) fn set_buffer_prototype<'js>(ctx: &Ctx<'js>, prototype: Object<'js>) -> Result<()> {
-    ctx.store_userdata(BufferPrototype(Persistent::save(ctx, prototype)))?;
+/// Says what class [`Bytes`] get; called once per thread, by `bare-buffer`.
+pub(crate) fn set_buffer_class<'js>(ctx: &Ctx<'js>, class: Object<'js>) -> Result<()> {
+    let base: Object<'js> = ctx.globals().get("Uint8Array")?;
+    ctx.store_userdata(BufferClass {
+        base: Persistent::save(ctx, base),
+        class: Persistent::save(ctx, class),
+    })?;
     Ok(())
 }
 
@@ -20,18 +29,140 @@ pub(crate) fn set_buffer_prototype<'js>(ctx: &Ctx<'js>, prototype: Object<'js>) 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bytes(pub(crate) Vec<u8>);
 
+/// Below this many bytes it is cheaper to copy than to hand memory over.
+const COPY_BYTES_MAX: usize = 4096;
+
 impl<'js> IntoJs<'js> for Bytes {
     fn into_js(self, ctx: &Ctx<'js>) -> Result<Value<'js>> {
-        let array = TypedArray::<u8>::new(ctx.clone(), self.0)?;
-        let prototype = match ctx.userdata::<BufferPrototype>() {
-            Some(prototype) => Some(prototype.0.clone().restore(ctx)?),
-            None => None,
+        let buffer = if self.0.len() <= COPY_BYTES_MAX {
+            ArrayBuffer::new_copy(ctx.clone(), &self.0)?
+        } else {
+            ArrayBuffer::new(ctx.clone(), self.0)?
         };
-        if prototype.is_some() {
-            array.as_object().set_prototype(prototype.as_ref())?;
-        }
-        Ok(array.into_value())
+        let undefined = Value::new_undefined(ctx.clone());
+        construct(ctx, [buffer.into_value(), undefined.clone(), undefined])
     }
+}
+
+/// `new Buffer(…)` with the arguments of `new Uint8Array(…)`, without running the constructor's JavaScript.
+///
+/// # Errors
+/// What `Uint8Array` throws.
+pub(crate) fn construct<'js>(ctx: &Ctx<'js>, args: [Value<'js>; 3]) -> Result<Value<'js>> {
+    let class = ctx
+        .userdata::<BufferClass>()
+        .map(|class| (class.base.clone(), class.class.clone()));
+    let (base, class): (Object<'js>, Object<'js>) = match class {
+        Some((base, class)) => (base.restore(ctx)?, class.restore(ctx)?),
+        None => {
+            let base: Object<'js> = ctx.globals().get("Uint8Array")?;
+            (base.clone(), base)
+        }
+    };
+    let mut raw = args.each_ref().map(|arg| arg.as_raw());
+    // SAFETY: all values are alive until the call returns, and the engine does not keep the arguments; what comes back is owned by the `Value`.
+    unsafe {
+        let made = qjs::JS_CallConstructor2(
+            ctx.as_raw().as_ptr(),
+            base.as_value().as_raw(),
+            class.as_value().as_raw(),
+            3,
+            raw.as_mut_ptr(),
+        );
+        if qjs::JS_IsException(made) {
+            return Err(rquickjs::Error::Exception);
+        }
+        Ok(Value::from_raw(ctx.clone(), made))
+    }
+}
+
+/// What the elements of a view are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Element {
+    /// Bytes.
+    U8,
+    /// Other numbers.
+    Other,
+    /// A DataView has no elements.
+    None,
+}
+
+/// The elements of a view; `None` for what is no view.
+pub(crate) fn element(value: &Value<'_>) -> Option<Element> {
+    if !value.is_object() {
+        return None;
+    }
+    // SAFETY: only asks for the class of a value that is alive.
+    let (array, is_data_view) = unsafe {
+        (
+            qjs::JS_GetTypedArrayType(value.as_raw()),
+            qjs::JS_IsDataView(value.as_raw()),
+        )
+    };
+    match u32::try_from(array) {
+        Ok(
+            qjs::JSTypedArrayEnum_JS_TYPED_ARRAY_UINT8
+            | qjs::JSTypedArrayEnum_JS_TYPED_ARRAY_UINT8C,
+        ) => Some(Element::U8),
+        Ok(_) => Some(Element::Other),
+        Err(_) if is_data_view => Some(Element::None),
+        Err(_) => None,
+    }
+}
+
+/// A Buffer over a part of what a Uint8Array looks at. The caller has checked that the part is in there.
+///
+/// # Errors
+/// A TypeError when `value` is no typed array.
+pub(crate) fn part_of<'js>(value: &Value<'js>, start: usize, length: usize) -> Result<Value<'js>> {
+    let ctx = value.ctx();
+    let mut offset = 0;
+    // SAFETY: `value` is alive; what comes back is owned by the `Value`.
+    let buffer = unsafe {
+        let buffer = qjs::JS_GetTypedArrayBuffer(
+            ctx.as_raw().as_ptr(),
+            value.as_raw(),
+            &raw mut offset,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+        );
+        if qjs::JS_IsException(buffer) {
+            return Err(rquickjs::Error::Exception);
+        }
+        Value::from_raw(ctx.clone(), buffer)
+    };
+    let place = Value::new_number(ctx.clone(), (offset as usize + start) as f64);
+    let length = Value::new_number(ctx.clone(), length as f64);
+    construct(ctx, [buffer, place, length])
+}
+
+/// Copies `count` bytes of a view at `from` into another, or the same one, at `to`.
+///
+/// # Errors
+/// A TypeError when either is no view of bytes; a RangeError when the bytes are not in there.
+pub(crate) fn transfer(
+    source: &Value<'_>,
+    from: usize,
+    target: &Value<'_>,
+    to: usize,
+    count: usize,
+) -> Result<()> {
+    let ctx = source.ctx();
+    let source = raw(source).ok_or_else(|| no_bytes(ctx))?;
+    let target = raw(target).ok_or_else(|| no_bytes(ctx))?;
+    let fits =
+        |place: usize, length: usize| place.checked_add(count).is_some_and(|end| end <= length);
+    if !fits(from, source.len()) || !fits(to, target.len()) {
+        return Err(JsError::range_error("", "the bytes to copy are out of bounds").throw(ctx));
+    }
+    // SAFETY: both parts lie within their buffers, as was just checked, and may overlap.
+    unsafe {
+        source
+            .cast::<u8>()
+            .add(from)
+            .copy_to(target.cast::<u8>().add(to), count);
+    }
+    Ok(())
 }
 
 /// Where the bytes of an ArrayBuffer, a SharedArrayBuffer, a typed array or a DataView are right now; `None` when it is none of them, or detached.

@@ -1,9 +1,11 @@
 //! One thread of a program: a QuickJS runtime with its context, and the loop that feeds it.
 
 pub(crate) mod bytes;
+pub(crate) mod class;
 pub(crate) mod errno;
 pub(crate) mod error;
 pub(crate) mod host;
+pub(crate) mod text;
 pub(crate) mod uncatchable;
 
 use crate::{

@@ -1,0 +1,3 @@
+// bare-stream 2.13, `/promises`.
+
+exports.pipeline = require('streamx').pipelinePromise

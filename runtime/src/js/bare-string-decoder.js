@@ -1,0 +1,3 @@
+// bare-string-decoder 1.0.
+
+exports.StringDecoder = require('text-decoder')

@@ -1,0 +1,3 @@
+// events-universal 1.0.
+
+module.exports = require('bare-events')
