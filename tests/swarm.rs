@@ -178,22 +178,28 @@ fn commands_find(peers: Peers) {
 /// Another network namespace, and a cable to it.
 struct Cable(std::process::Child);
 
+/// A network namespace with nothing but loopback.
+fn place() -> std::process::Child {
+    let mut child = std::process::Command::new("unshare")
+        .args([
+            "-n",
+            "sh",
+            "-c",
+            "ip link set lo up && echo && exec sleep 600",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = [0];
+    let mut out = child.stdout.take().unwrap();
+    std::io::Read::read_exact(&mut out, &mut line).unwrap();
+    child
+}
+
 impl Cable {
     /// Between 10.7.0.1 here and 10.7.0.2 there; no router, and no way out.
     fn new() -> Self {
-        let mut child = std::process::Command::new("unshare")
-            .args([
-                "-n",
-                "sh",
-                "-c",
-                "ip link set lo up && echo && exec sleep 600",
-            ])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = [0];
-        let mut out = child.stdout.take().unwrap();
-        std::io::Read::read_exact(&mut out, &mut line).unwrap();
+        let child = place();
         let there = child.id();
         let script = format!(
             "ip link add veth-here type veth peer name veth-there
@@ -336,4 +342,95 @@ fn what_npm_shares_is_found() {
     assert!(reader.pome.ok(&["drive", "get", &key, "/big"]) == wanted);
     npm.say("put", json!({ "path": "/more", "seed": 6, "size": 10 }));
     assert_eq!(reader.pome.ok(&["drive", "ls", &key]), b"/big\n/more\n");
+}
+
+/// Places that reach a network at 10.7.0.1, which is here, and not each other.
+struct Isolated(Vec<std::process::Child>);
+
+impl Isolated {
+    fn new(count: usize) -> Self {
+        let sh = |script: String| {
+            let done = std::process::Command::new("sh")
+                .args(["-ec", &script])
+                .status();
+            assert!(done.unwrap().success(), "{script}");
+        };
+        sh(
+            "ip link add hub type bridge && ip addr add 10.7.0.1/24 dev hub && ip link set hub up"
+                .into(),
+        );
+        let mut places = Vec::new();
+        for number in 0..count {
+            let place = place();
+            let there = place.id();
+            sh(format!(
+                "ip link add here-{number} type veth peer name there-{number}
+                 ip link set there-{number} netns {there}
+                 ip link set here-{number} master hub up
+                 ip link set here-{number} type bridge_slave isolated on
+                 nsenter -t {there} -n ip addr add 10.7.0.{}/24 dev there-{number}
+                 nsenter -t {there} -n ip link set there-{number} up",
+                number + 2
+            ));
+            places.push(place);
+        }
+        Self(places)
+    }
+}
+
+impl Drop for Isolated {
+    fn drop(&mut self) {
+        for place in &mut self.0 {
+            let _ = place.kill();
+            let _ = place.wait();
+        }
+    }
+}
+
+#[test]
+fn a_relay_that_both_trust_is_the_way() {
+    if !namespace::inside("a_relay_that_both_trust_is_the_way") {
+        return;
+    }
+    let isolated = Isolated::new(2);
+    let here = Room::new(Peers::Nowhere);
+    let node = |args: &[&str]| {
+        let words = [&["dht", "node", "--host", "10.7.0.1"], args].concat();
+        let mut node = here.talk(&words);
+        loop {
+            let event = node.line();
+            if event["event"] == "ready" {
+                return (node, event);
+            }
+        }
+    };
+    let (_first, ready) = node(&["--port", "0"]);
+    let bootstrap = ready["bootstrap"].as_str().unwrap().to_owned();
+    let more = ["--port", "0", "--persistent", "--bootstrap", &bootstrap];
+    let others: Vec<_> = (0..3).map(|_| node(&more)).collect();
+    let (_relay, ready) = node(&[&more[..], &["--relay"]].concat());
+    let relay = ready["relay"].as_str().unwrap().to_owned();
+    let peers = Peers::Dht(bootstrap);
+    let (mut writer, mut reader) = (Room::new(peers.clone()), Room::new(peers));
+    writer.pome.ok(&["core", "append", "log", "a", "b"]);
+    let log = key_of(&writer.pome.json(&["core", "info", "log"]));
+    writer.pome.namespace = Some(isolated.0[0].id());
+    reader.pome.namespace = Some(isolated.0[1].id());
+    let through = ["--relay-through", &relay];
+    let sharing = writer.share(&["log", through[0], through[1]], 1);
+    let begin = Instant::now();
+    let words = [
+        "core",
+        "get",
+        &log,
+        "1",
+        through[0],
+        through[1],
+        "--timeout",
+        "60",
+    ];
+    assert_eq!(reader.pome.ok(&words), b"b");
+    eprintln!("read through a relay after {:?}", begin.elapsed());
+    sharing.stop();
+    drop(others);
 }

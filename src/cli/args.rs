@@ -54,6 +54,9 @@ pub(crate) struct Global {
     /// Do not look for peers on the local network, nor be found there [env: POME_NO_LAN]
     #[arg(long, global = true, env = "POME_NO_LAN", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) no_lan: bool,
+    /// A peer, by its public key, that hands packets on where no straight way is found, without reading them: both sides must trust it (repeatable)
+    #[arg(long, global = true, value_name = "KEY", value_parser = key)]
+    pub(crate) relay_through: Vec<String>,
     /// Give up waiting after this many seconds
     #[arg(long, global = true, default_value_t = 30.0, value_name = "S", value_parser = seconds)]
     pub(crate) timeout: f64,
@@ -78,6 +81,12 @@ fn bootstrap(text: &str) -> Result<Bootstrap, String> {
         .map(address)
         .collect::<Result<_, _>>()
         .map(Bootstrap)
+}
+
+fn key(text: &str) -> Result<String, String> {
+    let key = text.parse::<pome_cores::Key>();
+    key.map(|key| key.to_string())
+        .map_err(|error| error.to_string())
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -661,6 +670,12 @@ pub(crate) struct DhtNodeArgs {
     /// Become one that others are told of at once, not after 20 minutes
     #[arg(long)]
     pub(crate) persistent: bool,
+    /// Hand packets on for peers that name this node with `--relay-through`
+    #[arg(long)]
+    pub(crate) relay: bool,
+    /// A file with the 32 bytes that the key pair of the relay is made from, as such or in hex [default: a new key pair]
+    #[arg(long, value_name = "F", requires = "relay")]
+    pub(crate) seed_file: Option<PathBuf>,
 }
 
 /// What peers meet under.

@@ -7,7 +7,9 @@ use super::{
 };
 use bytes::{Bytes, BytesMut};
 use pome_cores::{Key, KeyPair, crypto::discovery_key};
-use pome_net::hyperdht::{self, AnnounceOptions, HyperDht, HyperDhtOptions, VALUE_MAX};
+use pome_net::hyperdht::{
+    self, AnnounceOptions, BlindRelay, HyperDht, HyperDhtOptions, RelayOptions, VALUE_MAX,
+};
 use serde_json::json;
 use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
@@ -22,6 +24,8 @@ const PORT: u16 = 49_737;
 const FIRST: usize = 3;
 /// An announcement is made anew after so long; nodes forget it after 20 minutes.
 const AGAIN: Duration = Duration::from_secs(10 * 60);
+/// The nodes that were told of a relay have so long to forget it.
+const GOOD_BYE: Duration = Duration::from_secs(2);
 
 pub(crate) async fn execute(command: DhtCommand, io: &mut Io) -> Result<(), Failure> {
     match command {
@@ -144,12 +148,26 @@ async fn node(args: DhtNodeArgs, io: &mut Io) -> Result<(), Failure> {
     let Some(dht) = running.first() else {
         return Ok(());
     };
+    let relay = match args.relay {
+        false => None,
+        true => {
+            let key_pair = match &args.seed_file {
+                Some(file) => key_pair_of(&io.path(file))?,
+                None => KeyPair::random(),
+            };
+            let serving = BlindRelay::serve(dht, &key_pair, RelayOptions::default());
+            Some(in_time(io, serving).await?)
+        }
+    };
     let address = dht.dht().remote_addr().unwrap_or(dht.dht().local_addr());
-    io.event(
-        json!({ "event": "ready", "bootstrap": address.to_string() }),
-        &format!("ready; elsewhere: --bootstrap {address}"),
-    )
-    .await?;
+    let mut value = json!({ "event": "ready", "bootstrap": address.to_string() });
+    let mut text = format!("ready; elsewhere: --bootstrap {address}");
+    if let Some(relay) = &relay {
+        let key = Key(relay.public_key()).to_string();
+        text.push_str(&format!(" --relay-through {key}"));
+        value["relay"] = key.into();
+    }
+    io.event(value, &text).await?;
     let mut told = dht.dht().watch();
     let mut persistent = None;
     loop {
@@ -167,6 +185,9 @@ async fn node(args: DhtNodeArgs, io: &mut Io) -> Result<(), Failure> {
             _ = io.stopped() => break,
             changed = told.changed() => if changed.is_err() { break },
         }
+    }
+    if let Some(relay) = relay {
+        let _ = tokio::time::timeout(GOOD_BYE, relay.close()).await;
     }
     closed(&running, io).await
 }

@@ -191,7 +191,7 @@ impl Machine {
                 "no node answers: UDP is blocked on the way, or these nodes are away; try other nodes (--bootstrap), another network, or a peer by TCP (--peer)",
             ),
             Nat::Random => Some(
-                "each destination sees another port of this machine: peers behind such a NAT too are not reached; forward a UDP port, or name peers by --peer",
+                "each destination sees another port of this machine: peers behind such a NAT too are not reached; forward a UDP port, or name a relay (--relay-through) or peers (--peer)",
             ),
             Nat::Unknown => Some("too few nodes answer to tell what is in front of this machine"),
             Nat::Open | Nat::Consistent => None,
@@ -285,11 +285,11 @@ fn stage(code: &str) -> (&'static str, &'static str) {
         ),
         "HOLEPUNCH_DOUBLE_RANDOMIZED_NATS" => (
             "punch",
-            "both NATs give out random ports: one side needs an open UDP port, or names the other by --peer",
+            "both NATs give out random ports: one side needs an open UDP port, or both a relay (--relay-through), or one names the other by --peer",
         ),
         _ => (
             "punch",
-            "no way through the NATs opened: one side needs an open UDP port, or names the other by --peer",
+            "no way through the NATs opened: one side needs an open UDP port, or both a relay (--relay-through), or one names the other by --peer",
         ),
     }
 }
@@ -335,6 +335,7 @@ async fn reach(dht: &HyperDht, key: Key, io: &Io) -> Result<(), Failure> {
     for (peer, nodes) in found.into_iter().take(PEERS) {
         let mut options = ConnectOptions::default();
         options.relay_addresses.clone_from(&peer.relay_addresses);
+        options.relay_through = io.reach().relay_through();
         let begin = Instant::now();
         let outcome = timeout(io.patience(), dht.connect(&peer.public_key, options)).await;
         let milliseconds = (begin.elapsed().as_secs_f64() * 1e4).round() / 10.0;

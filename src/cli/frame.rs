@@ -4,6 +4,8 @@
 
 use super::{args::Command, failure::Failure};
 use bytes::Bytes;
+use pome_cores::Key;
+use pome_net::hyperdht::RelayChoice;
 use serde::{Deserialize, Serialize};
 use std::{io, path::PathBuf};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -43,9 +45,17 @@ pub(crate) struct Reach {
     pub(crate) bootstrap: Vec<String>,
     /// On the local network.
     pub(crate) lan: bool,
+    /// Whom to go through where there is no straight way.
+    pub(crate) relays: Vec<String>,
 }
 
 impl Reach {
+    /// The keys of the relays.
+    pub(crate) fn relay_through(&self) -> RelayChoice {
+        let keys = self.relays.iter().filter_map(|key| key.parse().ok());
+        keys.map(|key: Key| key.0).collect::<Vec<_>>().into()
+    }
+
     /// True when it does not.
     pub(crate) fn is_none(&self) -> bool {
         self.bootstrap.is_empty() && !self.lan

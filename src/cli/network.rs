@@ -114,6 +114,7 @@ impl Network {
                 let dht = dht::bind(dht::options(nodes).await?)?;
                 let mut options = SwarmOptions::default();
                 options.key_pair = Some(peers::key_pair(&networks.cores));
+                options.relay_through = reach.relay_through();
                 let swarm = Hyperswarm::new(dht, options);
                 tasks.spawn(swarming(shared.clone(), swarm.connections()));
                 Some(swarm)

@@ -140,6 +140,7 @@ fn reach(global: &Global) -> Reach {
             false => bootstrap(global),
         },
         lan: !global.no_swarm && (global.lan_only || !global.no_lan),
+        relays: global.relay_through.clone(),
     }
 }
 
