@@ -408,7 +408,7 @@ fn a_relay_that_both_trust_is_the_way() {
     let bootstrap = ready["bootstrap"].as_str().unwrap().to_owned();
     let more = ["--port", "0", "--persistent", "--bootstrap", &bootstrap];
     let others: Vec<_> = (0..3).map(|_| node(&more)).collect();
-    let (_relay, ready) = node(&[&more[..], &["--relay"]].concat());
+    let (_relay, ready) = node(&[&more[..], &["--blind-relay"]].concat());
     let relay = ready["relay"].as_str().unwrap().to_owned();
     let peers = Peers::Dht(bootstrap);
     let (mut writer, mut reader) = (Room::new(peers.clone()), Room::new(peers));

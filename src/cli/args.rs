@@ -672,9 +672,9 @@ pub(crate) struct DhtNodeArgs {
     pub(crate) persistent: bool,
     /// Hand packets on for peers that name this node with `--relay-through`
     #[arg(long)]
-    pub(crate) relay: bool,
+    pub(crate) blind_relay: bool,
     /// A file with the 32 bytes that the key pair of the relay is made from, as such or in hex [default: a new key pair]
-    #[arg(long, value_name = "F", requires = "relay")]
+    #[arg(long, value_name = "F", requires = "blind_relay")]
     pub(crate) seed_file: Option<PathBuf>,
 }
 

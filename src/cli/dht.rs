@@ -148,7 +148,7 @@ async fn node(args: DhtNodeArgs, io: &mut Io) -> Result<(), Failure> {
     let Some(dht) = running.first() else {
         return Ok(());
     };
-    let relay = match args.relay {
+    let relay = match args.blind_relay {
         false => None,
         true => {
             let key_pair = match &args.seed_file {
