@@ -5,6 +5,7 @@
 //! [`Dht`] runs one on two UDP sockets, which UDX streams share with it.
 
 mod adaptive;
+mod clock;
 mod dht;
 mod health;
 mod id;

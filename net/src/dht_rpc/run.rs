@@ -2,6 +2,7 @@
 
 use super::{
     Node, Output, QueryId, Reply, RequestError, RequestId, Service, Socket,
+    clock::Clock,
     dht::{QueryNews, QueryResult},
 };
 use crate::udx::{self, Datagram, Udx};
@@ -13,10 +14,7 @@ use std::{
     sync::{Arc, Weak},
     time::Duration,
 };
-use tokio::{
-    sync::{Notify, mpsc, oneshot, watch},
-    time::Instant,
-};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// What a node learnt about itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -79,7 +77,7 @@ pub(super) struct Inner {
     pub(super) told: watch::Sender<Told>,
     service: Arc<dyn Service>,
     wake: Arc<Notify>,
-    epoch: Instant,
+    clock: Clock,
 }
 
 impl fmt::Debug for Inner {
@@ -180,7 +178,7 @@ impl Inner {
             told: watch::Sender::new(told),
             service,
             wake: wake.clone(),
-            epoch: Instant::now(),
+            clock: Clock::new(),
         });
         if persistent {
             inner.service.persistent(true);
@@ -215,7 +213,7 @@ impl Inner {
     /// Does something with the node, then what follows from it.
     pub(super) fn act<T>(&self, act: impl FnOnce(&mut State, Duration) -> T) -> T {
         let mut state = self.state.lock();
-        let now = self.epoch.elapsed();
+        let now = self.clock.now();
         let result = act(&mut state, now);
         self.pump(&mut state, now);
         result
@@ -361,7 +359,8 @@ async fn keep_time(weak: Weak<Inner>, wake: Arc<Notify>) {
             }
             let next = state.node.next_timeout().filter(|_| !state.suspended);
             state.sleeping_until = Some(next.unwrap_or(Duration::MAX));
-            inner.epoch + next.unwrap_or(Duration::from_secs(5))
+            let next = next.unwrap_or_else(|| inner.clock.now() + Duration::from_secs(5));
+            inner.clock.instant(next)
         };
         tokio::select! {
             () = tokio::time::sleep_until(at) => {}
