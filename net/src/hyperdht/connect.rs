@@ -11,7 +11,7 @@
 //! Source: hyperdht 6.34.0, `lib/connect.js`.
 
 use super::{
-    Error, HyperDht, Pool, RelayChoice,
+    ConnectTrace, Error, HyperDht, Pool, RelayChoice,
     local::{first_public, is_reserved, local_addresses, matching},
     messages::{Handshake, NoisePayload, Wire, command, error, firewall},
     opening::{Attempt, HolepunchChoice, pick_relay},
@@ -65,6 +65,8 @@ pub struct ConnectOptions {
     pub relay_keep_alive: Duration,
     /// Where the connection is looked for first, and kept (default: nowhere).
     pub pool: Option<Pool>,
+    /// Told what the attempt learns about both sides (default: nobody is).
+    pub trace: Option<ConnectTrace>,
 }
 
 impl Default for ConnectOptions {
@@ -79,6 +81,7 @@ impl Default for ConnectOptions {
             relay_through: RelayChoice::default(),
             relay_keep_alive: Duration::from_secs(5),
             pool: None,
+            trace: None,
         }
     }
 }
@@ -189,6 +192,10 @@ impl HyperDht {
         let (shaken, payload) = self
             .shake_hands(target, noise.into(), &mut handshake, known, route)
             .await?;
+        let trace = options.trace.clone();
+        if let Some(trace) = &trace {
+            trace.answered(&payload, shaken.relay, (shaken.client, shaken.server));
+        }
         let (keys, secure) = handshake
             .finish(random_bytes())
             .map_err(|_| Error::HandshakeInvalid)?;
@@ -232,6 +239,9 @@ impl HyperDht {
         let (connection, kept) = meet(self, raw, keyed, direct, relay).await?;
         let opened = connection.opened().await;
         opened.map_err(|_| Error::PeerConnectionFailed)?;
+        if let Some(trace) = &trace {
+            trace.connected();
+        }
         if is_reusable {
             self.keep_route(public_key, &connection, kept);
         }
@@ -354,6 +364,7 @@ impl HyperDht {
                 puncher: Puncher::new(self, true, payload.firewall, ways)?,
                 choice: &options.holepunch,
                 fast: options.fast_open,
+                trace: options.trace.as_ref(),
                 round: 0,
             };
             attempt.run(relay).await

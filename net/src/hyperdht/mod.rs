@@ -31,6 +31,7 @@ pub mod sign;
 mod stream;
 mod suspend;
 mod testnet;
+mod trace;
 
 use crate::cache;
 
@@ -50,3 +51,4 @@ pub use saved::RecordStore;
 pub use server::{Server, ServerFirewall, ServerOptions};
 pub use service::answers;
 pub use testnet::Testnet;
+pub use trace::{ConnectSeen, ConnectStage, ConnectTrace};

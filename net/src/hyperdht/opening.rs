@@ -2,7 +2,7 @@
 //! Source: hyperdht 6.34.0, `lib/connect.js`.
 
 use super::{
-    Error, HyperDht,
+    ConnectTrace, Error, HyperDht,
     connect::Agreed,
     messages::{Holepunch, HolepunchPayload, RelayInfo, Wire, command, error, firewall},
     puncher::Puncher,
@@ -124,6 +124,7 @@ pub(super) struct Attempt<'a> {
     pub(super) choice: &'a HolepunchChoice,
     /// The server's first packet may be all it takes: the own NAT is opened for it before anything is known.
     pub(super) fast: bool,
+    pub(super) trace: Option<&'a ConnectTrace>,
     pub(super) round: u64,
 }
 
@@ -156,6 +157,9 @@ impl Attempt<'_> {
         }
         self.puncher.freeze();
         self.agree(relay, server, token).await?;
+        if let Some(trace) = self.trace {
+            trace.punching();
+        }
         if !self.puncher.remote_punches() {
             return Err(Error::RemoteNotHolepunching);
         }
@@ -308,6 +312,9 @@ impl Attempt<'_> {
             if !self.puncher.analyze(false).await && self.puncher.analyze(true).await {
                 retry = false;
                 continue;
+            }
+            if let Some(trace) = self.trace {
+                trace.probed(&self.puncher);
             }
             let theirs = self.puncher.remote_firewall();
             let token = said.payload.token;
