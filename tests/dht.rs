@@ -7,10 +7,11 @@ mod process;
 use pome_test_support::{namespace, npm_works};
 use process::{
     Peers, Pome, lines,
+    places::{Front, Place, Places, works as places_work},
     talk::{Npm, Talker},
 };
 use serde_json::{Value, json};
-use std::{fs, process::Stdio};
+use std::{fs, path::Path, process::Stdio, time::Duration};
 
 const TOPIC: &str = "ybndrfg8ejkmcpqxot1uwisza345h769ybndrfg8ejkmcpqxot1o";
 
@@ -275,7 +276,12 @@ fn the_doctor_says_how_far_one_comes() {
         (Some(0), &json!("connected")),
         "{said:?}"
     );
+    let owner = pome.json(&["status"])[0]["owner"].clone();
     sharing.stop();
+    // The process that worked for it says good-bye.
+    while Path::new(&format!("/proc/{owner}")).exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
 
     // To somebody who was announced, and is not there.
     pome.ok(&["dht", "announce", &key, "--core"]);
@@ -306,4 +312,101 @@ fn the_doctor_says_how_far_one_comes() {
     assert_eq!(said[1]["error"]["code"], "NO_NETWORK");
     let nowhere = cut.with(Peers::Nowhere);
     assert_eq!(doctor(&nowhere, &[]).0, Some(2));
+}
+
+/// Somebody who shares a core from a place.
+struct Sharing {
+    _place: Place,
+    _folder: tempfile::TempDir,
+    _sharing: Talker,
+    key: String,
+}
+
+impl Sharing {
+    fn new(place: Place, bootstrap: &str) -> Self {
+        let (folder, pome) = pome();
+        let mut pome = pome.with(Peers::Dht(bootstrap.into()));
+        pome.namespace = Some(place.inside.id());
+        pome.ok(&["core", "append", "log", "a", "--no-swarm"]);
+        let key = pome.json(&["core", "info", "log"])[0]["key"].clone();
+        let child = pome
+            .command(&["--json", "share", "log"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut sharing = Talker::new(child);
+        while sharing.line()["announced"] != true {}
+        Self {
+            _place: place,
+            _folder: folder,
+            _sharing: sharing,
+            key: key.as_str().unwrap().to_owned(),
+        }
+    }
+}
+
+#[test]
+fn the_doctor_tells_what_is_in_front_of_both_sides() {
+    let test = "the_doctor_tells_what_is_in_front_of_both_sides";
+    if !places_work(test) || !namespace::inside(test) {
+        return;
+    }
+    let mut places = Places::new(false);
+    let (_folder, here) = pome();
+    let mut nodes: Vec<(Talker, String)> = Vec::new();
+    for n in 1..=8 {
+        let host = places.host(n);
+        let mut args = vec!["node", "--host", &host, "--port", "0"];
+        if let Some((_, first)) = nodes.first() {
+            args.extend(["--bootstrap", first, "--persistent"]);
+        }
+        nodes.push(start(&here, &args));
+    }
+    let bootstrap = nodes[0].1.clone();
+    let fronts = [Front::Open, Front::Consistent, Front::Random];
+    let [open, consistent, random] =
+        fronts.map(|front| Sharing::new(places.add(front), &bootstrap));
+    let word = |front| match front {
+        Front::Open => "open",
+        Front::Consistent => "consistent",
+        Front::Random => "random",
+    };
+    let cases = [
+        (Front::Open, &consistent, "consistent"),
+        (Front::Consistent, &open, "open"),
+        (Front::Consistent, &consistent, "consistent"),
+        (Front::Consistent, &random, "random"),
+        (Front::Random, &consistent, "consistent"),
+        (Front::Random, &random, "random"),
+    ];
+    for (front, sharing, there) in cases {
+        let place = places.add(front);
+        let mut asks = pome().1.with(Peers::Dht(bootstrap.clone()));
+        asks.namespace = Some(place.inside.id());
+        let (mut status, mut said) = doctor(&asks, &[&sharing.key]);
+        // One that nothing is in front of finds that out in a while.
+        while there == "open" && said[1]["nat"] == "consistent" {
+            (status, said) = doctor(&asks, &[&sharing.key]);
+        }
+        eprintln!("{front:?} to {there}: {said:?}");
+        assert_eq!(said[0]["nat"], word(front), "{said:?}");
+        let outside = said[0]["address"].as_str().unwrap();
+        assert!(outside.starts_with("5.5.1."), "{said:?}");
+        assert_eq!(said[1]["nat"], there, "{said:?}");
+        let outside = said[1]["address"].as_str().unwrap();
+        assert!(outside.starts_with("5.5.1."), "{said:?}");
+        if (front, there) == (Front::Random, "random") {
+            assert_eq!(said[1]["stage"], "punch", "{said:?}");
+            let code = "HOLEPUNCH_DOUBLE_RANDOMIZED_NATS";
+            assert_eq!(said[1]["code"], code, "{said:?}");
+            let fix = said[1]["fix"].as_str().unwrap();
+            assert!(fix.contains("both NATs give out random ports"), "{fix}");
+            assert_eq!(said[2]["error"]["code"], code);
+            assert_eq!(status, Some(1));
+        } else {
+            assert_eq!(said[1]["stage"], "connected", "{said:?}");
+            assert_eq!(said[1]["relayed"], false, "{said:?}");
+            assert_eq!((status, said.len()), (Some(0), 2), "{said:?}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod process;
 use pome_test_support::{namespace, npm_works};
 use process::{
     Peers, Pome, fuse_works,
+    places::{Front, HERE, Namespace, Places, works as places_work},
     talk::{Npm, Talker},
 };
 use serde_json::{Value, json};
@@ -175,63 +176,21 @@ fn commands_find(peers: Peers) {
     );
 }
 
-/// Another network namespace, and a cable to it.
-struct Cable(std::process::Child);
-
-/// A network namespace with nothing but loopback.
-fn place() -> std::process::Child {
-    let mut child = std::process::Command::new("unshare")
-        .args([
-            "-n",
-            "sh",
-            "-c",
-            "ip link set lo up && echo && exec sleep 600",
-        ])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = [0];
-    let mut out = child.stdout.take().unwrap();
-    std::io::Read::read_exact(&mut out, &mut line).unwrap();
-    child
-}
-
-impl Cable {
-    /// Between 10.7.0.1 here and 10.7.0.2 there; no router, and no way out.
-    fn new() -> Self {
-        let child = place();
-        let there = child.id();
-        let script = format!(
-            "ip link add veth-here type veth peer name veth-there
-             ip link set veth-there netns {there}
-             ip addr add 10.7.0.1/24 dev veth-here && ip link set veth-here up
-             nsenter -t {there} -n ip addr add 10.7.0.2/24 dev veth-there
-             nsenter -t {there} -n ip link set veth-there up"
-        );
-        let done = std::process::Command::new("sh")
-            .args(["-ec", &script])
-            .status();
-        assert!(done.unwrap().success());
-        Self(child)
-    }
-}
-
-impl Cable {
-    /// At the other end.
-    fn sh(&self, script: &str) {
-        let there = self.0.id().to_string();
-        let done = std::process::Command::new("nsenter")
-            .args(["-t", &there, "-n", "sh", "-ec", script])
-            .status();
-        assert!(done.unwrap().success(), "{script}");
-    }
-}
-
-impl Drop for Cable {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// A cable between 10.7.0.1 here and 10.7.0.2 there; no router, and no way out.
+fn cable() -> Namespace {
+    let there = Namespace::new();
+    let script = format!(
+        "ip link add veth-here type veth peer name veth-there
+         ip link set veth-there netns {}
+         ip addr add 10.7.0.1/24 dev veth-here && ip link set veth-here up",
+        there.id()
+    );
+    let done = std::process::Command::new("sh")
+        .args(["-ec", &script])
+        .status();
+    assert!(done.unwrap().success());
+    there.sh("ip addr add 10.7.0.2/24 dev veth-there && ip link set veth-there up");
+    there
 }
 
 #[test]
@@ -240,13 +199,13 @@ fn mounts_meet_without_a_router() {
     if !fuse_works(test) || !namespace::inside_with_mounts(test) {
         return;
     }
-    let cable = Cable::new();
+    let cable = cable();
     let (writer, mut reader) = (Room::new(Peers::Lan), Room::new(Peers::Lan));
-    reader.pome.namespace = Some(cable.0.id());
+    reader.pome.namespace = Some(cable.id());
     meet(writer, reader, || ());
     // The reader gets another address, and no word comes by the old one any more.
     let (writer, mut reader) = (Room::new(Peers::Lan), Room::new(Peers::Lan));
-    reader.pome.namespace = Some(cable.0.id());
+    reader.pome.namespace = Some(cable.id());
     meet(writer, reader, || {
         cable
             .sh("ip addr del 10.7.0.2/24 dev veth-there && ip addr add 10.7.0.3/24 dev veth-there");
@@ -313,6 +272,10 @@ fn npm_finds_what_is_shared() {
 
 fn put(pome: &Pome, path: &str, content: &str) {
     pome.ok(&["drive", "create", "home"]);
+    put_more(pome, path, content);
+}
+
+fn put_more(pome: &Pome, path: &str, content: &str) {
     let done = pome.with_stdin(&["drive", "put", path], content.as_bytes());
     assert!(done.status.success(), "{done:?}");
 }
@@ -344,93 +307,106 @@ fn what_npm_shares_is_found() {
     assert_eq!(reader.pome.ok(&["drive", "ls", &key]), b"/big\n/more\n");
 }
 
-/// Places that reach a network at 10.7.0.1, which is here, and not each other.
-struct Isolated(Vec<std::process::Child>);
-
-impl Isolated {
-    fn new(count: usize) -> Self {
-        let sh = |script: String| {
-            let done = std::process::Command::new("sh")
-                .args(["-ec", &script])
-                .status();
-            assert!(done.unwrap().success(), "{script}");
-        };
-        sh(
-            "ip link add hub type bridge && ip addr add 10.7.0.1/24 dev hub && ip link set hub up"
-                .into(),
-        );
-        let mut places = Vec::new();
-        for number in 0..count {
-            let place = place();
-            let there = place.id();
-            sh(format!(
-                "ip link add here-{number} type veth peer name there-{number}
-                 ip link set there-{number} netns {there}
-                 ip link set here-{number} master hub up
-                 ip link set here-{number} type bridge_slave isolated on
-                 nsenter -t {there} -n ip addr add 10.7.0.{}/24 dev there-{number}
-                 nsenter -t {there} -n ip link set there-{number} up",
-                number + 2
-            ));
-            places.push(place);
+/// A node here, and what it says of itself when it is ready.
+fn node(args: &[&str]) -> (Talker, Value) {
+    let words = [&["dht", "node", "--host", HERE, "--port", "0"], args].concat();
+    let mut node = Room::new(Peers::Nowhere).talk(&words);
+    loop {
+        let event = node.line();
+        if event["event"] == "ready" {
+            return (node, event);
         }
-        Self(places)
     }
 }
 
-impl Drop for Isolated {
-    fn drop(&mut self) {
-        for place in &mut self.0 {
-            let _ = place.kill();
-            let _ = place.wait();
-        }
-    }
+/// A network of four nodes here and one more that does something for others, the network to look for peers in, and what the last one said.
+fn network_with(relay: &[&str]) -> (Vec<Talker>, Peers, Value) {
+    let (first, ready) = node(&[]);
+    let bootstrap = ready["bootstrap"].as_str().unwrap().to_owned();
+    let more = ["--persistent", "--bootstrap", &bootstrap];
+    let mut nodes = vec![first];
+    nodes.extend((0..3).map(|_| node(&more).0));
+    let (relay, ready) = node(&[&more[..], relay].concat());
+    nodes.push(relay);
+    (nodes, Peers::Dht(bootstrap), ready)
 }
 
 #[test]
 fn a_relay_that_both_trust_is_the_way() {
-    if !namespace::inside("a_relay_that_both_trust_is_the_way") {
+    let test = "a_relay_that_both_trust_is_the_way";
+    if !places_work(test) || !namespace::inside(test) {
         return;
     }
-    let isolated = Isolated::new(2);
-    let here = Room::new(Peers::Nowhere);
-    let node = |args: &[&str]| {
-        let words = [&["dht", "node", "--host", "10.7.0.1"], args].concat();
-        let mut node = here.talk(&words);
-        loop {
-            let event = node.line();
-            if event["event"] == "ready" {
-                return (node, event);
-            }
-        }
-    };
-    let (_first, ready) = node(&["--port", "0"]);
-    let bootstrap = ready["bootstrap"].as_str().unwrap().to_owned();
-    let more = ["--port", "0", "--persistent", "--bootstrap", &bootstrap];
-    let others: Vec<_> = (0..3).map(|_| node(&more)).collect();
-    let (_relay, ready) = node(&[&more[..], &["--blind-relay"]].concat());
-    let relay = ready["relay"].as_str().unwrap().to_owned();
-    let peers = Peers::Dht(bootstrap);
+    // Behind these two, nobody can guess the other's port.
+    let mut places = Places::new(false);
+    let [here, there] = [Front::Random; 2].map(|front| places.add(front));
+    let (_nodes, peers, ready) = network_with(&["--blind-relay"]);
+    let relay = ready["relay"].as_str().unwrap();
     let (mut writer, mut reader) = (Room::new(peers.clone()), Room::new(peers));
     writer.pome.ok(&["core", "append", "log", "a", "b"]);
     let log = key_of(&writer.pome.json(&["core", "info", "log"]));
-    writer.pome.namespace = Some(isolated.0[0].id());
-    reader.pome.namespace = Some(isolated.0[1].id());
-    let through = ["--relay-through", &relay];
-    let sharing = writer.share(&["log", through[0], through[1]], 1);
+    writer.pome.namespace = Some(here.inside.id());
+    reader.pome.namespace = Some(there.inside.id());
+    let through = ["--relay-through", relay, "--timeout", "60"];
+    let sharing = writer.share(&[&["log"], &through[..]].concat(), 1);
     let begin = Instant::now();
-    let words = [
-        "core",
-        "get",
-        &log,
-        "1",
-        through[0],
-        through[1],
-        "--timeout",
-        "60",
-    ];
+    let words = [&["core", "get", &log, "1"], &through[..]].concat();
     assert_eq!(reader.pome.ok(&words), b"b");
     eprintln!("read through a relay after {:?}", begin.elapsed());
     sharing.stop();
-    drop(others);
+}
+
+#[test]
+fn where_udp_is_blocked_a_relay_over_tcp_helps() {
+    let test = "where_udp_is_blocked_a_relay_over_tcp_helps";
+    if !fuse_works(test) || !places_work(test) || !namespace::inside_with_mounts(test) {
+        return;
+    }
+    let mut places = Places::new(true);
+    let [here, there] = [Front::Open; 2].map(|front| places.add(front).inside);
+    let (_nodes, peers, ready) = network_with(&["--relay-tcp", "5.5.0.1:0"]);
+    let relay = ready["relayTcp"].as_str().unwrap();
+    for place in [&here, &there] {
+        place.sh("nft add table ip blocked
+             nft add chain ip blocked out '{ type filter hook output priority 0; }'
+             nft add rule ip blocked out oifname != lo meta l4proto udp drop");
+    }
+    let (mut writer, mut reader) = (Room::new(peers.clone()), Room::new(peers.clone()));
+    put(&writer.pome, "/first", "hello");
+    let key = key_of(&writer.pome.json(&["drive", "info"]));
+    writer.pome.namespace = Some(here.id());
+    reader.pome.namespace = Some(there.id());
+    let sharing = writer.share(&["home", "--relay", relay], 1);
+    // Without it, nobody is found.
+    let words = ["drive", "ls", &key, "--timeout", "3"];
+    assert_eq!(reader.pome.fails(&words), (4, "TIMED_OUT".into()));
+    let told = reader.pome.json(&["doctor", &key, "--relay", relay]);
+    assert!(told[0]["relay"]["rtt"].is_number(), "{told:?}");
+    assert_eq!(told[1]["stage"], "connected", "{told:?}");
+    let begin = Instant::now();
+    let words = ["--drive", &key, "--relay", relay];
+    let mounted = reader.pome.mount(&reader.at(), &words);
+    let read = |name: &str| fs::read_to_string(reader.at().join(name)).ok();
+    assert_eq!(until("the first file", || read("first")), "hello");
+    eprintln!("read through a relay over TCP after {:?}", begin.elapsed());
+    put_more(&writer.pome, "/second", "more");
+    assert_eq!(until("the second file", || read("second")), "more");
+    assert!(there.connections() > 0);
+    // Datagrams get through again, and the machine notices that something has changed.
+    there.sh("nft delete table ip blocked");
+    there.sh("ip addr add 10.8.0.1/24 dev there-2");
+    until("the relay is let go", || {
+        (there.connections() == 0).then_some(())
+    });
+    put_more(&writer.pome, "/third", "straight");
+    assert_eq!(until("the third file", || read("third")), "straight");
+    mounted.stop();
+    sharing.stop();
+    // A relay that is not who it should be is refused.
+    let (_, address) = relay.split_once('@').unwrap();
+    let wrong = format!("{key}@{address}");
+    let words = ["drive", "ls", &key, "--bootstrap", "none", "--timeout", "5"];
+    let nobody = Room::new(peers);
+    let words = [&words[..], &["--relay", &wrong]].concat();
+    assert_eq!(nobody.pome.fails(&words).0, 4);
 }

@@ -47,7 +47,7 @@ fn two_swarms_exchange_a_core_and_a_drive() {
         // The announcement goes with the topic, the connection stays.
         a.swarm.leave(&TOPIC).await;
         assert_eq!(a.swarm.status(&TOPIC), None);
-        let found = b.swarm.dht().lookup(TOPIC).peers().await.unwrap();
+        let found = b.swarm.dht().unwrap().lookup(TOPIC).peers().await.unwrap();
         assert_eq!(found, []);
         log.append("second").await.unwrap();
         assert_eq!(soon(copy.get(1)).await.unwrap(), "second");
@@ -150,7 +150,7 @@ fn a_peer_that_comes_back_is_dialled_again() {
                 a.swarm.destroy().await;
             } else {
                 // Without a word: its node is gone, and nothing answers any more.
-                a.swarm.dht().close();
+                a.swarm.dht().unwrap().close();
                 drop(a);
             }
             b.connected(0).await;
@@ -219,7 +219,7 @@ fn a_swarm_that_was_suspended_comes_back() {
             a.connected(0).await;
             b.connected(0).await;
             if std::ptr::eq(suspended, &a) {
-                let found = b.swarm.dht().lookup(TOPIC).peers().await.unwrap();
+                let found = b.swarm.dht().unwrap().lookup(TOPIC).peers().await.unwrap();
                 assert_eq!(found, []);
                 assert!(!a.swarm.is_listening().await);
             }
@@ -349,7 +349,7 @@ fn a_relay_that_is_trusted_is_used() {
                 client.join(JoinOptions::client()).await;
                 let copy = client.reader(log.key()).await;
                 assert_eq!(soon(copy.get(0)).await.unwrap(), "block");
-                let asked = |one: &Ours| one.swarm.dht().stats().relaying.attempts;
+                let asked = |one: &Ours| one.swarm.dht().unwrap().stats().relaying.attempts;
                 let asked = asked(client) + asked(server);
                 assert_eq!(asked > 0, always, "{asked} times, client {is_client}");
                 server.swarm.destroy().await;

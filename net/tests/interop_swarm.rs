@@ -334,7 +334,7 @@ fn each_dials_again_when_the_other_comes_back() {
                 if ends {
                     ours.swarm.destroy().await;
                 } else {
-                    ours.swarm.dht().close();
+                    ours.swarm.dht().unwrap().close();
                 }
                 drop(ours);
                 theirs.connected(swarm, &[]).await;
@@ -363,7 +363,14 @@ fn firewalls_of_both_refuse() {
         theirs
             .tell(swarm, "leave", json!({"topic": HEXLOWER.encode(&TOPIC)}))
             .await;
-        let found = ours.swarm.dht().lookup(TOPIC).peers().await.unwrap();
+        let found = ours
+            .swarm
+            .dht()
+            .unwrap()
+            .lookup(TOPIC)
+            .peers()
+            .await
+            .unwrap();
         assert_eq!(found, []);
         ours.swarm.destroy().await;
         // Ours refuses npm's.
@@ -440,7 +447,7 @@ fn a_relay_of_ours_serves_swarms_of_both() {
             theirs.join(swarm, true, false).await;
             until(|| ours.peers() == [key]).await;
             theirs.connected(swarm, &[ours.key()]).await;
-            assert!(ours.swarm.dht().stats().relaying.attempts > 0);
+            assert!(ours.swarm.dht().unwrap().stats().relaying.attempts > 0);
             assert_exchange(&mut theirs, swarm, &ours).await;
             theirs.tell(swarm, "destroy", json!({})).await;
             ours.swarm.destroy().await;
@@ -454,7 +461,7 @@ fn a_relay_of_ours_serves_swarms_of_both() {
             ours.join(JoinOptions::client()).await;
             until(|| ours.peers() == [key]).await;
             theirs.connected(swarm, &[ours.key()]).await;
-            assert!(ours.swarm.dht().stats().relaying.attempts > 0);
+            assert!(ours.swarm.dht().unwrap().stats().relaying.attempts > 0);
             assert_exchange(&mut theirs, swarm, &ours).await;
             theirs.tell(swarm, "destroy", json!({})).await;
             ours.swarm.destroy().await;

@@ -54,6 +54,9 @@ pub(crate) struct Global {
     /// Do not look for peers on the local network, nor be found there [env: POME_NO_LAN]
     #[arg(long, global = true, env = "POME_NO_LAN", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) no_lan: bool,
+    /// Where UDP is blocked, find and reach peers through this relay over TCP: it reads what is exchanged, so it must be trusted; KEY is checked
+    #[arg(long, global = true, value_name = "[KEY@]HOST:PORT", value_parser = relay)]
+    pub(crate) relay: Option<Relay>,
     /// A peer, by its public key, that hands packets on where no straight way is found, without reading them: both sides must trust it (repeatable)
     #[arg(long, global = true, value_name = "KEY", value_parser = key)]
     pub(crate) relay_through: Vec<String>,
@@ -81,6 +84,36 @@ fn bootstrap(text: &str) -> Result<Bootstrap, String> {
         .map(address)
         .collect::<Result<_, _>>()
         .map(Bootstrap)
+}
+
+/// Who lends a node of the DHT, over TCP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Relay {
+    key: Option<String>,
+    address: String,
+}
+
+impl Relay {
+    /// The key that it must have.
+    pub(crate) fn key(&self) -> Option<pome_cores::Key> {
+        self.key.as_ref()?.parse().ok()
+    }
+
+    /// `HOST:PORT`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+fn relay(text: &str) -> Result<Relay, String> {
+    let (name, at) = match text.split_once('@') {
+        Some((name, at)) => (Some(key(name)?), at),
+        None => (None, text),
+    };
+    Ok(Relay {
+        key: name,
+        address: address(at)?,
+    })
 }
 
 fn key(text: &str) -> Result<String, String> {
@@ -673,8 +706,11 @@ pub(crate) struct DhtNodeArgs {
     /// Hand packets on for peers that name this node with `--relay-through`
     #[arg(long)]
     pub(crate) blind_relay: bool,
-    /// A file with the 32 bytes that the key pair of the relay is made from, as such or in hex [default: a new key pair]
-    #[arg(long, value_name = "F", requires = "blind_relay")]
+    /// Lend this node over TCP to those who name it with `--relay`, as UDP is blocked where they are
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    pub(crate) relay_tcp: Option<String>,
+    /// A file with the 32 bytes that the key pair of the relays is made from, as such or in hex [default: a new key pair]
+    #[arg(long, value_name = "F")]
     pub(crate) seed_file: Option<PathBuf>,
 }
 

@@ -7,8 +7,11 @@ use super::{
 };
 use bytes::{Bytes, BytesMut};
 use pome_cores::{Key, KeyPair, crypto::discovery_key};
-use pome_net::hyperdht::{
-    self, AnnounceOptions, BlindRelay, HyperDht, HyperDhtOptions, RelayOptions, VALUE_MAX,
+use pome_net::{
+    dht_relay::{RelayServer, RelayServerOptions},
+    hyperdht::{
+        self, AnnounceOptions, BlindRelay, HyperDht, HyperDhtOptions, RelayOptions, VALUE_MAX,
+    },
 };
 use serde_json::json;
 use std::{
@@ -148,17 +151,7 @@ async fn node(args: DhtNodeArgs, io: &mut Io) -> Result<(), Failure> {
     let Some(dht) = running.first() else {
         return Ok(());
     };
-    let relay = match args.blind_relay {
-        false => None,
-        true => {
-            let key_pair = match &args.seed_file {
-                Some(file) => key_pair_of(&io.path(file))?,
-                None => KeyPair::random(),
-            };
-            let serving = BlindRelay::serve(dht, &key_pair, RelayOptions::default());
-            Some(in_time(io, serving).await?)
-        }
-    };
+    let (relay, lender) = relays(dht, &args, io).await?;
     let address = dht.dht().remote_addr().unwrap_or(dht.dht().local_addr());
     let mut value = json!({ "event": "ready", "bootstrap": address.to_string() });
     let mut text = format!("ready; elsewhere: --bootstrap {address}");
@@ -166,6 +159,11 @@ async fn node(args: DhtNodeArgs, io: &mut Io) -> Result<(), Failure> {
         let key = Key(relay.public_key()).to_string();
         text.push_str(&format!(" --relay-through {key}"));
         value["relay"] = key.into();
+    }
+    if let Some(lender) = &lender {
+        let at = format!("{}@{}", Key(lender.public_key()), lender.address());
+        text.push_str(&format!(" --relay {at}"));
+        value["relayTcp"] = at.into();
     }
     io.event(value, &text).await?;
     let mut told = dht.dht().watch();
@@ -190,6 +188,39 @@ async fn node(args: DhtNodeArgs, io: &mut Io) -> Result<(), Failure> {
         let _ = tokio::time::timeout(GOOD_BYE, relay.close()).await;
     }
     closed(&running, io).await
+}
+
+/// What the node is for others, beside a node.
+async fn relays(
+    dht: &HyperDht,
+    args: &DhtNodeArgs,
+    io: &Io,
+) -> Result<(Option<BlindRelay>, Option<RelayServer>), Failure> {
+    let key_pair = match &args.seed_file {
+        Some(_) if !args.blind_relay && args.relay_tcp.is_none() => {
+            return Err(Failure::usage(
+                "the key pair of what? `--seed-file` goes with `--blind-relay` or `--relay-tcp`",
+            ));
+        }
+        Some(file) => key_pair_of(&io.path(file))?,
+        None => KeyPair::random(),
+    };
+    let blind = match args.blind_relay {
+        true => {
+            let serving = BlindRelay::serve(dht, &key_pair, RelayOptions::default());
+            Some(in_time(io, serving).await?)
+        }
+        false => None,
+    };
+    let lender = match &args.relay_tcp {
+        Some(at) => {
+            let mut options = RelayServerOptions::default();
+            options.key_pair = Some(key_pair);
+            Some(RelayServer::bind(at, dht.clone(), options).await?)
+        }
+        None => None,
+    };
+    Ok((blind, lender))
 }
 
 /// The first node of a network.

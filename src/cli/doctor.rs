@@ -1,15 +1,19 @@
 //! `pome doctor`: what stands between this machine and its peers.
 
+mod peer;
+
 use super::{
+    args::Relay,
     dht::{self, resolve},
     failure::Failure,
     io::Io,
 };
 use futures_util::future::join_all;
-use pome_cores::{Key, crypto::discovery_key};
+use pome_cores::Key;
 use pome_net::{
+    dht_relay::{DhtRelay, RelayError},
     dht_rpc::{Ask, Dht, RequestOptions, Socket, internal},
-    hyperdht::{self, ConnectOptions, HyperDht},
+    hyperdht::{self, HyperDht, messages::firewall},
     networks::networks,
 };
 use serde_json::{Value, json};
@@ -24,8 +28,6 @@ use tokio::time::timeout;
 const WITNESSES: usize = 8;
 /// Nodes that are asked to come by themselves.
 const PROBES: usize = 3;
-/// Peers that are dialled.
-const PEERS: usize = 4;
 
 pub(crate) async fn doctor(key: Option<&str>, io: &mut Io) -> Result<(), Failure> {
     let key = key
@@ -40,14 +42,42 @@ pub(crate) async fn doctor(key: Option<&str>, io: &mut Io) -> Result<(), Failure
     }
     let dht = dht::bind(dht::options(&io.reach().bootstrap).await?)?;
     let io = &*io;
-    let machine = look(&dht, &nodes, io).await;
+    let lent = async {
+        let relay = io.reach().relay.as_ref()?;
+        Some(Lent::dial(relay).await)
+    };
+    let (machine, lent) = tokio::join!(look(&dht, &nodes, io), lent);
+    let machine = Machine { lent, ..machine };
     let text = machine.text();
     io.result(machine.value(), text).await?;
     machine.verdict()?;
     match key {
-        Some(key) => reach(&dht, key, io).await,
+        Some(key) => peer::reach(&dht, &machine, key, io).await,
         None => Ok(()),
     }
+}
+
+/// The relay over TCP that was named.
+struct Lent {
+    address: String,
+    /// What came of it, and the milliseconds until then.
+    relay: Result<(DhtRelay, f64), RelayError>,
+}
+
+impl Lent {
+    async fn dial(relay: &Relay) -> Self {
+        let begin = Instant::now();
+        let dialled = relay.dialer().relay().await;
+        Self {
+            address: relay.address().to_owned(),
+            relay: dialled.map(|relay| (relay, since(begin))),
+        }
+    }
+}
+
+/// Milliseconds, with one digit after the point.
+fn since(begin: Instant) -> f64 {
+    (begin.elapsed().as_secs_f64() * 1e4).round() / 10.0
 }
 
 /// What kind of NAT is in front of this machine.
@@ -73,6 +103,16 @@ impl Nat {
         }
     }
 
+    /// As hyperdht numbers them.
+    fn of_firewall(firewall: u64) -> Self {
+        match firewall {
+            firewall::OPEN => Self::Open,
+            firewall::CONSISTENT => Self::Consistent,
+            firewall::RANDOM => Self::Random,
+            _ => Self::Unknown,
+        }
+    }
+
     /// By the addresses at which nodes see one socket.
     fn of(seen: &[SocketAddrV4], firewalled: bool) -> Self {
         let different: HashSet<_> = seen.iter().collect();
@@ -95,6 +135,7 @@ struct Machine {
     nat: Nat,
     firewalled: bool,
     address: Option<SocketAddrV4>,
+    lent: Option<Lent>,
 }
 
 /// Is there a way to that address at all, as far as the machine itself knows?
@@ -107,7 +148,7 @@ async fn look(dht: &HyperDht, nodes: &[SocketAddrV4], io: &Io) -> Machine {
     let pings = nodes.iter().map(|node| async move {
         let begin = Instant::now();
         let answer = timeout(io.patience(), dht.dht().ping(*node)).await;
-        let milliseconds = (begin.elapsed().as_secs_f64() * 1e4).round() / 10.0;
+        let milliseconds = since(begin);
         (*node, matches!(answer, Ok(Ok(_))).then_some(milliseconds))
     });
     let (bootstrap, _) = tokio::join!(join_all(pings), timeout(io.patience(), dht.ready()));
@@ -130,6 +171,7 @@ async fn look(dht: &HyperDht, nodes: &[SocketAddrV4], io: &Io) -> Machine {
             Nat::Random => SocketAddrV4::new(*at.ip(), 0),
             _ => at,
         }),
+        lent: None,
     }
 }
 
@@ -183,12 +225,21 @@ impl Machine {
             .count()
     }
 
+    /// The relay over TCP, where it answers.
+    fn relay(&self) -> Option<&DhtRelay> {
+        let lent = self.lent.as_ref()?;
+        lent.relay.as_ref().ok().map(|(relay, _)| relay)
+    }
+
     /// What would make it better.
     fn fix(&self) -> Option<&'static str> {
         match self.nat {
+            _ if self.reached() == 0 && self.relay().is_some() => {
+                Some("UDP is blocked on the way: peers are met through the relay, over TCP")
+            }
             _ if !self.has_route => Some("this machine has no way out: connect it to a network"),
             _ if self.reached() == 0 => Some(
-                "no node answers: UDP is blocked on the way, or these nodes are away; try other nodes (--bootstrap), another network, or a peer by TCP (--peer)",
+                "no node answers: UDP is blocked on the way, or these nodes are away; try other nodes (--bootstrap), another network, a relay over TCP (--relay), or a peer by TCP (--peer)",
             ),
             Nat::Random => Some(
                 "each destination sees another port of this machine: peers behind such a NAT too are not reached; forward a UDP port, or name a relay (--relay-through) or peers (--peer)",
@@ -203,7 +254,7 @@ impl Machine {
         let bootstrap: Vec<_> = bootstrap
             .map(|(node, rtt)| json!({ "node": node.to_string(), "rtt": rtt }))
             .collect();
-        json!({
+        let mut value = json!({
             "addresses": self.addresses,
             "route": self.has_route,
             "bootstrap": bootstrap,
@@ -211,7 +262,15 @@ impl Machine {
             "firewalled": self.firewalled,
             "address": self.address.map(|address| address.to_string()),
             "fix": self.fix(),
-        })
+        });
+        if let Some(lent) = &self.lent {
+            let (rtt, code) = match &lent.relay {
+                Ok((_, rtt)) => (Some(rtt), None),
+                Err(error) => (None, Some(error.code())),
+            };
+            value["relay"] = json!({ "address": lent.address, "rtt": rtt, "code": code });
+        }
+        value
     }
 
     fn text(&self) -> String {
@@ -248,6 +307,13 @@ impl Machine {
             "\nNAT              {}: {meaning}",
             self.nat.word()
         ));
+        if let Some(Lent { address, relay }) = &self.lent {
+            let answer = match relay {
+                Ok((_, rtt)) => format!("answers after {rtt} ms"),
+                Err(error) => error.to_string(),
+            };
+            text.push_str(&format!("\nrelay over TCP   {address} {answer}"));
+        }
         if let Some(fix) = self.fix() {
             text.push_str(&format!("\nto do            {fix}"));
         }
@@ -255,7 +321,7 @@ impl Machine {
     }
 
     fn verdict(&self) -> Result<(), Failure> {
-        if self.reached() > 0 {
+        if self.reached() > 0 || self.relay().is_some() {
             return Ok(());
         }
         let fix = self.fix().unwrap_or_default();
@@ -267,107 +333,6 @@ impl Machine {
             },
         })
     }
-}
-
-/// How far one comes on the way to a peer that failed with this code, and what would help.
-fn stage(code: &str) -> (&'static str, &'static str) {
-    match code {
-        "PEER_NOT_FOUND"
-        | "PEER_CONNECTION_FAILED"
-        | "BAD_HANDSHAKE_REPLY"
-        | "HANDSHAKE_INVALID" => (
-            "found",
-            "nodes know the peer, but it does not answer: is it still running?",
-        ),
-        "SERVER_INCOMPATIBLE" | "SERVER_ERROR" => (
-            "handshake",
-            "the peer answers and refuses: it speaks another version, or its firewall does not let us in",
-        ),
-        "HOLEPUNCH_DOUBLE_RANDOMIZED_NATS" => (
-            "punch",
-            "both NATs give out random ports: one side needs an open UDP port, or both a relay (--relay-through), or one names the other by --peer",
-        ),
-        _ => (
-            "punch",
-            "no way through the NATs opened: one side needs an open UDP port, or both a relay (--relay-through), or one names the other by --peer",
-        ),
-    }
-}
-
-/// Goes as far as it can to those who share what has this key, or to the peer with this public key.
-async fn reach(dht: &HyperDht, key: Key, io: &Io) -> Result<(), Failure> {
-    let mut found: Vec<(hyperdht::messages::Peer, usize)> = Vec::new();
-    let by_topic = dht.lookup(discovery_key(&key).0);
-    for mut lookup in [by_topic, dht.find_peer(&key.0)] {
-        let look = async {
-            while let Some(one) = lookup.next().await? {
-                for peer in one.peers {
-                    let same = |(other, _): &&mut (hyperdht::messages::Peer, usize)| {
-                        other.public_key == peer.public_key
-                    };
-                    match found.iter_mut().find(same) {
-                        Some((_, nodes)) => *nodes += 1,
-                        None => found.push((peer, 1)),
-                    }
-                }
-            }
-            Ok::<_, hyperdht::Error>(())
-        };
-        if let Ok(looked) = timeout(io.patience(), look).await {
-            looked?;
-        }
-    }
-    let mut failure = Failure::from(hyperdht::Error::PeerNotFound);
-    if found.is_empty() {
-        let fix = "is it shared now, and with this network?";
-        let value = json!({
-            "key": key.to_string(),
-            "nodes": 0,
-            "stage": "none",
-            "code": failure.code,
-            "fix": fix,
-        });
-        io.result(value, format!("{key}: no node knows it; {fix}"))
-            .await?;
-        return Err(failure);
-    }
-    let mut connected = false;
-    for (peer, nodes) in found.into_iter().take(PEERS) {
-        let mut options = ConnectOptions::default();
-        options.relay_addresses.clone_from(&peer.relay_addresses);
-        options.relay_through = io.reach().relay_through();
-        let begin = Instant::now();
-        let outcome = timeout(io.patience(), dht.connect(&peer.public_key, options)).await;
-        let milliseconds = (begin.elapsed().as_secs_f64() * 1e4).round() / 10.0;
-        let of = Key(peer.public_key).to_string();
-        let mut value = json!({ "key": key.to_string(), "peer": of, "nodes": nodes });
-        let text = match outcome {
-            Ok(Ok(connection)) => {
-                connection.end();
-                connected = true;
-                value["stage"] = "connected".into();
-                value["ms"] = milliseconds.into();
-                format!("{of}: known to {nodes} nodes; connected after {milliseconds} ms")
-            }
-            failed => {
-                failure = match failed {
-                    Ok(Err(error)) => error.into(),
-                    _ => Failure::timed_out(format!(
-                        "no way to the peer opened within {} s",
-                        io.patience().as_secs_f64()
-                    )),
-                };
-                let (stage, fix) = stage(&failure.code);
-                value["stage"] = stage.into();
-                value["code"] = failure.code.clone().into();
-                value["fix"] = fix.into();
-                let message = &failure.message;
-                format!("{of}: known to {nodes} nodes; reached: {stage}; {message}; {fix}")
-            }
-        };
-        io.result(value, text).await?;
-    }
-    if connected { Ok(()) } else { Err(failure) }
 }
 
 #[cfg(test)]

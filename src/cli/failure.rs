@@ -134,6 +134,7 @@ from_library!(
     pome_drive_fs::Error,
     pome_drive_fs::fuse::MountError,
     pome_net::Error,
+    pome_net::dht_relay::RelayError,
     pome_net::dht_rpc::RequestError,
     pome_net::hyperdht::Error,
     pome_net::hyperswarm::Error,

@@ -2,7 +2,10 @@
 //!
 //! On the socket a frame is one byte of kind, the length of the payload as u32 little-endian, and the payload.
 
-use super::{args::Command, failure::Failure};
+use super::{
+    args::{Command, Relay},
+    failure::Failure,
+};
 use bytes::Bytes;
 use pome_cores::Key;
 use pome_net::hyperdht::RelayChoice;
@@ -47,6 +50,8 @@ pub(crate) struct Reach {
     pub(crate) lan: bool,
     /// Whom to go through where there is no straight way.
     pub(crate) relays: Vec<String>,
+    /// Who lends a node of the DHT where UDP is blocked.
+    pub(crate) relay: Option<Relay>,
 }
 
 impl Reach {
@@ -58,7 +63,7 @@ impl Reach {
 
     /// True when it does not.
     pub(crate) fn is_none(&self) -> bool {
-        self.bootstrap.is_empty() && !self.lan
+        self.bootstrap.is_empty() && !self.lan && self.relay.is_none()
     }
 }
 

@@ -31,6 +31,7 @@ mod service;
 mod share;
 mod space;
 mod store;
+mod swarms;
 
 use clap::Parser;
 use std::process::ExitCode;

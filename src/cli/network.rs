@@ -1,13 +1,17 @@
-//! The networks on which peers are met: a swarm over the DHT, and a beacon on the local network. All clients of an owner that meet peers in the same way
+//! The networks on which peers are met: swarms over the DHT, and a beacon on the local network. All clients of an owner that meet peers in the same way
 //! share one, so that there is one connection to a peer whatever is exchanged with it.
 
-use super::{dht, failure::Failure, frame::Reach, peers};
+use super::{
+    failure::Failure,
+    frame::Reach,
+    peers,
+    swarms::{Sessions, Swarms},
+};
 use parking_lot::Mutex;
 use pome_cores::{CoreOptions, Corestore, DiscoveryKey, Hypercore};
 use pome_net::{
     driver::{Connection, ReplicateOptions, Replication},
-    hyperdht::HyperDht,
-    hyperswarm::{Discovery, Hyperswarm, JoinOptions, SwarmOptions},
+    hyperswarm::JoinOptions,
     lan::{Lan, LanOptions, LanTopics},
     networks::NetworkWatch,
 };
@@ -77,8 +81,8 @@ struct Offer {
 
 type Offers = BTreeMap<u64, Offer>;
 
-/// The sessions on topics of the swarm, by the number of the offer.
-type Discoveries = Arc<Mutex<BTreeMap<u64, (Discovery, JoinOptions)>>>;
+/// The sessions on topics of the swarms, by the number of the offer.
+type Discoveries = Arc<Mutex<BTreeMap<u64, Sessions>>>;
 
 /// What the tasks of a network share with it.
 struct Shared {
@@ -92,7 +96,7 @@ struct Shared {
 pub(crate) struct Network {
     networks: Arc<Networks>,
     shared: Arc<Shared>,
-    swarm: Option<Hyperswarm>,
+    swarms: Arc<Swarms>,
     lan: Option<LanTopics>,
     discoveries: Discoveries,
     next: AtomicU64,
@@ -108,18 +112,11 @@ impl Network {
             open: AtomicU64::new(0),
         });
         let mut tasks = JoinSet::new();
-        let swarm = match reach.bootstrap.as_slice() {
-            [] => None,
-            nodes => {
-                let dht = dht::bind(dht::options(nodes).await?)?;
-                let mut options = SwarmOptions::default();
-                options.key_pair = Some(peers::key_pair(&networks.cores));
-                options.relay_through = reach.relay_through();
-                let swarm = Hyperswarm::new(dht, options);
-                tasks.spawn(swarming(shared.clone(), swarm.connections()));
-                Some(swarm)
-            }
-        };
+        let key_pair = peers::key_pair(&networks.cores);
+        let swarms = Arc::new(Swarms::start(reach, key_pair, &mut tasks).await?);
+        for swarm in swarms.all() {
+            tasks.spawn(swarming(shared.clone(), swarm.connections()));
+        }
         let lan = match reach.lan {
             false => None,
             true => {
@@ -142,8 +139,7 @@ impl Network {
         let discoveries = Discoveries::default();
         match NetworkWatch::new() {
             Ok(watch) => {
-                let dht = swarm.as_ref().map(|swarm| swarm.dht().clone());
-                let followed = (lan.clone(), dht, Arc::clone(&discoveries));
+                let followed = (lan.clone(), swarms.clone(), Arc::clone(&discoveries));
                 tasks.spawn(follow(watch, followed));
             }
             Err(error) => tracing::info!(%error, "changes of the network are not noticed at once"),
@@ -151,7 +147,7 @@ impl Network {
         Ok(Arc::new(Self {
             networks: networks.clone(),
             shared,
-            swarm,
+            swarms,
             lan,
             discoveries,
             next: AtomicU64::new(0),
@@ -182,13 +178,13 @@ impl Network {
         if let Some(lan) = &self.lan {
             lan.join(topic.0);
         }
-        if let Some(swarm) = &self.swarm {
+        if !self.swarms.is_empty() {
             let options = match serving {
                 true => JoinOptions::default(),
                 false => JoinOptions::client(),
             };
-            let discovery = swarm.join(topic.0, options)?;
-            self.discoveries.lock().insert(number, (discovery, options));
+            let sessions = self.swarms.join(topic, options)?;
+            self.discoveries.lock().insert(number, sessions);
         }
         Ok(joined)
     }
@@ -232,18 +228,15 @@ impl Joined {
         });
     }
 
-    fn discovery(&self) -> Option<(Discovery, JoinOptions)> {
+    fn sessions(&self) -> Option<Sessions> {
         self.network.discoveries.lock().get(&self.number).cloned()
     }
 
     /// Waits until all peers that are known now have been asked to connect.
     pub(crate) async fn flushed(&self) {
-        let swarm = async {
-            if let Some((discovery, _)) = self.discovery()
-                && let Some(swarm) = &self.network.swarm
-            {
-                discovery.flushed().await;
-                swarm.flush().await;
+        let swarms = async {
+            if let Some(sessions) = self.sessions() {
+                self.network.swarms.flushed(&sessions).await;
             }
         };
         let lan = async {
@@ -251,21 +244,21 @@ impl Joined {
                 tokio::time::sleep(LAN_ANSWER).await;
             }
         };
-        tokio::join!(swarm, lan);
+        tokio::join!(swarms, lan);
     }
 
     /// Waits for the round of announcing that runs, or is about to: do those who look for the topic in the DHT find us?
     pub(crate) async fn announced(&self) -> bool {
-        match self.discovery() {
-            Some((discovery, _)) => discovery.flushed().await,
+        match self.sessions() {
+            Some(sessions) => self.network.swarms.announced(&sessions).await,
             None => false,
         }
     }
 
     /// Looks again.
     pub(crate) async fn refresh(&self) {
-        if let Some((discovery, options)) = self.discovery() {
-            let _ = discovery.refresh(options).await;
+        if let Some(sessions) = self.sessions() {
+            sessions.refresh().await;
         }
     }
 }
@@ -280,11 +273,11 @@ impl Drop for Joined {
         if let Some(lan) = self.network.lan.as_ref().filter(|_| alone) {
             lan.leave(&self.topic);
         }
-        let discovery = self.network.discoveries.lock().remove(&self.number);
-        if let Some((discovery, _)) = discovery {
+        let sessions = self.network.discoveries.lock().remove(&self.number);
+        if let Some(sessions) = sessions {
             let network = self.network.clone();
             let leave = async move {
-                let _ = timeout(GOOD_BYE, discovery.destroy()).await;
+                let _ = timeout(GOOD_BYE, sessions.destroy()).await;
                 drop(network);
             };
             let mut leaving = self.network.networks.leaving.lock();
@@ -316,21 +309,16 @@ async fn meeting(shared: Arc<Shared>, mut lan: Lan) {
 /// Looks for peers anew whenever the machine's addresses change.
 async fn follow(
     mut watch: NetworkWatch,
-    (lan, dht, discoveries): (Option<LanTopics>, Option<HyperDht>, Discoveries),
+    (lan, swarms, discoveries): (Option<LanTopics>, Arc<Swarms>, Discoveries),
 ) {
     while let Ok(networks) = watch.changed().await {
         tracing::info!(?networks, "the network has changed");
         if let Some(lan) = &lan {
             lan.network_changed();
         }
-        if let Some(dht) = &dht {
-            dht.dht().refresh();
-        }
+        swarms.network_changed();
         let all: Vec<_> = discoveries.lock().values().cloned().collect();
-        let again = all.into_iter().map(|(discovery, options)| async move {
-            let _ = discovery.refresh(options).await;
-        });
-        let again = futures_util::future::join_all(again);
+        let again = futures_util::future::join_all(all.iter().map(Sessions::refresh));
         let _ = timeout(Duration::from_secs(10), again).await;
     }
 }

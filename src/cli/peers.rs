@@ -151,7 +151,7 @@ impl Peers {
 
     /// True when that is done over the DHT.
     pub(crate) fn are_in_dht(&self) -> bool {
-        !self.reach.bootstrap.is_empty()
+        !self.reach.bootstrap.is_empty() || self.reach.relay.is_some()
     }
 
     /// True when nobody can be asked.

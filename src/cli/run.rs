@@ -103,6 +103,7 @@ fn without_store(
     let mut context = context(global)?;
     // Nobody is looked for, or found, but as the command says.
     context.reach.bootstrap = bootstrap(global);
+    context.reach.relay.clone_from(&global.relay);
     let runtime = runtime()?;
     let outcome = runtime.block_on(alone(context, how, work));
     // A thread that waits for stdin would keep the runtime for ever.
@@ -141,6 +142,10 @@ fn reach(global: &Global) -> Reach {
         },
         lan: !global.no_swarm && (global.lan_only || !global.no_lan),
         relays: global.relay_through.clone(),
+        relay: match global.no_swarm || global.lan_only {
+            true => None,
+            false => global.relay.clone(),
+        },
     }
 }
 

@@ -1,6 +1,7 @@
 //! The real binary, as a person or a script runs it.
 #![allow(dead_code, reason = "each test crate uses its part")]
 
+pub(crate) mod places;
 pub(crate) mod talk;
 pub(crate) mod terminal;
 

@@ -44,6 +44,8 @@ const PIPE: usize = 64 << 10;
 const BACKLOG: usize = 64;
 /// Answers that wait to be read; more are dropped.
 const ANSWERS: usize = 256;
+/// How long a relay may take until it listens.
+const LISTENING: Duration = Duration::from_secs(20);
 /// Handshakes that the relay has us take part in at a time.
 const HANDSHAKES_MAX: usize = 256;
 
@@ -155,6 +157,8 @@ struct State {
     opening_servers: HashMap<u32, OpeningServer>,
     /// By the relay's number.
     servers: HashMap<u32, Listening>,
+    /// Servers that are being closed, by the relay's number: what we called each, and who waits.
+    closing: HashMap<u32, (u32, oneshot::Sender<()>)>,
     questions: HashMap<u32, mpsc::Sender<Announcers>>,
     /// What is signed when the relay asks: for which place, by whom.
     signees: HashMap<u32, ([u8; 32], KeyPair)>,
@@ -178,6 +182,9 @@ struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         self.reading.abort();
+        let waiting = std::mem::take(&mut *self.inner.state.lock());
+        drop(waiting);
+        self.inner.link.over();
         self.inner.link.connection().end();
     }
 }
@@ -237,9 +244,10 @@ impl DhtRelay {
             }
             reads.link.connection().abort();
             // Whoever waits for the relay hears that it is gone.
+            let _ = tell.send(true);
             let waiting = std::mem::take(&mut *reads.state.lock());
             drop(waiting);
-            let _ = tell.send(true);
+            reads.link.over();
         });
         Ok(Self {
             guard: Arc::new(Guard {
@@ -319,7 +327,7 @@ impl DhtRelay {
     /// Has the relay listen under a key, and announce it. True from the firewall refuses a peer; it is told no address.
     ///
     /// # Errors
-    /// [`RelayError::Gone`].
+    /// [`RelayError::Gone`]; [`RelayError::Stream`] with `TIMED_OUT` when the relay does not listen within 20 s, as under a key that is in use there.
     pub async fn listen(
         &self,
         key_pair: &KeyPair,
@@ -344,7 +352,17 @@ impl DhtRelay {
         }
         let keys = inner.keys(key_pair);
         inner.send(Message::Listen { alias, keys }).await?;
-        let (theirs, address) = told.await.map_err(|_| RelayError::Gone)?;
+        let listening = tokio::time::timeout(LISTENING, told).await;
+        let Ok(listening) = listening else {
+            // A relay that cannot does not say so.
+            let mut state = inner.state.lock();
+            state.opening_servers.remove(&alias);
+            state.signees.remove(&alias);
+            drop(state);
+            let _ = inner.link.send_now(Message::Close(alias));
+            return Err(RelayError::Stream(Error::TimedOut));
+        };
+        let (theirs, address) = listening.map_err(|_| RelayError::Gone)?;
         Ok(RelayListener {
             relay: self.clone(),
             public_key: key_pair.public,
@@ -372,7 +390,7 @@ impl DhtRelay {
         topic: [u8; 32],
         key_pair: &KeyPair,
     ) -> Result<Vec<Peer>, RelayError> {
-        self.announced(topic, key_pair, Message::Announce).await
+        Ok(self.announcing(topic, key_pair).await?.peers().await)
     }
 
     /// Takes an announcement back.
@@ -380,8 +398,33 @@ impl DhtRelay {
     /// # Errors
     /// [`RelayError::Gone`].
     pub async fn unannounce(&self, topic: [u8; 32], key_pair: &KeyPair) -> Result<(), RelayError> {
-        let done = self.announced(topic, key_pair, Message::Unannounce);
-        done.await.map(|_| ())
+        let mut looking = self.unannouncing(topic, key_pair).await?;
+        while looking.next().await.is_some() {}
+        Ok(())
+    }
+
+    /// As [`announce`](Self::announce); what is known comes as the nodes tell it, and it is done at the end.
+    ///
+    /// # Errors
+    /// [`RelayError::Gone`].
+    pub async fn announcing(
+        &self,
+        topic: [u8; 32],
+        key_pair: &KeyPair,
+    ) -> Result<RelayLookup, RelayError> {
+        self.announced(topic, key_pair, Message::Announce).await
+    }
+
+    /// As [`unannounce`](Self::unannounce); what is known comes as the nodes tell it, and it is done at the end.
+    ///
+    /// # Errors
+    /// [`RelayError::Gone`].
+    pub async fn unannouncing(
+        &self,
+        topic: [u8; 32],
+        key_pair: &KeyPair,
+    ) -> Result<RelayLookup, RelayError> {
+        self.announced(topic, key_pair, Message::Unannounce).await
     }
 
     async fn announced(
@@ -389,11 +432,11 @@ impl DhtRelay {
         topic: [u8; 32],
         key_pair: &KeyPair,
         message: fn(Announcement) -> Message,
-    ) -> Result<Vec<Peer>, RelayError> {
+    ) -> Result<RelayLookup, RelayError> {
         let keys = self.inner().keys(key_pair);
         let signee = Some((topic, key_pair.clone()));
-        let lookup = self.ask(signee, |id| message(Announcement { id, topic, keys }));
-        Ok(lookup.await?.peers().await)
+        self.ask(signee, |id| message(Announcement { id, topic, keys }))
+            .await
     }
 
     async fn ask(
@@ -438,12 +481,9 @@ impl RelayLookup {
     pub async fn peers(mut self) -> Vec<Peer> {
         let mut peers: Vec<Peer> = Vec::new();
         while let Some(found) = self.next().await {
-            for (public_key, relay_addresses) in found.peers {
-                if peers.iter().all(|peer| peer.public_key != public_key) {
-                    peers.push(Peer {
-                        public_key,
-                        relay_addresses,
-                    });
+            for peer in found.into_peers() {
+                if peers.iter().all(|one| one.public_key != peer.public_key) {
+                    peers.push(peer);
                 }
             }
         }
@@ -487,15 +527,35 @@ impl RelayListener {
     }
 }
 
-impl Drop for RelayListener {
-    fn drop(&mut self) {
+impl RelayListener {
+    /// Stops listening, and waits until the relay has taken the announcement back.
+    pub async fn close(self) {
+        let closed = self.stop();
+        drop(self);
+        if let Some(closed) = closed {
+            // Gone is closed, too.
+            let _ = closed.await;
+        }
+    }
+
+    /// Tells the relay, unless that was done before.
+    fn stop(&self) -> Option<oneshot::Receiver<()>> {
         let inner = self.relay.inner();
+        let (tell, closed) = oneshot::channel();
         {
             let mut state = inner.state.lock();
-            state.servers.remove(&self.theirs);
+            state.servers.remove(&self.theirs)?;
             // The relay takes the announcement back, for which it needs a signature: that of the key stays until it says that it is done.
+            state.closing.insert(self.theirs, (self.ours, tell));
         }
-        let _ = inner.link.send_now(Message::Close(self.ours));
+        inner.link.send_now(Message::Close(self.ours)).ok()?;
+        Some(closed)
+    }
+}
+
+impl Drop for RelayListener {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

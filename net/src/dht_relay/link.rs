@@ -129,6 +129,13 @@ impl Link {
         free
     }
 
+    /// Nothing comes any more: all streams end.
+    pub(super) fn over(&self) {
+        // Each hears that nobody can send to it.
+        let streams = std::mem::take(&mut *self.streams.lock());
+        drop(streams);
+    }
+
     pub(super) fn remove(&self, alias: u32) {
         self.streams.lock().remove(&alias);
     }

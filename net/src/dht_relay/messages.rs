@@ -3,7 +3,10 @@
 //! Streams, servers, questions and handshakes have numbers (*aliases*), chosen by the side that makes them; each side calls a stream by the number that
 //! the *sender* gave it. A message says *custodial* when it has the secret key with it.
 
-use crate::dht_rpc::{address, encode_address};
+use crate::{
+    dht_rpc::{address, encode_address},
+    hyperdht::messages::Peer,
+};
 use bytes::Bytes;
 use pome_encoding::{DecodeError, Reader, put_buffer, put_uint};
 use std::net::SocketAddrV4;
@@ -556,6 +559,17 @@ impl Message {
 }
 
 impl Announcers {
+    /// The peers.
+    pub fn into_peers(self) -> Vec<Peer> {
+        let peers = self.peers.into_iter();
+        peers
+            .map(|(public_key, relay_addresses)| Peer {
+                public_key,
+                relay_addresses,
+            })
+            .collect()
+    }
+
     /// The bytes of it.
     pub fn encode(&self) -> Bytes {
         let node =

@@ -1,7 +1,8 @@
 //! The DHT over one encrypted stream (npm @hyperswarm/dht-relay 0.4.3, its TCP half): who cannot use UDP has somebody else's node find, announce, listen and
 //! connect for him.
 //!
-//! [`RelayServer`] lends a [`HyperDht`](crate::hyperdht::HyperDht) to clients; [`DhtRelay`] is a client.
+//! [`RelayServer`] lends a [`HyperDht`](crate::hyperdht::HyperDht) to clients; [`DhtRelay`] is a client, and [`RelayDialer`] one that comes back when it was
+//! lost. A [swarm](crate::hyperswarm::Hyperswarm) stands on either as on a node of its own.
 //!
 //! **Trust.** A client shows its key pair in one of two ways. *Custodial* (as npm does by default): the relay gets the secret key, acts in its name, and
 //! reads what is sent over the connections that it makes. *Non-custodial*: the client takes part in each handshake and signs what is announced; the relay learns who
@@ -13,6 +14,7 @@
 //! without a bound instead.
 
 mod client;
+mod dialer;
 mod link;
 mod messages;
 mod server;
@@ -21,6 +23,7 @@ pub use client::{
     DhtRelay, DhtRelayOptions, RelayConnectOptions, RelayError, RelayFound, RelayListener,
     RelayLookup,
 };
+pub use dialer::RelayDialer;
 pub use messages::{
     Announcement, Announcers, Keys, Message, NoiseReply, PROTOCOL, Proof, SignWanted,
 };

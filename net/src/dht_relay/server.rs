@@ -33,6 +33,8 @@ pub const STREAMS_MAX: usize = 256;
 pub const ASKED_MAX: usize = 64;
 /// How long a client may think about a peer at the door.
 const DOOR: Duration = Duration::from_secs(10);
+/// The nodes that were told of the servers of a client that is gone have so long to forget them.
+const GOOD_BYE: Duration = Duration::from_secs(5);
 /// After a failure to accept, as when too many files are open.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -62,10 +64,21 @@ impl Default for RelayServerOptions {
 /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
 /// let mut options = HyperDhtOptions::bootstrapper("127.0.0.1:0".parse()?);
 /// options.dht.host = std::net::Ipv4Addr::LOCALHOST;
-/// let node = HyperDht::bind(options)?;
-/// let relay = RelayServer::bind("127.0.0.1:0", node.clone(), Default::default()).await?;
+/// let first = HyperDht::bind(options)?;
+/// let mut options = HyperDhtOptions::default();
+/// options.dht.host = std::net::Ipv4Addr::LOCALHOST;
+/// options.dht.node.bootstrap = vec![first.dht().local_addr()];
+/// let lent = HyperDht::bind(options)?;
+/// let relay = RelayServer::bind("127.0.0.1:0", lent, Default::default()).await?;
 /// let client = DhtRelay::connect(relay.address(), Default::default()).await?;
-/// assert!(client.lookup([7; 32]).await?.peers().await.is_empty());
+/// let topic = [7; 32];
+/// client.announce(topic, client.key_pair()).await?;
+/// // The first node was told, and tells.
+/// let peers = client.lookup(topic).await?.peers().await;
+/// assert_eq!(peers.len(), 1);
+/// assert_eq!(peers[0].public_key, client.key_pair().public);
+/// client.unannounce(topic, client.key_pair()).await?;
+/// assert!(client.lookup(topic).await?.peers().await.is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -140,22 +153,27 @@ impl RelayServer {
             link,
             state: Mutex::default(),
         });
-        // What works for the client ends with it.
-        let mut tasks = JoinSet::new();
+        // What works for the client ends with it; its servers take their announcements back before.
+        let (mut tasks, mut servers) = (JoinSet::new(), JoinSet::new());
         let served = loop {
-            while tasks.try_join_next().is_some() {}
-            match proxy.link.recv(true).await {
-                Ok(Some(message)) => {
-                    if let Some(message) = proxy.link.carry(message).await {
-                        proxy.handle(message, &mut tasks)?;
-                    }
-                }
+            while tasks.try_join_next().is_some() || servers.try_join_next().is_some() {}
+            let handled = match proxy.link.recv(true).await {
+                Ok(Some(message)) => match proxy.link.carry(message).await {
+                    Some(message) => proxy.handle(message, &mut tasks, &mut servers),
+                    None => Ok(()),
+                },
                 Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = handled {
+                break Err(error);
             }
         };
-        tasks.shutdown().await;
         connection.abort();
+        tasks.shutdown().await;
+        proxy.state.lock().servers.clear();
+        let closed = async { while servers.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(GOOD_BYE, closed).await;
         served
     }
 }
@@ -184,6 +202,21 @@ struct Proxy {
     state: Mutex<State>,
 }
 
+/// A peer that was let in and waits to be taken.
+struct Waits<'a> {
+    proxy: &'a Proxy,
+    alias: u32,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        let arrived = self.proxy.state.lock().arrived.remove(&self.alias);
+        if let Some(messages) = arrived {
+            messages.connection().abort();
+        }
+    }
+}
+
 /// The client's key pair, of which it gave us custody.
 fn pair(keys: &Keys) -> Result<KeyPair, &'static str> {
     let secret = keys
@@ -196,7 +229,12 @@ fn pair(keys: &Keys) -> Result<KeyPair, &'static str> {
 }
 
 impl Proxy {
-    fn handle(self: &Arc<Self>, message: Message, tasks: &mut JoinSet<()>) -> Result<(), Error> {
+    fn handle(
+        self: &Arc<Self>,
+        message: Message,
+        tasks: &mut JoinSet<()>,
+        servers: &mut JoinSet<()>,
+    ) -> Result<(), Error> {
         match message {
             Message::Connect {
                 alias,
@@ -252,7 +290,7 @@ impl Proxy {
                     state.servers.insert(alias, close);
                     drop(state);
                     let proxy = self.clone();
-                    tasks.spawn(async move {
+                    servers.spawn(async move {
                         proxy.listen(alias, pair, closed).await;
                         proxy.state.lock().servers.remove(&alias);
                     });
@@ -408,6 +446,8 @@ impl Proxy {
         let messages = connection.messages();
         let proof = Proof::Hash(connection.handshake_hash().unwrap_or([0; 64]));
         self.state.lock().arrived.insert(alias, messages);
+        // A client that does not take it in time lets it go.
+        let _waits = Waits { proxy: self, alias };
         let told = Message::Connection {
             alias,
             server,
@@ -415,11 +455,7 @@ impl Proxy {
             proof,
         };
         let _ = self.link.send(told).await;
-        // A client that does not take it lets it go.
         tokio::time::sleep(DOOR).await;
-        if let Some(messages) = self.state.lock().arrived.remove(&alias) {
-            messages.connection().abort();
-        }
     }
 
     /// Runs one more question, unless there are too many.

@@ -1,6 +1,6 @@
 //! What can go wrong in a swarm.
 
-use crate::hyperdht;
+use crate::{dht_relay::RelayError, hyperdht};
 
 /// Why a call failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -18,6 +18,9 @@ pub enum Error {
     /// The DHT could not listen.
     #[error(transparent)]
     Dht(#[from] hyperdht::Error),
+    /// The relay that lends the DHT could not.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
 }
 
 impl Error {
@@ -28,6 +31,7 @@ impl Error {
             Self::DiscoveryDestroyed => "DISCOVERY_DESTROYED",
             Self::NoRole => "SWARM_NO_ROLE",
             Self::Dht(error) => error.code(),
+            Self::Relay(error) => error.code(),
         }
     }
 }

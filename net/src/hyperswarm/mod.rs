@@ -6,6 +6,7 @@
 //! Who is dialled when, and what is remembered of strangers, is decided by a state machine without a clock; what they can make it keep is bounded, see
 //! `docs/dht.md`.
 
+mod dht;
 mod error;
 mod events;
 mod machine;
@@ -19,6 +20,7 @@ mod swarm;
 mod topic;
 mod types;
 
+pub use dht::SwarmDht;
 pub use error::Error;
 pub use events::{BanReason, Connections, Event, Events};
 pub use options::{JoinOptions, SwarmFirewall, SwarmOptions};

@@ -1,7 +1,8 @@
 //! The thin part that knows tokio: does what the machine says, and tells it what came of it.
 
 use super::{
-    Error, Event, SwarmOptions,
+    Error, Event, SwarmDht, SwarmOptions,
+    dht::SwarmServer,
     events::{Open, OpenSet},
     machine::Machine,
     peer::Key,
@@ -9,9 +10,10 @@ use super::{
     types::{Action, LinkId},
 };
 use crate::{
+    dht_relay::{DhtRelay, RelayDialer, RelayError},
     dht_rpc::Id,
     driver::Connection,
-    hyperdht::{self, ConnectOptions, HyperDht, RelayChoice, Server, ServerOptions},
+    hyperdht::{self, ConnectOptions, HyperDht, RelayChoice, ServerOptions},
 };
 use parking_lot::Mutex;
 use pome_cores::KeyPair;
@@ -35,6 +37,9 @@ use tokio::{
 const ASKS: usize = 8;
 /// Between two rounds of all topics because the network changed.
 const CALM: Duration = Duration::from_secs(5);
+/// A relay that was lost is dialled again after this at first, then after twice as long, and so on, up to the other.
+const AGAIN_MIN: Duration = Duration::from_secs(1);
+const AGAIN_MAX: Duration = Duration::from_secs(30);
 
 /// What the task that owns the server is asked.
 enum ServerAsk {
@@ -57,7 +62,7 @@ pub(super) struct Inner {
 
 /// What the handles and the tasks share.
 pub(super) struct Shared {
-    pub(super) dht: HyperDht,
+    pub(super) dht: SwarmDht,
     pub(super) key_pair: KeyPair,
     pub(super) options: SwarmOptions,
     pub(super) inner: Mutex<Inner>,
@@ -84,7 +89,7 @@ impl Drop for Guard {
 
 impl Shared {
     pub(super) fn new(
-        dht: HyperDht,
+        dht: SwarmDht,
         key_pair: KeyPair,
         options: SwarmOptions,
         machine: Machine,
@@ -112,7 +117,10 @@ impl Shared {
             runtime: tokio::runtime::Handle::current(),
         });
         shared.spawn(keep_time(shared.clone()));
-        shared.spawn(watch_network(shared.clone()));
+        match shared.dht.clone() {
+            SwarmDht::Node(node) => shared.spawn(watch_network(shared.clone(), node)),
+            SwarmDht::Relay(dialer) => shared.spawn(watch_relay(shared.clone(), dialer)),
+        };
         shared
     }
 
@@ -215,8 +223,7 @@ impl Shared {
 
     /// The relay for a connection, if one is to be used.
     fn relay(&self, force: bool) -> Option<[u8; 32]> {
-        let is_random = || self.dht.dht().address().is_some_and(|at| at.port() == 0);
-        let use_it = force || self.options.relay_always || is_random();
+        let use_it = force || self.options.relay_always || self.dht.is_random();
         use_it.then(|| self.options.relay_through.pick()).flatten()
     }
 
@@ -300,6 +307,11 @@ impl Shared {
         server.as_ref().is_some_and(|asks| !asks.is_closed())
     }
 
+    /// There is to be a server, though it may be gone.
+    async fn listens(&self) -> bool {
+        self.server.lock().await.is_some()
+    }
+
     async fn ask_server<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> ServerAsk) -> Option<T> {
         let asks = self.server.lock().await.clone()?;
         let (answer, answered) = oneshot::channel();
@@ -351,13 +363,15 @@ impl Shared {
 }
 
 /// Both sides are there, and no straight way leads from one to the other.
-fn needs_relay(error: &hyperdht::Error) -> bool {
+fn needs_relay(error: &Error) -> bool {
     matches!(
         error,
-        hyperdht::Error::HolepunchAborted
-            | hyperdht::Error::HolepunchDoubleRandomizedNats
-            | hyperdht::Error::CannotHolepunch
-            | hyperdht::Error::RemoteNotHolepunchable
+        Error::Dht(
+            hyperdht::Error::HolepunchAborted
+                | hyperdht::Error::HolepunchDoubleRandomizedNats
+                | hyperdht::Error::CannotHolepunch
+                | hyperdht::Error::RemoteNotHolepunchable
+        )
     )
 }
 
@@ -377,7 +391,7 @@ fn refuses(weak: &Weak<Shared>, key: &Key, payload: &hyperdht::messages::NoisePa
 }
 
 /// Owns the server.
-async fn serve(shared: Arc<Shared>, mut server: Server, mut asks: mpsc::Receiver<ServerAsk>) {
+async fn serve(shared: Arc<Shared>, mut server: SwarmServer, mut asks: mpsc::Receiver<ServerAsk>) {
     loop {
         tokio::select! {
             accepted = server.accept() => match accepted {
@@ -449,8 +463,9 @@ async fn keep_time(shared: Arc<Shared>) {
 }
 
 /// Another address, or the machine slept: what nodes know of us may be wrong, and who we were connected to may be gone.
-async fn watch_network(shared: Arc<Shared>) {
-    let mut told = shared.dht.dht().watch();
+async fn watch_network(shared: Arc<Shared>, node: HyperDht) {
+    let mut told = node.dht().watch();
+    drop(node);
     let mut before = *told.borrow_and_update();
     while told.changed().await.is_ok() {
         let now = *told.borrow_and_update();
@@ -463,6 +478,38 @@ async fn watch_network(shared: Arc<Shared>) {
             tokio::time::sleep(CALM).await;
         }
         before = now;
+    }
+}
+
+/// A relay that was lost has forgotten us: it is dialled again, and everything announced again.
+async fn watch_relay(shared: Arc<Shared>, dialer: RelayDialer) {
+    let mut dialled = dialer.watch();
+    loop {
+        let is_there = |relay: &Option<DhtRelay>| relay.as_ref().is_some_and(|r| !r.is_closed());
+        let Ok(relay) = dialled.wait_for(is_there).await.map(|relay| relay.clone()) else {
+            return;
+        };
+        if let Some(relay) = relay {
+            relay.closed().await;
+        }
+        let mut wait = AGAIN_MIN;
+        while !shared.inner.lock().machine.is_suspended() {
+            let again = match shared.listens().await {
+                true => shared.listen().await,
+                false => dialer.relay().await.map(|_| ()).map_err(Error::Relay),
+            };
+            match again {
+                Ok(()) => {
+                    shared.refresh().await;
+                    break;
+                }
+                // One that was handed over, and not an address.
+                Err(Error::Relay(RelayError::Gone)) => break,
+                Err(error) => tracing::debug!(code = error.code(), "the relay is not there"),
+            }
+            tokio::time::sleep(wait).await;
+            wait = AGAIN_MAX.min(wait * 2);
+        }
     }
 }
 
@@ -479,10 +526,10 @@ mod tests {
             Error::CannotHolepunch,
             Error::RemoteNotHolepunchable,
         ] {
-            assert!(needs_relay(&error), "{error}");
+            assert!(needs_relay(&error.clone().into()), "{error}");
         }
         for error in [Error::PeerNotFound, Error::PeerConnectionFailed] {
-            assert!(!needs_relay(&error), "{error}");
+            assert!(!needs_relay(&error.clone().into()), "{error}");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The handle of a swarm.
 
 use super::{
-    Connections, Discovery, Error, Events, JoinOptions, PeerInfo, SwarmOptions, SwarmStats,
+    Connections, Discovery, Error, Events, JoinOptions, PeerInfo, SwarmDht, SwarmOptions,
+    SwarmStats,
     events::EVENTS_MAX,
     machine::Machine,
     plan::Plan,
@@ -81,11 +82,11 @@ impl fmt::Debug for Hyperswarm {
 }
 
 impl Hyperswarm {
-    /// A swarm on a node, which others may use, too. Nothing is asked of the network before a topic or a peer is joined.
+    /// A swarm on a node, which others may use, too, or on one that a relay lends. Nothing is asked of the network before a topic or a peer is joined.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn new(dht: HyperDht, options: SwarmOptions) -> Self {
+    pub fn new(dht: impl Into<SwarmDht>, options: SwarmOptions) -> Self {
         let key_pair = options.key_pair.clone().unwrap_or_else(KeyPair::random);
         let limits = Limits {
             peers: options.max_peers,
@@ -101,7 +102,7 @@ impl Hyperswarm {
             random_bytes(),
         );
         let events = broadcast::Sender::new(EVENTS_MAX);
-        let shared = Shared::new(dht, key_pair, options, machine, events);
+        let shared = Shared::new(dht.into(), key_pair, options, machine, events);
         Self {
             guard: Arc::new(Guard(shared)),
         }
@@ -111,9 +112,17 @@ impl Hyperswarm {
         &self.guard.0
     }
 
-    /// The node underneath.
-    pub fn dht(&self) -> &HyperDht {
+    /// What it stands on.
+    pub fn ground(&self) -> &SwarmDht {
         &self.shared().dht
+    }
+
+    /// The node underneath, if it is one of its own.
+    pub fn dht(&self) -> Option<&HyperDht> {
+        match self.ground() {
+            SwarmDht::Node(node) => Some(node),
+            SwarmDht::Relay(_) => None,
+        }
     }
 
     /// Who we are.

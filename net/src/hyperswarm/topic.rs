@@ -5,10 +5,7 @@ use super::{
     plan::{Left, Outcome, Plan, Roles, Round, Step},
     run::Shared,
 };
-use crate::{
-    dht_rpc::Id,
-    hyperdht::{self, AnnounceOptions, Found},
-};
+use crate::{dht_rpc::Id, hyperdht::messages::Peer};
 use parking_lot::Mutex;
 use std::{
     fmt,
@@ -152,56 +149,29 @@ async fn run(shared: &Arc<Shared>, topic: &Arc<Topic>, round: &Round) -> Outcome
         let is_connected = |key: &[u8; 32]| inner.machine.open_link(key).is_some();
         topic.plan.lock().looking(is_connected);
     }
-    let found = |found: &Found| {
+    let found = |peers: &[Peer]| {
         if round.client {
-            take(shared, topic, found);
+            take(shared, topic, peers);
         }
     };
     let (dht, key_pair) = (&shared.dht, &shared.key_pair);
-    let result = if round.server {
+    let done = if round.server {
         let relays = shared.relay_addresses().await;
-        let options = AnnounceOptions {
-            clear: round.clear,
-            ..AnnounceOptions::default()
-        };
-        let announced = dht.announce_and_look(topic.id, key_pair, &relays, options, found);
-        announced.await.map(|_| Outcome::Done)
-    } else if round.clear {
-        let withdrawn = dht.unannounce_and_look(topic.id, key_pair, found).await;
-        withdrawn.map(|()| Outcome::Done)
+        dht.announce(topic.id, key_pair, &relays, round.clear, found)
+            .await
     } else {
-        look_up(dht, topic.id, found).await
+        dht.look_up(topic.id, key_pair, round.clear, found).await
     };
-    match result {
-        Ok(outcome) => outcome,
-        Err(hyperdht::Error::TooFewNodes) => Outcome::Alone,
-        Err(error) => {
-            tracing::debug!(code = error.code(), "a round of a topic failed");
-            Outcome::Failed
-        }
-    }
-}
-
-async fn look_up(
-    dht: &hyperdht::HyperDht,
-    topic: Id,
-    mut told: impl FnMut(&Found) + Send,
-) -> Result<Outcome, hyperdht::Error> {
-    let mut lookup = dht.lookup(topic);
-    while let Some(found) = lookup.next().await? {
-        told(&found);
-    }
-    Ok(if lookup.closest().is_empty() {
-        Outcome::Alone
-    } else {
-        Outcome::Done
+    done.unwrap_or_else(|error| {
+        tracing::debug!(code = error.code(), "a round of a topic failed");
+        Outcome::Failed
     })
 }
 
 /// A node told of peers.
-fn take(shared: &Arc<Shared>, topic: &Topic, found: &Found) {
+fn take(shared: &Arc<Shared>, topic: &Topic, peers: &[Peer]) {
     shared.with(|inner, now| {
-        for peer in &found.peers {
+        for peer in peers {
             let key = &peer.public_key;
             let is_connected = inner.machine.is_linked(key);
             if topic.plan.lock().takes(key, is_connected) {

@@ -5,7 +5,7 @@ use pome_cores::{CoreOptions, Corestore, Hypercore, Key, KeyPair, Store};
 use pome_net::{
     driver::{Connection, ReplicateOptions, Replication},
     hyperdht::{HyperDht, HyperDhtOptions},
-    hyperswarm::{Hyperswarm, JoinOptions, PeerInfo, SwarmOptions},
+    hyperswarm::{Hyperswarm, JoinOptions, PeerInfo, SwarmDht, SwarmOptions},
 };
 use pome_test_support::{namespace, npm_works};
 use std::{
@@ -99,7 +99,7 @@ impl Ours {
         Self::on(hyper(bootstrap, false), options)
     }
 
-    pub(crate) fn on(dht: HyperDht, options: SwarmOptions) -> Self {
+    pub(crate) fn on(dht: impl Into<SwarmDht>, options: SwarmOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), Default::default()).unwrap();
         let cores = Corestore::open(store).unwrap();

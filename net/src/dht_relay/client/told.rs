@@ -71,6 +71,10 @@ impl Inner {
                 if let Some(server) = state.servers.remove(&alias) {
                     state.signees.remove(&server.ours);
                 }
+                if let Some((ours, tell)) = state.closing.remove(&alias) {
+                    state.signees.remove(&ours);
+                    let _ = tell.send(());
+                }
             }
             Message::Incoming {
                 id,
