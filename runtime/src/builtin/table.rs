@@ -53,11 +53,14 @@ const fn native_part(name: &'static str, source: &'static str, native: super::Na
 #[rustfmt::skip]
 pub(super) static TABLE: &[Builtin] = &[
     native("bare-module", source!("bare-module"), bare::module::native),
+    part("bare-module/bundle", source!("bare-module/bundle")),
     part("bare-module/errors", source!("bare-module/errors")),
     part("bare-module/protocol", source!("bare-module/protocol")),
     native_part("bare-start", source!("bare-start"), bare::start::native),
+    native_part("bare-repl/loop", source!("bare-repl/loop"), bare::repl::native),
     native_part("bare-start/addon", source!("bare-start/addon"), bare::start::platform),
     js("bare-events", source!("bare-events")),
+    native_part("bare-start/thread", source!("bare-start/thread"), bare::thread::native),
     native("bare-timers", source!("bare-timers"), bare::timers::native),
     js("bare-queue-microtask", source!("bare-queue-microtask")),
     js("b4a", source!("b4a")),
