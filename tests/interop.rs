@@ -464,7 +464,6 @@ async fn npm_reads_our_drives() {
         let options = DriveOptions {
             key: None,
             encryption_key,
-            ..DriveOptions::default()
         };
         let drive = Hyperdrive::open(writer.namespace("drive"), options)
             .await
@@ -518,7 +517,6 @@ async fn a_reader_of_nothing_waits_for_the_drive() {
     let options = DriveOptions {
         key: Some(drive.key()),
         encryption_key: None,
-        ..DriveOptions::default()
     };
     let reader = Hyperdrive::open(late.clone(), options).await.unwrap();
     let reading = tokio::spawn(async move {
@@ -670,7 +668,6 @@ async fn we_read_npm_drives() {
         let options = DriveOptions {
             key,
             encryption_key: bundle.encryption_key(),
-            ..DriveOptions::default()
         };
         let drive = Hyperdrive::open(cores, options).await.unwrap();
         assert_eq!(bundle.truth["version"], drive.version(), "{kind}");

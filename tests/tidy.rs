@@ -28,12 +28,10 @@ const UNSAFE_ROOMS: &[&str] = &[
     "wal/src/device/pwrite.rs",
     "wal/src/device/uring.rs",
     "benches/engines/src/engine/lmdb.rs",
+    "runtime/src/bare/io/poll.rs",
     "runtime/src/engine/bytes.rs",
     "runtime/src/engine/class.rs",
     "runtime/src/engine/text.rs",
-    "runtime/src/engine/clone.rs",
-    "runtime/src/engine/script.rs",
-    "runtime/src/engine/shared.rs",
     "runtime/src/engine/uncatchable.rs",
 ];
 

@@ -55,7 +55,6 @@ mod view;
 mod watch;
 
 pub use batch::{Batch, Staged};
-pub use cache::BeeCache;
 pub use diff::DiffEntry;
 pub use error::{Error, Result};
 pub use extension::CacheExtension;

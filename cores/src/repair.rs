@@ -311,10 +311,10 @@ impl Hypercore {
                 continue;
             };
             for node in computed(core, &snapshot, &node) {
-                batch.put_slice(
+                batch.put(
                     core.space,
                     layout::node_key(node.index),
-                    &layout::node_value(&node),
+                    layout::node_value(&node),
                 );
                 nodes += 1;
             }

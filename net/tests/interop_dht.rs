@@ -28,7 +28,16 @@ fn run<F: Future<Output = ()>>(test: &str, body: impl FnOnce() -> F) {
     if !npm_works(test, MODULES) || !namespace::inside(test) {
         return;
     }
-    pome_test_support::block_on(Duration::from_secs(120), body());
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(async {
+            tokio::time::timeout(Duration::from_secs(120), body())
+                .await
+                .expect("done within two minutes")
+        });
 }
 
 /// A lasting node that begins with these, or with none.

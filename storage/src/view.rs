@@ -2,7 +2,7 @@
 
 use crate::{
     error::Error,
-    index::{Cursor, Found, Layer, Memtable, Slot, Table, key_hash},
+    index::{Cursor, Found, Layer, Memtable, Slot, Table},
 };
 use bytes::Bytes;
 use std::{ops::Bound, sync::Arc};
@@ -42,9 +42,8 @@ impl Lower {
 
 /// What the newest of these layers that knows the key says; `Deleted` when none does.
 pub(crate) fn get(layers: &[Layer], key: &[u8]) -> Result<Slot, Error> {
-    let hash = key_hash(key);
     for layer in layers {
-        if let Found::Here(slot) = layer.get(key, hash)? {
+        if let Found::Here(slot) = layer.get(key)? {
             return Ok(slot);
         }
     }

@@ -14,8 +14,6 @@ use super::{
     events::{CoreEvent, PeerId},
     machine::Machine,
     messages::{self, Message},
-    stats::ReplicationStats,
-    tuning::Updating,
 };
 use crate::{core::Core, error::Error, hypercore::Hypercore};
 
@@ -239,8 +237,6 @@ pub struct PeerInfo {
     pub inflight: usize,
     /// It sent what does not hold, and is not asked for a while.
     pub paused: bool,
-    /// What went between it and us.
-    pub stats: ReplicationStats,
 }
 
 /// Somebody is looking for peers, until it is dropped: see [`Hypercore::finding_peers`].
@@ -320,7 +316,6 @@ impl Hypercore {
             (head.tree.length, head.tree.fork)
         };
         let before = now();
-        let _updating = Updating::new(core);
         let mut arrivals = core.arrivals();
         loop {
             arrivals.borrow_and_update();
@@ -407,8 +402,6 @@ impl Hypercore {
                 done: Some(sender),
             };
             machine.downloads.insert(id, download);
-            // What was cleared a moment ago is not here any more.
-            machine.take_notes(&core);
             machine.check_downloads(&core);
             machine.replan();
             id
@@ -436,7 +429,6 @@ impl Hypercore {
                     remote_downloading: peer.remote.downloading,
                     inflight: peer.requests.len(),
                     paused: peer.aside_until.is_some(),
-                    stats: peer.stats,
                 })
                 .collect()
         });

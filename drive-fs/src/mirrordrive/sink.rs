@@ -1,9 +1,8 @@
 //! The writing end of a mirror.
 
 use super::{
-    BATCH_BYTES, BATCH_CHANGES, Mirrordrive,
+    BATCH_BYTES, BATCH_CHANGES, Mirrordrive, WHOLE_BYTES,
     side::{MirrorSide, Node},
-    transform::{Content, MirrorContent},
 };
 use crate::{
     DriveBatch, EntryValue, Error, Hyperdrive, Localdrive, PosixMetadata, PutOptions, cut::Cutter,
@@ -35,12 +34,13 @@ fn metadata_of(node: Option<&Node>) -> Option<&Value> {
 /// Stores what a file has not had before.
 async fn deduplicated(
     drive: &Hyperdrive,
-    path: &str,
-    mut pieces: MirrorContent,
+    source: &MirrorSide,
+    from: &Node,
     options: PutOptions,
 ) -> Result<(), Error> {
-    let mut writer = drive.dedup_stream(path, options).await?;
+    let mut writer = drive.dedup_stream(from.path(), options).await?;
     let mut cutter = Cutter::default();
+    let mut pieces = source.content(from);
     while let Some(content) = pieces.try_next().await? {
         for piece in cutter.push(content) {
             writer.write(piece).await?;
@@ -143,14 +143,15 @@ impl Sink {
         }
     }
 
-    /// Writes a file. Its content is made only where it is needed.
-    pub(super) async fn file<F: Future<Output = Result<Content, Error>>>(
+    pub(super) async fn file(
         &mut self,
+        source: &MirrorSide,
         from: &Node,
         to: Option<&Node>,
-        content: impl FnOnce() -> F,
+        size: u64,
     ) -> Result<(), Error> {
         let path = from.path();
+        let gone = || Error::NotFound { path: path.into() };
         match self {
             Self::Nothing => Ok(()),
             Self::Hyper { batch, .. } => {
@@ -165,18 +166,16 @@ impl Sink {
                     batch.put_entry(path, value)?;
                     return self.flush_if_full().await;
                 }
-                let mut pieces = match content().await? {
-                    Content::Whole(content) => {
-                        let options = PutOptions {
-                            executable,
-                            metadata,
-                            ..PutOptions::default()
-                        };
-                        batch.put(path, content, options)?;
-                        return self.flush_if_full().await;
-                    }
-                    Content::Pieces(pieces) => pieces,
-                };
+                if size <= WHOLE_BYTES {
+                    let content = source.whole(from).await?.ok_or_else(gone)?;
+                    let options = PutOptions {
+                        executable,
+                        metadata,
+                        ..PutOptions::default()
+                    };
+                    batch.put(path, content, options)?;
+                    return self.flush_if_full().await;
+                }
                 // First what came before, so that the contents stand in the order of the paths.
                 self.flush().await?;
                 let Self::Hyper {
@@ -193,9 +192,10 @@ impl Sink {
                         metadata,
                         ..PutOptions::default()
                     };
-                    return deduplicated(drive, path, pieces, options).await;
+                    return deduplicated(drive, source, from, options).await;
                 }
                 let mut writer = drive.blob_writer().await?;
+                let mut pieces = source.content(from);
                 while let Some(piece) = pieces.try_next().await? {
                     writer.write(piece).await?;
                 }
@@ -212,10 +212,11 @@ impl Sink {
                     metadata: from.posix_on_disk().encode_into(None),
                     ..PutOptions::default()
                 };
-                let mut pieces = match content().await? {
-                    Content::Whole(content) => return folder.put(path, content, options).await,
-                    Content::Pieces(pieces) => pieces,
-                };
+                if size <= WHOLE_BYTES {
+                    let content = source.whole(from).await?.ok_or_else(gone)?;
+                    return folder.put(path, content, options).await;
+                }
+                let mut pieces = source.content(from);
                 let mut writer = folder.write_stream(path, options).await?;
                 while let Some(piece) = pieces.try_next().await? {
                     writer.write(piece).await?;

@@ -15,7 +15,16 @@ use std::{
 use tokio::sync::{Mutex, mpsc};
 
 pub(crate) fn block_on(body: impl Future<Output = ()>) {
-    pome_test_support::block_on(Duration::from_secs(120), body);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(async {
+            tokio::time::timeout(Duration::from_secs(120), body)
+                .await
+                .expect("done within two minutes")
+        });
 }
 
 /// Lasting nodes, and where others begin.

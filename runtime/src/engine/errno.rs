@@ -105,6 +105,18 @@ const ROWS: &[(Errno, &str, &str)] = &[
     (Errno::TIMEDOUT, "ETIMEDOUT", "connection timed out"),
     (Errno::TXTBSY, "ETXTBSY", "text file is busy"),
     (Errno::XDEV, "EXDEV", "cross-device link not permitted"),
+    (Errno::HOSTDOWN, "EHOSTDOWN", "host is down"),
+    (Errno::ILSEQ, "EILSEQ", "illegal byte sequence"),
+    (Errno::MLINK, "EMLINK", "too many links"),
+    (Errno::NOEXEC, "ENOEXEC", "exec format error"),
+    (Errno::NONET, "ENONET", "machine is not on the network"),
+    (Errno::REMOTEIO, "EREMOTEIO", "remote I/O error"),
+    (
+        Errno::SOCKTNOSUPPORT,
+        "ESOCKTNOSUPPORT",
+        "socket type not supported",
+    ),
+    (Errno::UNATCH, "EUNATCH", "protocol driver not attached"),
 ];
 
 /// The errno of an error, positive; that of `EIO` where the error does not come from the operating system and is of no kind known here.

@@ -2,19 +2,15 @@
 
 pub(crate) mod bytes;
 pub(crate) mod class;
-pub(crate) mod clone;
 pub(crate) mod errno;
 pub(crate) mod error;
 pub(crate) mod host;
-pub(crate) mod script;
-pub(crate) mod shared;
 pub(crate) mod text;
 pub(crate) mod uncatchable;
 
 use crate::{
-    bare::repl,
     builtin,
-    event_loop::{self, Ended, Loop, Queue},
+    event_loop::{self, Ended, Loop},
     module,
 };
 use host::Host;
@@ -29,7 +25,7 @@ use std::{
 pub const BARE_VERSION: &str = "1.33.4";
 
 /// The stack of a thread, in bytes, and how much of it JavaScript may use: the rest is for native calls at the limit.
-pub(crate) const STACK_BYTES: usize = 16 << 20;
+const STACK_BYTES: usize = 16 << 20;
 const STACK_BYTES_JS: usize = 8 << 20;
 
 /// How a program is run.
@@ -57,7 +53,6 @@ pub enum Exit {
 enum Entry {
     File(PathBuf),
     Script { source: String, print: bool },
-    Repl,
 }
 
 /// Runs programs.
@@ -94,7 +89,14 @@ impl Runtime {
 
     /// Reads lines of a program from stdin and runs each, until there are no more.
     pub fn repl(&self) -> Exit {
-        self.run(Entry::Repl)
+        let mut source = String::new();
+        match std::io::Read::read_to_string(&mut std::io::stdin(), &mut source) {
+            Ok(_) => self.eval(&source, false),
+            Err(error) => {
+                eprintln!("Uncaught Error: {error}");
+                Exit::Abort
+            }
+        }
     }
 
     fn run(&self, entry: Entry) -> Exit {
@@ -127,9 +129,7 @@ fn run_main(options: &Options, entry: Entry) -> Exit {
         argv.push(file.display().to_string());
     }
     argv.extend(options.args.iter().cloned());
-    let mut host = Host::new(argv, true);
-    host.memory_limit = options.memory_limit;
-    let engine = match Engine::new(host, Queue::new()) {
+    let engine = match Engine::new(Host::new(argv, true), options.memory_limit) {
         Ok(engine) => engine,
         Err(error) => {
             eprintln!("Uncaught Error: {error}");
@@ -139,7 +139,6 @@ fn run_main(options: &Options, entry: Entry) -> Exit {
     let ended = engine.run(|ctx| match &entry {
         Entry::File(file) => module::run_main(ctx, &file.to_string_lossy()),
         Entry::Script { source, print } => module::run_script(ctx, source, *print),
-        Entry::Repl => repl::start(ctx),
     });
     // The process ends: its memory goes as a whole.
     std::mem::forget(engine);
@@ -154,9 +153,9 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(host: Host, queue: Queue) -> Result<Self> {
+    pub(crate) fn new(host: Host, memory_limit: Option<usize>) -> Result<Self> {
         let runtime = rquickjs::Runtime::new()?;
-        if let Some(bytes) = host.memory_limit {
+        if let Some(bytes) = memory_limit {
             runtime.set_memory_limit(bytes);
         }
         runtime.set_max_stack_size(STACK_BYTES_JS);
@@ -171,17 +170,14 @@ impl Engine {
         )));
         runtime.set_loader(module::Link, module::Link);
         let context = Context::full(&runtime)?;
-        let event_loop = Loop::new(queue);
+        let event_loop = Loop::new();
         context.with(|ctx| {
-            shared::install(&ctx);
             host.install(&ctx)?;
             ctx.store_userdata(event_loop.clone())?;
             builtin::install(&ctx)?;
             module::install(&ctx)?;
             if let Err(error) = builtin::load(&ctx, "bare-start").catch(&ctx) {
-                if !host.has_ended() {
-                    eprintln!("Uncaught {error}");
-                }
+                eprintln!("Uncaught {error}");
                 return Err(rquickjs::Error::Unknown);
             }
             Ok(())
@@ -193,13 +189,9 @@ impl Engine {
         })
     }
 
-    /// Runs `enter` and the loop to the end, and waits for the threads that were started from here.
+    /// Runs `enter` and the loop to the end.
     pub(crate) fn run(&self, enter: impl FnOnce(&Ctx<'_>) -> Result<()>) -> Exit {
-        let ended = event_loop::run(&self.context, &self.event_loop, &self.host, enter);
-        if !matches!(ended, Ok(Ended::Abort)) {
-            self.host.join_threads();
-        }
-        match ended {
+        match event_loop::run(&self.context, &self.event_loop, &self.host, enter) {
             Ok(Ended::Exit) => Exit::Code(self.host.code().to_le_bytes()[0]),
             Ok(Ended::Abort) => Exit::Abort,
             Err(error) => {

@@ -24,8 +24,7 @@ class EventEmitterError extends Error {
   }
 }
 
-// A listener that is to fire once; the others are their functions. `fired` keeps an emit inside the
-// listener from firing it again.
+// A listener that is to fire once. `fired` keeps an emit inside the listener from firing it again.
 class Once {
   constructor(fn) {
     this.fn = fn
@@ -36,7 +35,7 @@ class Once {
 const NONE = []
 
 function functionOf(entry) {
-  return typeof entry === 'function' ? entry : entry.fn
+  return entry instanceof Once ? entry.fn : entry
 }
 
 function add(emitter, name, fn, once, front) {
@@ -137,7 +136,7 @@ class EventEmitter {
     const count = args.length
     for (let i = 0; i < list.length; i++) {
       let fn = list[i]
-      if (typeof fn !== 'function') {
+      if (fn instanceof Once) {
         if (!spend(this, name, fn)) continue
         fn = fn.fn
       }

@@ -242,7 +242,7 @@ class Copier {
       } else if (object !== null && typeof object === 'object' && object[symbols.detach]) {
         const type = this.interfaces.find(object.constructor)
         if (object.detached) {
-          throw DataCloneError.UNTRANSFERABLE_TYPE('Detached object cannot be transferred')
+          throw DataCloneError.ALREADY_TRANSFERRED('Object has already been transferred')
         }
         this.keep(object, new Carried(type, object[symbols.detach](), true))
       } else {

@@ -83,9 +83,8 @@ exports.join = function join(...paths) {
   const parts = paths.filter((path) => path !== '')
   if (parts.length === 0) return '.'
   // Only a first part that is the beginning of a UNC path may begin the result with two separators.
-  const unc = /^[\\/]{2}[^\\/]/.test(parts[0])
-  const joined = parts.join('\\')
-  return exports.normalize(unc ? joined : joined.replace(/^[\\/]{2,}/, '\\'))
+  if (!/^[\\/]{2}[^\\/]/.test(parts[0])) parts[0] = parts[0].replace(/^[\\/]{2,}/, '\\')
+  return exports.normalize(parts.join('\\'))
 }
 
 exports.relative = function relative(from, to) {
@@ -114,8 +113,8 @@ exports.dirname = function dirname(path) {
   const { end } = rootOf(path)
   const last = lastSegment(path, end, isSeparator)
   if (last === null) return end === 0 ? '.' : path.slice(0, end)
-  // One separator is left out: the last of those before the segment, unless it is the root.
-  const cut = Math.max(end, last[0] - 1)
+  let cut = last[0]
+  while (cut > end && isSeparator(path[cut - 1])) cut--
   return cut === 0 ? '.' : path.slice(0, cut)
 }
 

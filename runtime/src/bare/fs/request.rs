@@ -1,0 +1,486 @@
+//! Every operation on files: read from a call's arguments on the JavaScript thread, then run anywhere.
+//!
+//! One request serves both forms of a call, the one that waits and the one that calls back.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{self as sys, AtFlags, Mode, OFlags};
+
+use super::{descriptors, stat, tree};
+use crate::bare::{args::Args, failure::Failure, reply::Reply};
+
+/// The largest single read or write, in bytes: what Linux does in one call at most.
+const IO_MAX_BYTES: usize = 0x7fff_f000;
+
+/// A failed operation on files, with what it was about.
+pub(crate) struct FileFailure {
+    pub(crate) failure: Failure,
+    pub(crate) operation: &'static str,
+    pub(crate) path: Option<String>,
+    pub(crate) destination: Option<String>,
+    pub(crate) fd: Option<i64>,
+}
+
+impl FileFailure {
+    /// A failure about one path.
+    pub(crate) fn path(
+        failure: impl Into<Failure>,
+        operation: &'static str,
+        path: impl Into<String>,
+    ) -> Self {
+        Self {
+            failure: failure.into(),
+            operation,
+            path: Some(path.into()),
+            destination: None,
+            fd: None,
+        }
+    }
+
+    fn paths(
+        failure: impl Into<Failure>,
+        operation: &'static str,
+        path: &str,
+        destination: &str,
+    ) -> Self {
+        Self {
+            destination: Some(destination.to_owned()),
+            ..Self::path(failure, operation, path)
+        }
+    }
+
+    /// A failure about an open file.
+    pub(crate) fn fd(failure: impl Into<Failure>, operation: &'static str, fd: i64) -> Self {
+        Self {
+            failure: failure.into(),
+            operation,
+            path: None,
+            destination: None,
+            fd: Some(fd),
+        }
+    }
+}
+
+/// One operation on files with its arguments. Names as in the documentation of bare-fs.
+pub(crate) enum Request {
+    /// Operations on one path that answer nothing or one thing.
+    Path(&'static str, PathOperation, String),
+    /// Operations on two paths.
+    Paths(&'static str, PathsOperation, String, String),
+    /// Operations on an open file.
+    Fd(&'static str, FdOperation, i64),
+    /// A whole file read at once.
+    ReadFile { path: String, flags: i64 },
+    /// A whole file written at once: the data, the flags and the mode.
+    WriteFile {
+        path: String,
+        data: Vec<u8>,
+        flags: i64,
+        mode: i64,
+    },
+}
+
+pub(crate) enum PathOperation {
+    Open { flags: i64, mode: i64 },
+    Access(i64),
+    Stat,
+    Lstat,
+    Statfs,
+    Chmod(i64),
+    Chown { uid: i64, gid: i64 },
+    Lchown { uid: i64, gid: i64 },
+    Utimes { atime: f64, mtime: f64 },
+    Lutimes { atime: f64, mtime: f64 },
+    Mkdir { mode: i64, recursive: bool },
+    Mkdtemp,
+    Rmdir,
+    Rm { recursive: bool, force: bool },
+    Unlink,
+    Realpath,
+    Readlink,
+    Opendir,
+    Truncate(i64),
+}
+
+pub(crate) enum PathsOperation {
+    Link,
+    Symlink,
+    Rename,
+    CopyFile(i64),
+    Cp { recursive: bool },
+}
+
+pub(crate) enum FdOperation {
+    Close,
+    Read { length: usize, position: i64 },
+    Write { data: Vec<u8>, position: i64 },
+    Stat,
+    Truncate(i64),
+    Chmod(i64),
+    Chown { uid: i64, gid: i64 },
+    Utimes { atime: f64, mtime: f64 },
+    Sync,
+    Datasync,
+}
+
+impl Request {
+    /// Reads the operation `name` with its arguments; nothing when there is no such operation.
+    pub(crate) fn parse(name: &str, args: &Args<'_, '_>) -> rquickjs::Result<Option<Self>> {
+        if let Some(request) = Self::parse_fd(name, args)? {
+            return Ok(Some(request));
+        }
+        let on_path = |operation: &'static str, what: PathOperation| {
+            Ok(Some(Self::Path(operation, what, args.text(0)?)))
+        };
+        let on_paths = |operation: &'static str, what: PathsOperation| {
+            Ok(Some(Self::Paths(
+                operation,
+                what,
+                args.text(0)?,
+                args.text(1)?,
+            )))
+        };
+        match name {
+            "open" => on_path(
+                "open",
+                PathOperation::Open {
+                    flags: args.integer(1)?,
+                    mode: args.integer(2)?,
+                },
+            ),
+            "access" => on_path("access", PathOperation::Access(args.integer(1)?)),
+            "stat" => on_path("stat", PathOperation::Stat),
+            "lstat" => on_path("lstat", PathOperation::Lstat),
+            "statfs" => on_path("statfs", PathOperation::Statfs),
+            "chmod" => on_path("chmod", PathOperation::Chmod(args.integer(1)?)),
+            "chown" => on_path(
+                "chown",
+                PathOperation::Chown {
+                    uid: args.integer(1)?,
+                    gid: args.integer(2)?,
+                },
+            ),
+            "lchown" => on_path(
+                "lchown",
+                PathOperation::Lchown {
+                    uid: args.integer(1)?,
+                    gid: args.integer(2)?,
+                },
+            ),
+            "utimes" => on_path(
+                "utimes",
+                PathOperation::Utimes {
+                    atime: args.number(1)?,
+                    mtime: args.number(2)?,
+                },
+            ),
+            "lutimes" => on_path(
+                "lutimes",
+                PathOperation::Lutimes {
+                    atime: args.number(1)?,
+                    mtime: args.number(2)?,
+                },
+            ),
+            "mkdir" => on_path(
+                "mkdir",
+                PathOperation::Mkdir {
+                    mode: args.integer(1)?,
+                    recursive: args.flag(2),
+                },
+            ),
+            "mkdtemp" => on_path("mkdtemp", PathOperation::Mkdtemp),
+            "rmdir" => on_path("rmdir", PathOperation::Rmdir),
+            "rm" => on_path(
+                "rm",
+                PathOperation::Rm {
+                    recursive: args.flag(1),
+                    force: args.flag(2),
+                },
+            ),
+            "unlink" => on_path("unlink", PathOperation::Unlink),
+            "realpath" => on_path("realpath", PathOperation::Realpath),
+            "readlink" => on_path("readlink", PathOperation::Readlink),
+            "opendir" => on_path("opendir", PathOperation::Opendir),
+            "truncate" => on_path("ftruncate", PathOperation::Truncate(args.integer(1)?)),
+            "link" => on_paths("link", PathsOperation::Link),
+            "symlink" => on_paths("symlink", PathsOperation::Symlink),
+            "rename" => on_paths("rename", PathsOperation::Rename),
+            "copyFile" => on_paths("copyfile", PathsOperation::CopyFile(args.integer(2)?)),
+            "cp" => on_paths(
+                "cp",
+                PathsOperation::Cp {
+                    recursive: args.flag(2),
+                },
+            ),
+            "readFile" => Ok(Some(Self::ReadFile {
+                path: args.text(0)?,
+                flags: args.integer(1)?,
+            })),
+            "writeFile" => Ok(Some(Self::WriteFile {
+                path: args.text(0)?,
+                data: args.bytes(1)?,
+                flags: args.integer(2)?,
+                mode: args.integer(3)?,
+            })),
+            _ => Ok(None),
+        }
+    }
+
+    fn parse_fd(name: &str, args: &Args<'_, '_>) -> rquickjs::Result<Option<Self>> {
+        let (operation, what) = match name {
+            "close" => ("close", FdOperation::Close),
+            "read" => (
+                "read",
+                FdOperation::Read {
+                    length: usize::try_from(args.integer(1)?)
+                        .unwrap_or(0)
+                        .min(IO_MAX_BYTES),
+                    position: args.integer(2)?,
+                },
+            ),
+            "write" => (
+                "write",
+                FdOperation::Write {
+                    data: args.bytes(1)?,
+                    position: args.integer(2)?,
+                },
+            ),
+            "fstat" => ("fstat", FdOperation::Stat),
+            "ftruncate" => ("ftruncate", FdOperation::Truncate(args.integer(1)?)),
+            "fchmod" => ("fchmod", FdOperation::Chmod(args.integer(1)?)),
+            "fchown" => (
+                "fchown",
+                FdOperation::Chown {
+                    uid: args.integer(1)?,
+                    gid: args.integer(2)?,
+                },
+            ),
+            "futimes" => (
+                "futimes",
+                FdOperation::Utimes {
+                    atime: args.number(1)?,
+                    mtime: args.number(2)?,
+                },
+            ),
+            "fsync" => ("fsync", FdOperation::Sync),
+            "fdatasync" => ("fdatasync", FdOperation::Datasync),
+            _ => return Ok(None),
+        };
+        Ok(Some(Self::Fd(operation, what, args.integer(0)?)))
+    }
+
+    /// Does it. Blocks as long as the system does.
+    pub(crate) fn run(self) -> Result<Reply, FileFailure> {
+        match self {
+            Self::Path(operation, what, path) => on_path(operation, what, path),
+            Self::Paths(operation, what, from, to) => {
+                if let PathsOperation::Cp { recursive } = what {
+                    return tree::copy(&from, &to, recursive);
+                }
+                on_paths(what, &from, &to)
+                    .map_err(|failure| FileFailure::paths(failure, operation, &from, &to))
+            }
+            Self::Fd(operation, what, fd) => {
+                on_fd(what, fd).map_err(|failure| FileFailure::fd(failure, operation, fd))
+            }
+            Self::ReadFile { path, flags } => {
+                let file = open(&path, flags, 0o666)
+                    .map_err(|failure| FileFailure::path(failure, "open", &path))?;
+                read_to_end(&file).map_err(|failure| {
+                    FileFailure::fd(
+                        failure,
+                        "read",
+                        std::os::fd::AsRawFd::as_raw_fd(&file).into(),
+                    )
+                })
+            }
+            Self::WriteFile {
+                path,
+                data,
+                flags,
+                mode,
+            } => {
+                let file = open(&path, flags, mode)
+                    .map_err(|failure| FileFailure::path(failure, "open", &path))?;
+                write_all(&file, &data).map_err(|failure| {
+                    FileFailure::fd(
+                        failure,
+                        "write",
+                        std::os::fd::AsRawFd::as_raw_fd(&file).into(),
+                    )
+                })?;
+                Ok(Reply::count(data.len()))
+            }
+        }
+    }
+}
+
+fn open(path: &str, flags: i64, mode: i64) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::from_bits_retain(flags as u32) | OFlags::CLOEXEC;
+    Ok(sys::open(path, flags, file_mode(mode))?)
+}
+
+fn file_mode(mode: i64) -> Mode {
+    Mode::from_raw_mode((mode as u32) & 0o7777)
+}
+
+fn owner(uid: i64, gid: i64) -> (Option<sys::Uid>, Option<sys::Gid>) {
+    // -1 leaves it as it is.
+    (
+        u32::try_from(uid).ok().map(sys::Uid::from_raw),
+        u32::try_from(gid).ok().map(sys::Gid::from_raw),
+    )
+}
+
+fn read_to_end(file: &OwnedFd) -> Result<Reply, Failure> {
+    let mut file = std::fs::File::from(file.try_clone()?);
+    let mut data = Vec::new();
+    std::io::Read::read_to_end(&mut file, &mut data)?;
+    Ok(Reply::Bytes(data))
+}
+
+fn write_all(file: &OwnedFd, data: &[u8]) -> Result<(), Failure> {
+    let mut file = std::fs::File::from(file.try_clone()?);
+    Ok(std::io::Write::write_all(&mut file, data)?)
+}
+
+fn on_path(
+    operation: &'static str,
+    what: PathOperation,
+    path: String,
+) -> Result<Reply, FileFailure> {
+    let done = match what {
+        PathOperation::Mkdir {
+            mode,
+            recursive: true,
+        } => return tree::make_folders(&path, file_mode(mode)).map(Reply::from),
+        PathOperation::Rm { recursive, force } => {
+            return tree::remove(&path, recursive, force).map(Reply::from);
+        }
+        PathOperation::Opendir => tree::entries(&path),
+        PathOperation::Truncate(length) => {
+            let file = open(&path, i64::from(OFlags::RDWR.bits()), 0o666)
+                .map_err(|failure| FileFailure::path(failure, "open", &path))?;
+            truncate(&file, length)
+        }
+        other => on_path_itself(other, &path),
+    };
+    done.map_err(|failure| FileFailure::path(failure, operation, path))
+}
+
+fn on_path_itself(what: PathOperation, path: &str) -> Result<Reply, Failure> {
+    match what {
+        PathOperation::Open { flags, mode } => {
+            let fd = descriptors::enter(open(path, flags, mode)?);
+            return Ok(Reply::Number(f64::from(fd)));
+        }
+        PathOperation::Access(mode) => {
+            sys::access(path, sys::Access::from_bits_retain(mode as u32))?;
+        }
+        PathOperation::Stat => return stat::path(path, AtFlags::empty()),
+        PathOperation::Lstat => return stat::path(path, AtFlags::SYMLINK_NOFOLLOW),
+        PathOperation::Statfs => return stat::filesystem(path),
+        PathOperation::Chmod(mode) => sys::chmod(path, file_mode(mode))?,
+        PathOperation::Chown { uid, gid } => {
+            let (uid, gid) = owner(uid, gid);
+            sys::chown(path, uid, gid)?;
+        }
+        PathOperation::Lchown { uid, gid } => {
+            let (uid, gid) = owner(uid, gid);
+            sys::chownat(sys::CWD, path, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        PathOperation::Utimes { atime, mtime } => {
+            sys::utimensat(
+                sys::CWD,
+                path,
+                &stat::timestamps(atime, mtime),
+                AtFlags::empty(),
+            )?;
+        }
+        PathOperation::Lutimes { atime, mtime } => {
+            sys::utimensat(
+                sys::CWD,
+                path,
+                &stat::timestamps(atime, mtime),
+                AtFlags::SYMLINK_NOFOLLOW,
+            )?;
+        }
+        PathOperation::Mkdir { mode, .. } => sys::mkdir(path, file_mode(mode))?,
+        PathOperation::Mkdtemp => return tree::make_temporary(path),
+        PathOperation::Rmdir => sys::rmdir(path)?,
+        PathOperation::Unlink => sys::unlink(path)?,
+        PathOperation::Realpath => return Ok(name_reply(std::fs::canonicalize(path)?.as_os_str())),
+        PathOperation::Readlink => {
+            return Ok(name_reply(std::fs::read_link(path)?.as_os_str()));
+        }
+        PathOperation::Opendir | PathOperation::Rm { .. } | PathOperation::Truncate(_) => {
+            return Err(Failure::named("ENOSYS"));
+        }
+    }
+    Ok(Reply::Nothing)
+}
+
+/// A name as the face decodes it: text where it is text, else its bytes.
+pub(crate) fn name_reply(name: &std::ffi::OsStr) -> Reply {
+    match name.to_str() {
+        Some(text) => Reply::from(text),
+        None => Reply::Bytes(std::os::unix::ffi::OsStrExt::as_bytes(name).to_vec()),
+    }
+}
+
+fn on_paths(what: PathsOperation, from: &str, to: &str) -> Result<Reply, Failure> {
+    match what {
+        PathsOperation::Link => sys::link(from, to)?,
+        PathsOperation::Symlink => sys::symlink(from, to)?,
+        PathsOperation::Rename => sys::rename(from, to)?,
+        PathsOperation::CopyFile(mode) => tree::copy_file(from, to, mode)?,
+        PathsOperation::Cp { .. } => return Err(Failure::named("ENOSYS")),
+    }
+    Ok(Reply::Nothing)
+}
+
+fn truncate(file: impl AsFd, length: i64) -> Result<Reply, Failure> {
+    let length = u64::try_from(length).map_err(|_| Failure::named("EINVAL"))?;
+    sys::ftruncate(file, length)?;
+    Ok(Reply::Nothing)
+}
+
+fn on_fd(what: FdOperation, fd: i64) -> Result<Reply, Failure> {
+    if let FdOperation::Close = what {
+        descriptors::take(fd)?;
+        return Ok(Reply::Nothing);
+    }
+    let file = descriptors::get(fd)?;
+    match what {
+        FdOperation::Close => {}
+        FdOperation::Read { length, position } => {
+            let mut data = vec![0; length];
+            let read = match u64::try_from(position) {
+                Ok(position) => rustix::io::pread(&file, &mut data, position)?,
+                Err(_) => rustix::io::read(&file, &mut data)?,
+            };
+            data.truncate(read);
+            return Ok(Reply::Bytes(data));
+        }
+        FdOperation::Write { data, position } => {
+            let written = match u64::try_from(position) {
+                Ok(position) => rustix::io::pwrite(&file, &data, position)?,
+                Err(_) => rustix::io::write(&file, &data)?,
+            };
+            return Ok(Reply::count(written));
+        }
+        FdOperation::Stat => return stat::file(&file),
+        FdOperation::Truncate(length) => return truncate(&file, length),
+        FdOperation::Chmod(mode) => sys::fchmod(&file, file_mode(mode))?,
+        FdOperation::Chown { uid, gid } => {
+            let (uid, gid) = owner(uid, gid);
+            sys::fchown(&file, uid, gid)?;
+        }
+        FdOperation::Utimes { atime, mtime } => {
+            sys::futimens(&file, &stat::timestamps(atime, mtime))?;
+        }
+        FdOperation::Sync => sys::fsync(&file)?,
+        FdOperation::Datasync => sys::fdatasync(&file)?,
+    }
+    Ok(Reply::Nothing)
+}

@@ -1,0 +1,105 @@
+//! Descriptors that a program did not open itself: what they are, and how to use them without waiting.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rquickjs::Ctx;
+use rustix::{
+    fs::{self as sys, FileType, OFlags},
+    io::{FdFlags, fcntl_setfd},
+};
+
+use crate::bare::{failure::Failure, fs::descriptors};
+
+/// What a descriptor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Terminal,
+    Tcp,
+    Udp,
+    Pipe,
+    File,
+    Unknown,
+}
+
+impl Kind {
+    pub(super) fn of(fd: i32) -> Self {
+        match descriptors::get(fd.into()) {
+            Ok(fd) => Self::of_open(fd.as_fd()),
+            Err(_) => Self::Unknown,
+        }
+    }
+
+    fn of_open(fd: BorrowedFd<'_>) -> Self {
+        if rustix::termios::isatty(fd) {
+            return Self::Terminal;
+        }
+        let Ok(stat) = sys::fstat(fd) else {
+            return Self::Unknown;
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile | FileType::CharacterDevice | FileType::BlockDevice => Self::File,
+            FileType::Fifo => Self::Pipe,
+            FileType::Socket => Self::of_socket(fd),
+            _ => Self::Unknown,
+        }
+    }
+
+    fn of_socket(fd: BorrowedFd<'_>) -> Self {
+        use rustix::net::{AddressFamily, SocketType, sockopt};
+        let domain = sockopt::socket_domain(fd).ok();
+        match (domain, sockopt::socket_type(fd)) {
+            (Some(AddressFamily::UNIX), Ok(SocketType::STREAM)) => Self::Pipe,
+            (Some(AddressFamily::INET | AddressFamily::INET6), Ok(SocketType::STREAM)) => Self::Tcp,
+            (Some(AddressFamily::INET | AddressFamily::INET6), Ok(SocketType::DGRAM)) => Self::Udp,
+            _ => Self::Unknown,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Terminal => "tty",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Pipe => "pipe",
+            Self::File => "file",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A descriptor of ours for the same pipe, socket or terminal, that does not wait.
+///
+/// Waiting or not is a property of what is open, which other processes share (a shell and its programs share a terminal). So it is opened anew
+/// where the system can; only a socket, which has no name to open, is changed.
+pub(super) fn without_waiting(fd: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
+    let access = sys::fcntl_getfl(fd)? & OFlags::RWMODE;
+    let name = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
+    let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    if let Ok(opened) = sys::open(name, flags, sys::Mode::empty()) {
+        return Ok(opened);
+    }
+    let copy = fd.try_clone_to_owned()?;
+    let status = sys::fcntl_getfl(&copy)?;
+    sys::fcntl_setfl(&copy, status | OFlags::NONBLOCK)?;
+    Ok(copy)
+}
+
+/// The two ends of a new pipe, reader first.
+pub(super) fn pipe(ctx: Ctx<'_>) -> rquickjs::Result<Vec<i32>> {
+    let ends = rustix::pipe::pipe().map_err(|errno| Failure::from(errno).throw(&ctx))?;
+    enter(&ctx, [ends.0, ends.1])
+}
+
+/// Two sockets that are connected to each other.
+pub(super) fn socketpair(ctx: Ctx<'_>) -> rquickjs::Result<Vec<i32>> {
+    let (first, second) =
+        std::os::unix::net::UnixStream::pair().map_err(|error| Failure::from(error).throw(&ctx))?;
+    enter(&ctx, [first.into(), second.into()])
+}
+
+fn enter(ctx: &Ctx<'_>, ends: [OwnedFd; 2]) -> rquickjs::Result<Vec<i32>> {
+    for end in &ends {
+        fcntl_setfd(end, FdFlags::CLOEXEC).map_err(|errno| Failure::from(errno).throw(ctx))?;
+    }
+    Ok(ends.into_iter().map(descriptors::enter).collect())
+}

@@ -1,0 +1,3 @@
+// bare-crypto 1.15, `web`.
+
+module.exports = require('bare-crypto').webcrypto

@@ -1,0 +1,3 @@
+// bare-dns 2.2, `promises`.
+
+module.exports = require('bare-dns').promises

@@ -1,0 +1,16 @@
+// The errors of bare-fetch 3.2.
+
+module.exports = require('pome-io/errors')('FetchError', [
+  'INVALID_URL',
+  'INVALID_REDIRECT_STATUS',
+  'INVALID_JSON',
+  'NETWORK_ERROR',
+  'TOO_MANY_REDIRECTS',
+  'UNKNOWN_PROTOCOL',
+  'BODY_UNUSABLE',
+  'INVALID_FORM_DATA',
+  'INVALID_METHOD',
+  'FORBIDDEN_METHOD',
+  'INVALID_HEADER_NAME',
+  'INVALID_HEADER_VALUE'
+])

@@ -1,0 +1,3 @@
+// The reader of HTTP messages, which is native.
+
+module.exports = native

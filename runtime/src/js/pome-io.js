@@ -1,0 +1,3 @@
+// What the modules over descriptors have in common: the native streams, and the classes of their faces.
+
+module.exports = native

@@ -1,0 +1,26 @@
+// not in bare: its packages are not where it looks for them
+const fs = require('bare-fs')
+const os = require('bare-os')
+const path = require('bare-path')
+
+const root = fs.mkdtempSync(path.join(os.tmpdir(), 'pome-watch-'))
+const watcher = fs.watch(root)
+const seen = new Set()
+
+watcher
+  .on('change', (type, name) => {
+    seen.add(`${type} ${name}`)
+    if (seen.has('rename a') && seen.has('change a')) watcher.close()
+  })
+  .on('close', () => {
+    console.log([...seen].sort())
+    fs.rmSync(root, { recursive: true })
+  })
+
+fs.writeFileSync(path.join(root, 'a'), 'x')
+
+try {
+  fs.watch(path.join(root, 'nope'))
+} catch (err) {
+  console.log(err.code)
+}

@@ -1,4 +1,0 @@
-exports.early = true
-const b = require('./b')
-exports.late = true
-exports.seen = b.seen

@@ -1,2 +1,0 @@
-module.exports = function f () { return 'f' }
-module.exports.extra = 'extra'

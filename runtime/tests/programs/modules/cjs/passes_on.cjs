@@ -1,1 +1,0 @@
-module.exports = { ...require('./named.cjs'), three: 3 }

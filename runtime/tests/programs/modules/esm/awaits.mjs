@@ -1,3 +1,0 @@
-export let before = 'before'
-await new Promise((resolve) => setTimeout(resolve, 1))
-export const after = 'after'

@@ -1,3 +1,0 @@
-import back from './back.cjs'
-export const own = 'own'
-export const fromBack = back.read()

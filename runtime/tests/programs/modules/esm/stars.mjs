@@ -1,2 +1,0 @@
-export * from './counter.mjs'
-export * as all from './counter.mjs'

@@ -1,2 +1,0 @@
-await null
-throw new Error('after an await')

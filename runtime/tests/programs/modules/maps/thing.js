@@ -1,1 +1,0 @@
-module.exports = 'thing, and ' + require('other')

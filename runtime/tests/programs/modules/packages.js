@@ -1,2 +1,0 @@
-const load = require('./pkg/entry.cjs')
-load()
