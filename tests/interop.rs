@@ -464,6 +464,7 @@ async fn npm_reads_our_drives() {
         let options = DriveOptions {
             key: None,
             encryption_key,
+            ..DriveOptions::default()
         };
         let drive = Hyperdrive::open(writer.namespace("drive"), options)
             .await
@@ -517,6 +518,7 @@ async fn a_reader_of_nothing_waits_for_the_drive() {
     let options = DriveOptions {
         key: Some(drive.key()),
         encryption_key: None,
+        ..DriveOptions::default()
     };
     let reader = Hyperdrive::open(late.clone(), options).await.unwrap();
     let reading = tokio::spawn(async move {
@@ -668,6 +670,7 @@ async fn we_read_npm_drives() {
         let options = DriveOptions {
             key,
             encryption_key: bundle.encryption_key(),
+            ..DriveOptions::default()
         };
         let drive = Hyperdrive::open(cores, options).await.unwrap();
         assert_eq!(bundle.truth["version"], drive.version(), "{kind}");

@@ -32,6 +32,9 @@ const UNSAFE_ROOMS: &[&str] = &[
     "runtime/src/engine/bytes.rs",
     "runtime/src/engine/class.rs",
     "runtime/src/engine/text.rs",
+    "runtime/src/engine/clone.rs",
+    "runtime/src/engine/script.rs",
+    "runtime/src/engine/shared.rs",
     "runtime/src/engine/uncatchable.rs",
 ];
 

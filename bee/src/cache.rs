@@ -1,95 +1,144 @@
-//! The blocks that were read or written lately, shared by all views of a bee.
+//! The blocks that were read or written lately, shared by all views of a bee, and by as many bees as one likes.
 use crate::node::Block;
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
+    fmt,
     hash::{BuildHasherDefault, Hasher},
     mem,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// Default bound on the memory of a cache, in bytes.
-pub(crate) const CACHE_BYTES: usize = 32 << 20;
+const CACHE_BYTES: usize = 32 << 20;
 
-/// A bounded map of blocks by seq, of one fork of the core.
+/// A cache for the blocks of many bees, which bounds their memory together. Cheap to clone.
 ///
+/// ```
+/// # use pome_bee::{BeeCache, Hyperbee};
+/// # use pome_cores::{CoreOptions, Corestore};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let store = pome_storage::Store::open(folder.path(), pome_storage::Options::default())?;
+/// # let cores = Corestore::open(store)?;
+/// let cache = BeeCache::new(16 << 20);
+/// let fruit = Hyperbee::new(cores.get(CoreOptions::name("fruit")).await?).with_cache(&cache);
+/// let trees = Hyperbee::new(cores.get(CoreOptions::name("trees")).await?).with_cache(&cache);
+/// fruit.put(b"apple", "red").await?;
+/// trees.put(b"apple", "small").await?;
+/// assert_eq!(fruit.get(b"apple").await?.and_then(|e| e.value), Some("red".into()));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct BeeCache(Arc<Shared>);
+
 /// Two generations: what is found in the old one moves to the young one; when the young one has half of the bytes, it becomes the old one and the old
 /// one goes. So a lookup costs a hash or two, and what is used stays.
-#[derive(Debug)]
-pub(crate) struct Cache {
+struct Shared {
     half_bytes: usize,
+    bees: AtomicU64,
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Inner {
-    fork: u64,
     bytes: usize,
     young: Blocks,
     old: Blocks,
 }
 
-type Blocks = HashMap<u64, Arc<Block>, BuildHasherDefault<SeqHasher>>;
+/// Which bee, the fork of its core, seq.
+type Place = (u64, u64, u64);
+type Blocks = HashMap<Place, Arc<Block>, BuildHasherDefault<PlaceHasher>>;
 
-/// A hash of one number, for seqs: they are dense, so a multiplication spreads them well.
+/// A hash of three numbers, of which the last are dense: multiplications spread them well.
 #[derive(Debug, Default)]
-struct SeqHasher(u64);
+struct PlaceHasher(u64);
 
-impl Hasher for SeqHasher {
+impl Hasher for PlaceHasher {
     fn finish(&self) -> u64 {
         self.0
     }
 
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            self.write_u64(self.0 ^ u64::from(*byte));
+            self.write_u64(u64::from(*byte));
         }
     }
 
-    fn write_u64(&mut self, seq: u64) {
-        let mixed = seq.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    fn write_u64(&mut self, number: u64) {
+        let mixed = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0 = mixed ^ mixed >> 32;
     }
 }
 
-impl Cache {
-    pub(crate) fn new(bytes: usize) -> Self {
-        Self {
+impl fmt::Debug for BeeCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BeeCache").finish_non_exhaustive()
+    }
+}
+
+impl Default for BeeCache {
+    /// 32 MiB.
+    fn default() -> Self {
+        Self::new(CACHE_BYTES)
+    }
+}
+
+impl BeeCache {
+    /// A cache of at most so many bytes.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        Self(Arc::new(Shared {
             half_bytes: bytes / 2,
+            bees: AtomicU64::new(0),
             inner: Mutex::default(),
-        }
+        }))
     }
 
+    /// The part of one bee.
+    pub(crate) fn part(&self) -> Cache {
+        Cache {
+            bee: self.0.bees.fetch_add(1, Ordering::Relaxed),
+            shared: self.0.clone(),
+        }
+    }
+}
+
+/// The part of a cache that one bee and its views use.
+pub(crate) struct Cache {
+    bee: u64,
+    shared: Arc<Shared>,
+}
+
+impl Cache {
     /// The block, if it is here and the reader's core is of the same fork.
     pub(crate) fn get(&self, fork: u64, seq: u64) -> Option<Arc<Block>> {
-        let mut inner = self.inner.lock();
-        if inner.fork != fork {
-            return None;
-        }
-        if let Some(block) = inner.young.get(&seq) {
+        let place = (self.bee, fork, seq);
+        let mut inner = self.shared.inner.lock();
+        if let Some(block) = inner.young.get(&place) {
             return Some(block.clone());
         }
-        let block = inner.old.remove(&seq)?;
-        self.insert_into(&mut inner, block.clone());
+        let block = inner.old.remove(&place)?;
+        self.shared.insert(&mut inner, place, block.clone());
         Some(block)
     }
 
-    /// Keeps `block`. `fork` is that of the core when the block was read; a newer one empties the cache.
+    /// Keeps `block`. `fork` is that of the core when the block was read.
     pub(crate) fn insert(&self, fork: u64, block: Arc<Block>) {
-        let mut inner = self.inner.lock();
-        if fork < inner.fork {
-            return;
-        }
-        if fork > inner.fork {
-            *inner = Inner {
-                fork,
-                ..Inner::default()
-            };
-        }
-        self.insert_into(&mut inner, block);
+        let mut inner = self.shared.inner.lock();
+        let place = (self.bee, fork, block.seq);
+        self.shared.insert(&mut inner, place, block);
     }
+}
 
-    fn insert_into(&self, inner: &mut Inner, block: Arc<Block>) {
+impl Shared {
+    fn insert(&self, inner: &mut Inner, place: Place, block: Arc<Block>) {
         let weight = block.weight();
         if weight > self.half_bytes {
             return;
@@ -99,7 +148,7 @@ impl Cache {
             inner.bytes = 0;
         }
         inner.bytes += weight;
-        if let Some(before) = inner.young.insert(block.seq, block) {
+        if let Some(before) = inner.young.insert(place, block) {
             inner.bytes = inner.bytes.saturating_sub(before.weight());
         }
     }
@@ -115,24 +164,40 @@ mod tests {
 
     #[test]
     fn it_is_bounded_and_keeps_what_is_used() {
-        let cache = Cache::new(20_000);
+        let cache = BeeCache::new(20_000);
+        let (one, other) = (cache.part(), cache.part());
         for seq in 1..1000 {
-            cache.insert(0, block(seq));
-            assert!(cache.get(0, 1).is_some(), "used all the time");
+            one.insert(0, block(seq));
+            other.insert(0, block(seq));
+            assert!(one.get(0, 1).is_some(), "used all the time");
         }
-        let kept = (1..1000).filter(|seq| cache.get(0, *seq).is_some()).count();
+        let kept = |part: &Cache| (1..1000).filter(|seq| part.get(0, *seq).is_some()).count();
+        let kept = kept(&one) + kept(&other);
         assert!((5..=20).contains(&kept), "{kept}");
     }
 
     #[test]
-    fn forks_do_not_mix() {
-        let cache = Cache::new(20_000);
-        cache.insert(0, block(1));
-        assert!(cache.get(1, 1).is_none());
-        cache.insert(1, block(2));
-        assert!(cache.get(1, 1).is_none());
-        cache.insert(0, block(3));
-        assert!(cache.get(1, 3).is_none());
-        assert!(cache.get(1, 2).is_some());
+    fn forks_and_bees_do_not_mix() {
+        let cache = BeeCache::default();
+        let (one, other) = (cache.part(), cache.part());
+        one.insert(0, block(1));
+        assert!(one.get(0, 1).is_some());
+        assert!(one.get(1, 1).is_none());
+        assert!(other.get(0, 1).is_none());
+        one.insert(1, block(2));
+        assert!(one.get(1, 1).is_none());
+        assert!(one.get(1, 2).is_some());
+    }
+
+    #[test]
+    fn places_do_not_collide() {
+        let hash = |place: Place| {
+            use std::hash::BuildHasher;
+            BuildHasherDefault::<PlaceHasher>::default().hash_one(place)
+        };
+        let all: std::collections::HashSet<u64> = (0..20_000)
+            .map(|n| hash((n % 20, n / 20 % 10, n / 200)))
+            .collect();
+        assert_eq!(all.len(), 20_000);
     }
 }

@@ -1,7 +1,7 @@
 //! The bee itself: single reads and writes, views of versions and prefixes.
 use crate::{
     batch::Batch,
-    cache::{CACHE_BYTES, Cache},
+    cache::{BeeCache, Cache},
     edit::{Conditions, Editor},
     error::{Error, Result},
     node::{Block, Header, Metadata},
@@ -93,7 +93,7 @@ impl Hyperbee {
         Self {
             core,
             lock: Arc::default(),
-            cache: Arc::new(Cache::new(CACHE_BYTES)),
+            cache: Arc::new(BeeCache::default().part()),
             settings: Settings {
                 metadata: None,
                 always_duplicate: true,
@@ -143,8 +143,14 @@ impl Hyperbee {
 
     /// Bound on the memory of the block cache, in bytes (default: 32 MiB). This bee and clones made from here on get a cache of their own.
     #[must_use]
-    pub fn with_cache_bytes(mut self, bytes: usize) -> Self {
-        self.cache = Arc::new(Cache::new(bytes));
+    pub fn with_cache_bytes(self, bytes: usize) -> Self {
+        self.with_cache(&BeeCache::new(bytes))
+    }
+
+    /// Keeps blocks in a cache that other bees use, too: what it holds of all of them is bounded together. For this bee and clones made from here on.
+    #[must_use]
+    pub fn with_cache(mut self, cache: &BeeCache) -> Self {
+        self.cache = Arc::new(cache.part());
         self
     }
 

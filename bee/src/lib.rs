@@ -55,6 +55,7 @@ mod view;
 mod watch;
 
 pub use batch::{Batch, Staged};
+pub use cache::BeeCache;
 pub use diff::DiffEntry;
 pub use error::{Error, Result};
 pub use extension::CacheExtension;

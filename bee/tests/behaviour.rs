@@ -1,7 +1,7 @@
 //! What a bee promises beside its bytes: locks, isolation, transactions, views.
 #![allow(clippy::unwrap_used)]
 use futures_util::{StreamExt, TryStreamExt};
-use pome_bee::{Error, HistoryOptions, Hyperbee, Metadata, PutOptions, RangeOptions};
+use pome_bee::{BeeCache, Error, HistoryOptions, Hyperbee, Metadata, PutOptions, RangeOptions};
 use pome_cores::{CoreOptions, Corestore, Durability};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -48,6 +48,43 @@ async fn a_deleted_key_stays_deleted() {
             .await
             .is_empty()
     );
+}
+
+/// Bees with the same keys in the same places, in a cache that has room for a few blocks of them: each reads its own.
+#[tokio::test]
+async fn bees_share_a_cache() {
+    let (_folder, cores) = cores().await;
+    let cache = BeeCache::new(20_000);
+    let mut bees = Vec::new();
+    for name in ["one", "other"] {
+        let core = cores.get(CoreOptions::name(name)).await.unwrap();
+        let bee = Hyperbee::new(core).with_cache(&cache);
+        for n in 0..100 {
+            let key = format!("{n:03}");
+            bee.put(key.as_bytes(), format!("{name} {n}"))
+                .await
+                .unwrap();
+        }
+        bees.push((name, bee));
+    }
+    for round in 0..3 {
+        for n in (0..100).rev() {
+            for (name, bee) in &bees {
+                let entry = bee.get(format!("{n:03}").as_bytes()).await.unwrap();
+                let value = entry.unwrap().value.unwrap();
+                assert_eq!(value, format!("{name} {n}"), "round {round}");
+            }
+        }
+        // Another history in the same places.
+        let (name, bee) = &bees[round % 2];
+        bee.core().truncate(60).await.unwrap();
+        for n in (59..100).chain(0..5) {
+            let key = format!("{n:03}");
+            bee.put(key.as_bytes(), format!("{name} {n}"))
+                .await
+                .unwrap();
+        }
+    }
 }
 
 #[tokio::test]

@@ -221,10 +221,10 @@ impl Core {
 /// A branch reads no root out of its core, so that it can be opened whatever became of that.
 fn put_roots(batch: &mut Batch, space: Space, tree: &Tree) {
     for root in &tree.roots {
-        batch.put(
+        batch.put_slice(
             space,
             layout::node_key(root.index),
-            layout::node_value(root),
+            &layout::node_value(root),
         );
     }
 }
@@ -434,10 +434,10 @@ fn share(
     let (start, end) = (layout::node_key(0), layout::node_key(next));
     batch.delete_range(space, start, end);
     for node in &across {
-        batch.put(
+        batch.put_slice(
             space,
             layout::node_key(node.index),
-            layout::node_value(node),
+            &layout::node_value(node),
         );
     }
     put_roots(batch, space, tree);

@@ -7,7 +7,7 @@
 use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use pome_storage::{Batch, Seq};
+use pome_storage::{Batch, PAYLOAD_BYTES_MIN, Seq};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::{
@@ -123,7 +123,11 @@ impl Change {
     /// Stores blocks that have been checked against the tree, and moves the contiguous length over them.
     pub(crate) fn fill(&mut self, batch: &mut Batch, blocks: &[(u64, Bytes)]) -> Result<(), Error> {
         for (index, block) in blocks {
-            batch.put(self.core.space, layout::block_key(*index), block.clone());
+            let key = layout::block_key(*index);
+            match block.len() < PAYLOAD_BYTES_MIN {
+                true => batch.put_slice(self.core.space, key, block),
+                false => batch.put(self.core.space, key, block.clone()),
+            }
             match self.note.came.last_mut() {
                 Some(last) if last.end == *index => last.end += 1,
                 _ => self.note.came.push(*index..*index + 1),
@@ -356,10 +360,10 @@ impl Change {
         // a clear in the same change may have dropped what a truncation made a root
         let roots = self.cut.map(|_| self.merkle.tree().roots.iter());
         for node in roots.into_iter().flatten().chain(self.merkle.nodes()) {
-            batch.put(
+            batch.put_slice(
                 space,
                 layout::node_key(node.index),
-                layout::node_value(node),
+                &layout::node_value(node),
             );
         }
         if self.merkle.upgraded() || self.contiguous != self.contiguous_before {

@@ -158,10 +158,10 @@ impl Hypercore {
             if !verified.contains(&node.index) {
                 return Err(TreeError::InvalidChecksum { index: node.index }.into());
             }
-            batch.put(
+            batch.put_slice(
                 core.space,
                 layout::node_key(node.index),
-                layout::node_value(node),
+                &layout::node_value(node),
             );
         }
         for (index, block) in &import.blocks {

@@ -342,10 +342,10 @@ pub(crate) fn store_record_parse(value: &[u8]) -> Result<[u8; 32], Error> {
 }
 
 /// Value of a tree node.
-pub(crate) fn node_value(node: &Node) -> Vec<u8> {
-    let mut value = Vec::with_capacity(40);
-    value.extend_from_slice(&node.size.to_le_bytes());
-    value.extend_from_slice(&node.hash);
+pub(crate) fn node_value(node: &Node) -> [u8; 40] {
+    let mut value = [0; 40];
+    value[..8].copy_from_slice(&node.size.to_le_bytes());
+    value[8..].copy_from_slice(&node.hash);
     value
 }
 

@@ -46,7 +46,7 @@ impl Local {
     ///
     /// # Errors
     /// From the store.
-    pub fn put(&self, key: impl Into<Vec<u8>>, value: impl Into<Bytes>) -> Result<(), Error> {
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<(), Error> {
         let mut batch = Batch::new();
         batch.put(self.space, key, value);
         self.store.commit(batch, Durability::Buffered)?;

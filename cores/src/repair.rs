@@ -311,10 +311,10 @@ impl Hypercore {
                 continue;
             };
             for node in computed(core, &snapshot, &node) {
-                batch.put(
+                batch.put_slice(
                     core.space,
                     layout::node_key(node.index),
-                    layout::node_value(&node),
+                    &layout::node_value(&node),
                 );
                 nodes += 1;
             }

@@ -104,7 +104,7 @@ impl Corestore {
                 continue;
             }
             bytes += key.len() + value.len();
-            batch.put(space, key.to_vec(), value);
+            batch.put(space, &key, value);
             if bytes > COMMIT_BYTES {
                 self.registry().commit(std::mem::take(&mut batch))?;
                 bytes = 0;

@@ -16,7 +16,7 @@ use crate::{
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::TryStreamExt;
-use pome_bee::{Hyperbee, Metadata};
+use pome_bee::{BeeCache, Hyperbee, Metadata};
 use pome_cores::{CoreOptions, Corestore, DiscoveryKey, Durability, Hypercore, Key};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
@@ -32,6 +32,8 @@ pub struct DriveOptions {
     pub key: Option<Key>,
     /// Encrypts the blocks of both cores (Hypercore's block encryption: what peers get is encrypted too).
     pub encryption_key: Option<[u8; 32]>,
+    /// For the blocks of the database, shared with other bees and drives (default: 32 MiB of its own).
+    pub cache: Option<BeeCache>,
 }
 
 /// How an entry is written.
@@ -127,7 +129,11 @@ impl Hyperdrive {
         // of its own, so that closing the drive closes what was opened for it
         let store = store.session();
         let core = store.get(core).await?;
-        Self::over(store, core, options.encryption_key).await
+        let mut drive = Self::over(store, core, options.encryption_key).await?;
+        if let Some(cache) = &options.cache {
+            drive.db = drive.db.with_cache(cache);
+        }
+        Ok(drive)
     }
 
     /// Opens the drive whose database is `core`.

@@ -43,6 +43,7 @@ mod json;
 mod listing;
 mod localdrive;
 mod mirrordrive;
+mod monitor;
 pub mod path;
 pub mod posix;
 mod purge;
@@ -62,7 +63,11 @@ pub use hyperdrive::{DriveOptions, GetOptions, Hyperdrive, ListOptions, PutOptio
 pub use ignore::Ignore;
 pub use listing::Child;
 pub use localdrive::{LocalEntry, LocalOptions, LocalWriter, Localdrive, Scanned, SkipReason};
-pub use mirrordrive::{MirrorCount, MirrorEvent, MirrorOp, MirrorOptions, MirrorSide, Mirrordrive};
+pub use mirrordrive::{
+    MirrorContent, MirrorCount, MirrorEvent, MirrorOp, MirrorOptions, MirrorSide,
+    MirrorTransformer, Mirrordrive,
+};
+pub use monitor::{Monitor, Transfer};
 pub use path::PathError;
 pub use posix::{PosixMetadata, Timestamp};
 pub use retention::{Keep, Retention};

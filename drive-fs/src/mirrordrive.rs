@@ -12,6 +12,7 @@
 mod links;
 mod side;
 mod sink;
+mod transform;
 
 use crate::{Error, Ignore, PosixMetadata, SkipReason};
 use futures_core::Stream;
@@ -25,6 +26,8 @@ pub use side::MirrorSide;
 use side::{Node, Pair, pairs, same_content};
 use sink::Sink;
 use std::{fmt, io::ErrorKind, pin::pin, sync::Arc};
+use transform::Content;
+pub use transform::{MirrorContent, MirrorTransformer};
 
 /// Bytes of content that share a commit.
 const BATCH_BYTES: u64 = 4 * 1024 * 1024;
@@ -61,6 +64,9 @@ pub struct MirrorOptions {
     /// Into a drive: store of files above 1 MiB only what the file did not have before, also where it has moved in it (default: false). They become
     /// block-map blobs, which every hyperdrive since version 11.13 reads.
     pub dedup: bool,
+    /// Each gets the content of every file that is written, after the one before it (default: none). What comes out is not known before it is made, so that
+    /// with transformers every file is written each time, whether it differs or not; links are only written when they differ.
+    pub transformers: Vec<MirrorTransformer>,
     /// Default: `Buffered`.
     pub durability: Durability,
 }
@@ -78,6 +84,7 @@ impl Default for MirrorOptions {
             metadata_equals: None,
             quick: false,
             dedup: false,
+            transformers: Vec::new(),
             durability: Durability::default(),
         }
     }
@@ -96,6 +103,7 @@ impl fmt::Debug for MirrorOptions {
             .field("metadata_equals", &self.metadata_equals.is_some())
             .field("quick", &self.quick)
             .field("dedup", &self.dedup)
+            .field("transformers", &self.transformers.len())
             .field("durability", &self.durability)
             .finish()
     }
@@ -375,7 +383,8 @@ impl Mirrordrive {
                     Some(target) => sink.link(from, to, &target).await,
                     None => {
                         let size = event.bytes_added;
-                        sink.file(&self.source, from, to, size).await
+                        let content = || Content::of(self, from, size);
+                        sink.file(from, to, content).await
                     }
                 }
             }
@@ -433,6 +442,9 @@ impl Mirrordrive {
                 true => attributes(),
                 false => Compared::Differs,
             });
+        }
+        if !self.options.transformers.is_empty() {
+            return Ok(Compared::Differs);
         }
         if let (Node::Hyper(a), Node::Hyper(b)) = (from, to) {
             let has_blobs = (a.value.blob.is_some(), b.value.blob.is_some());

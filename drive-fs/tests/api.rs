@@ -11,7 +11,7 @@ use net::{Pair, Place, idle};
 use pome_cores::{Corestore, Durability};
 use pome_drive_fs::{
     Blobs, DriveDownload, DriveOptions, Error, Hyperdrive, Ignore, ListOptions, LocalOptions,
-    Localdrive, MirrorOptions, Mirrordrive, PutOptions,
+    Localdrive, MirrorOptions, Mirrordrive, Monitor, PutOptions,
 };
 
 async fn open(cores: &Corestore) -> Hyperdrive {
@@ -234,6 +234,77 @@ async fn updates_searches_and_activity() {
     assert!(update.as_mut().now_or_never().is_none());
     drop(finding);
     assert!(!soon(update).await.unwrap());
+}
+
+#[tokio::test]
+async fn transfers_are_watched() {
+    let mut peers = Peers::new(async |drive: &Hyperdrive| {
+        put(drive, "/a", vec![1; 200_000]).await;
+        put(drive, "/b", vec![2; 100_000]).await;
+        let mut stream = drive
+            .dedup_stream("/mapped", PutOptions::default())
+            .await
+            .unwrap();
+        for n in [1, 2, 1] {
+            stream.write(vec![n; 1000]).await.unwrap();
+        }
+        stream.finish().await.unwrap();
+    })
+    .await;
+    let (reader, writer) = (peers.reader.clone(), peers.writer.clone());
+    let of = reader.clone();
+    let watched = async move {
+        let mut monitors = Vec::new();
+        for path in [Some("/a"), Some("/mapped"), Some("/nothing"), None] {
+            monitors.push(of.monitor(path).await.unwrap());
+        }
+        <[Monitor; 4]>::try_from(monitors).unwrap()
+    };
+    let [mut a, mapped, nothing, whole] = peers.pair.run(watched).await;
+    let sent = writer.monitor(None).await.unwrap();
+    assert_eq!(
+        (a.download().target_blocks, a.download().target_bytes),
+        (Some(4), Some(200_000))
+    );
+    assert_eq!(mapped.download().target_bytes, Some(3000));
+    assert_eq!(nothing.download().percentage(), None);
+    assert_eq!(
+        (a.download().percentage(), a.download().started),
+        (Some(0.0), None)
+    );
+    assert_eq!(a.peers(), 1);
+
+    // a mirror fetches what it copies
+    let (target, folder) = (tempfile::tempdir().unwrap(), reader.clone());
+    let local = Localdrive::open(target.path(), LocalOptions::default()).unwrap();
+    let copied = peers.pair.run(async move {
+        folder
+            .mirror(local, MirrorOptions::default())
+            .run(|_| ())
+            .await
+    });
+    assert_eq!(copied.await.unwrap().add, 3);
+    soon(a.changed()).await;
+    let came = a.download();
+    assert_eq!(
+        (came.blocks, came.bytes, came.percentage()),
+        (4, 200_000, Some(100.0))
+    );
+    assert!(came.started.is_some() && came.speed > 0.0);
+    assert_eq!((a.upload().blocks, a.upload().started), (0, None));
+    let came = mapped.download();
+    assert_eq!(came.percentage(), Some(100.0), "{came:?}");
+    let all = whole.download();
+    assert_eq!((all.blocks, all.bytes), (8, 302_000), "{all:?}");
+    assert_eq!((all.target_blocks, all.percentage()), (None, None));
+    // one that did not fit in yet is sent again
+    assert!(sent.upload().blocks >= 8 && sent.upload().bytes >= 302_000);
+    // of the whole drive the database counts too
+    put(&writer, "/later", "").await;
+    peers.pair.settle();
+    let later = peers.pair.run(async move { reader.entry("/later").await });
+    assert!(later.await.unwrap().is_some());
+    assert!(whole.download().blocks > 8 && mapped.download().blocks == 2);
 }
 
 #[tokio::test]

@@ -466,6 +466,7 @@ async fn a_drive_whose_key_is_not_ours_is_read_only() {
     let options = DriveOptions {
         key: Some(theirs.drive.key()),
         encryption_key: None,
+        ..DriveOptions::default()
     };
     let drive = Hyperdrive::open(ours.drive.corestore().clone(), options)
         .await

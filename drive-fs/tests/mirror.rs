@@ -1,11 +1,12 @@
 //! Folders into drives, drives into folders, and back.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use pome_cores::{Corestore, Durability};
 use pome_drive_fs::{
     DriveOptions, EntryValue, Error, Hyperdrive, Ignore, ListOptions, LocalOptions, Localdrive,
-    MirrorOp, MirrorOptions, Mirrordrive, PutOptions, SkipReason,
+    MirrorContent, MirrorEvent, MirrorOp, MirrorOptions, MirrorSide, MirrorTransformer,
+    Mirrordrive, PutOptions, SkipReason,
 };
 use pome_storage::{Options, Store};
 use proptest::prelude::*;
@@ -14,6 +15,7 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::Path,
+    sync::Arc,
 };
 use tempfile::{TempDir, tempdir};
 
@@ -337,6 +339,103 @@ async fn several_prefixes_a_list_of_entries_and_other_metadata() {
     assert_eq!(run(listed(&["/a/1"])).await, ["change /a/1"]);
     let entry = target.entry("/a/1").await.unwrap().unwrap();
     assert_eq!(entry.value.metadata.unwrap()["stamp"], 2);
+}
+
+/// Replaces every `a` by `bb`, in files whose name asks for it.
+fn doubling() -> MirrorTransformer {
+    Arc::new(|path: &str, content: MirrorContent| {
+        if !path.ends_with(".double") {
+            return content;
+        }
+        let double = |piece: bytes::Bytes| {
+            let bytes = piece.iter().flat_map(|byte| match byte {
+                b'a' => vec![b'b'; 2],
+                byte => vec![*byte],
+            });
+            bytes.collect::<Vec<u8>>().into()
+        };
+        content.map_ok(double).boxed()
+    })
+}
+
+#[tokio::test]
+async fn contents_are_transformed_on_their_way() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    let (drive, _home) = drive().await;
+    let large = "a".repeat(700_000);
+    write(from.path(), "as it is", "banana");
+    write(from.path(), "empty.double", "");
+    write(from.path(), "large.double", &large);
+    write(from.path(), "small.double", "banana");
+    symlink("small.double", from.path().join("link.double")).unwrap();
+    // after the first there are `bb` for each `a`; the second takes the first byte of each piece away
+    let shorter: MirrorTransformer = Arc::new(|path: &str, content: MirrorContent| {
+        if !path.starts_with("/small") {
+            return content;
+        }
+        content.map_ok(|piece| piece.slice(1..)).boxed()
+    });
+    let options = |dedup| MirrorOptions {
+        transformers: vec![doubling(), shorter.clone()],
+        include_equals: true,
+        dedup,
+        ..MirrorOptions::default()
+    };
+    for (target, dedup) in [
+        (MirrorSide::from(drive.clone()), false),
+        (MirrorSide::from(drive.clone()), true),
+        (MirrorSide::from(local(to.path())), false),
+    ] {
+        let mirror = Mirrordrive::new(local(from.path()), target, options(dedup));
+        for again in [false, true] {
+            let mut steps = Vec::new();
+            let note = |event: &MirrorEvent| {
+                steps.push((event.path.clone(), event.op, event.bytes_added));
+            };
+            mirror.run(note).await.unwrap();
+            let written = |path: &str| {
+                let step = steps.iter().find(|step| step.0 == path).unwrap();
+                (step.1, step.2)
+            };
+            // files are written whether they differ or not, links are not; bytes are counted as the source has them
+            assert_ne!(written("/small.double").0, MirrorOp::Equal);
+            assert_eq!(written("/small.double").1, 6);
+            assert_eq!(written("/large.double").1, 700_000);
+            assert_eq!(written("/link.double").0 == MirrorOp::Equal, again || dedup);
+        }
+        let unread: MirrorTransformer =
+            Arc::new(|path: &str, _: MirrorContent| -> MirrorContent { panic!("{path} is read") });
+        let dry = MirrorOptions {
+            dry_run: true,
+            transformers: vec![unread],
+            ..MirrorOptions::default()
+        };
+        Mirrordrive::new(local(from.path()), drive.clone(), dry)
+            .run(|_| ())
+            .await
+            .unwrap();
+    }
+    let content = async |path: &str| {
+        let there = drive.get(path).await.unwrap().unwrap();
+        assert_eq!(there, fs::read(to.path().join(&path[1..])).unwrap());
+        there
+    };
+    assert_eq!(content("/as it is").await, "banana");
+    assert_eq!(content("/empty.double").await, "");
+    assert_eq!(content("/small.double").await, "bbnbbnbb");
+    assert!(content("/large.double").await == "b".repeat(1_400_000));
+
+    // what goes wrong in one ends the mirror
+    let broken: MirrorTransformer = Arc::new(|_: &str, content: MirrorContent| {
+        let fails = stream::iter([Err(Error::Closed)]);
+        content.chain(fails).boxed()
+    });
+    let options = MirrorOptions {
+        transformers: vec![broken],
+        ..MirrorOptions::default()
+    };
+    let mirror = Mirrordrive::new(local(from.path()), drive.clone(), options);
+    assert!(matches!(mirror.run(|_| ()).await, Err(Error::Closed)));
 }
 
 #[tokio::test]

@@ -219,7 +219,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let home = tempfile::tempdir().unwrap();
-            let options = DriveOptions { key: None, encryption_key: encrypted.then_some([7; 32]) };
+            let options = DriveOptions { encryption_key: encrypted.then_some([7; 32]), ..Default::default() };
             let open = async || {
                 let store = Store::open(home.path(), Options::default()).unwrap();
                 let store = Corestore::open(store).unwrap();

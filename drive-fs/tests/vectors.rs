@@ -332,6 +332,7 @@ async fn check_scenario(contents: &Contents, scenario: &Value) {
             let options = DriveOptions {
                 key: None,
                 encryption_key,
+                ..DriveOptions::default()
             };
             Hyperdrive::open(store.clone(), options).await
         }
@@ -396,6 +397,7 @@ async fn check_scenario(contents: &Contents, scenario: &Value) {
         DriveOptions {
             key: Some(drive.key()),
             encryption_key,
+            ..DriveOptions::default()
         },
     );
     let again = again.await.unwrap();

@@ -28,16 +28,7 @@ fn run<F: Future<Output = ()>>(test: &str, body: impl FnOnce() -> F) {
     if !npm_works(test, MODULES) || !namespace::inside(test) {
         return;
     }
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(async {
-            tokio::time::timeout(Duration::from_secs(120), body())
-                .await
-                .expect("done within two minutes")
-        });
+    pome_test_support::block_on(Duration::from_secs(120), body());
 }
 
 /// A lasting node that begins with these, or with none.

@@ -21,16 +21,7 @@ fn run<F: Future<Output = ()>>(test: &str, body: impl FnOnce() -> F) {
     if !npm_works(test, MODULES) {
         return;
     }
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(async {
-            tokio::time::timeout(Duration::from_secs(240), body())
-                .await
-                .expect("done within four minutes")
-        });
+    pome_test_support::block_on(Duration::from_secs(240), body());
 }
 
 /// What is written, here and there.

@@ -15,16 +15,7 @@ fn run<F: Future<Output = ()>>(test: &str, body: impl FnOnce() -> F) {
     if !namespace::inside(test) {
         return;
     }
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(async {
-            tokio::time::timeout(Duration::from_secs(100), body())
-                .await
-                .expect("done in time")
-        });
+    pome_test_support::block_on(Duration::from_secs(100), body());
 }
 
 async fn lan(topics: &[u8]) -> Lan {

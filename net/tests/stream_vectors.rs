@@ -1,6 +1,7 @@
 //! Handshakes, streams and datagrams beside the bytes of noise-handshake, noise-curve-ed and secret-stream.
 #![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
+use bytes::Bytes;
 use pome_cores::{KeyPair, crypto};
 use pome_net::{
     Error,
@@ -368,4 +369,37 @@ fn datagrams() {
             );
         }
     }
+}
+
+#[test]
+fn what_was_written_before_the_handshake_is_sent_although_the_end_came_before_it_too() {
+    let now = Instant::now();
+    let side = |role| {
+        let pair = KeyPair::random();
+        SecretStream::new(
+            now,
+            role,
+            &pair,
+            Entropy::random(),
+            StreamOptions::default(),
+        )
+        .unwrap()
+    };
+    let (mut ours, mut theirs) = (side(Role::Initiator), side(Role::Responder));
+    ours.write(now, &[b"hello"]).unwrap();
+    ours.end();
+    assert!(!ours.is_write_done());
+    assert!(matches!(ours.write(now, &[b"late"]), Err(Error::Closed)));
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        theirs.handle_input(now, &drain(&mut ours));
+        told.extend(events(&mut theirs).unwrap());
+        ours.handle_input(now, &drain(&mut theirs));
+        events(&mut ours).unwrap();
+    }
+    assert_eq!(
+        told,
+        [Event::Open, Event::Message(Bytes::from_static(b"hello"))]
+    );
+    assert!(ours.is_write_done());
 }

@@ -164,6 +164,8 @@ pub(crate) enum Command {
         /// The key of a core, bee or drive that is shared, or the public key of a peer
         key: Option<String>,
     },
+    /// Run a program for Bare: a file in CommonJS or ESM with its arguments; without one, lines as they are typed
+    Run(RunArgs),
     /// Print the completions for a shell
     Completions {
         /// Which shell
@@ -218,6 +220,22 @@ pub(crate) struct MountArgs {
     /// How many bytes of contents to keep of a drive that somebody else writes, such as `500M` [default: all that was read]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(crate) cache_size: Option<u64>,
+}
+
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub(crate) struct RunArgs {
+    /// Run this text instead of a file
+    #[arg(short, long, value_name = "SCRIPT", conflicts_with = "print")]
+    pub(crate) eval: Option<String>,
+    /// Run this text, and print what it comes to
+    #[arg(short, long, value_name = "SCRIPT")]
+    pub(crate) print: Option<String>,
+    /// How much memory the heap of each of the program's threads may have, such as `500M` [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) memory_limit: Option<u64>,
+    /// The program, and what it gets as `Bare.argv`
+    #[arg(value_name = "APP [ARGS]", trailing_var_arg = true)]
+    pub(crate) app: Vec<String>,
 }
 
 /// Which versions a drive keeps.

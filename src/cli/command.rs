@@ -23,6 +23,7 @@ pub(crate) async fn execute(
         Command::Completions { .. }
         | Command::Man
         | Command::Owner
+        | Command::Run(_)
         | Command::Dht(_)
         | Command::Doctor { .. } => Err(Failure::usage(
             "this command does not work on an open store",

@@ -27,6 +27,7 @@ mod peers;
 mod pin;
 mod present;
 mod run;
+mod runtime;
 mod service;
 mod share;
 mod space;
@@ -38,6 +39,12 @@ use std::process::ExitCode;
 
 /// Parses the command line and runs it.
 pub(crate) fn main() -> ExitCode {
+    // The same binary under the name that programs for Bare know.
+    let mut args = std::env::args_os();
+    let name = std::path::PathBuf::from(args.next().unwrap_or_default());
+    if name.file_name() == Some("bare".as_ref()) {
+        return pome_runtime::bare_main(args.map(|arg| arg.to_string_lossy().into_owned()));
+    }
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

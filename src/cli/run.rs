@@ -10,6 +10,7 @@ use super::{
     keys::{self, Keys},
     manual, owner,
     present::{self, Presentation},
+    runtime,
     service::Service,
 };
 use pome_net::hyperdht::BOOTSTRAP;
@@ -46,6 +47,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     let outcome = match command {
         Command::Completions { shell } => manual::completions(shell),
         Command::Man => manual::man(),
+        Command::Run(args) => return runtime::run(args),
         Command::Dht(command) => without_store(&global, how, async move |io| {
             dht::execute(command, io).await
         }),

@@ -7,7 +7,7 @@ use super::{
     names::{Kind, Names, Target},
     network::Networks,
 };
-use pome_bee::Hyperbee;
+use pome_bee::{BeeCache, Hyperbee};
 use pome_cores::{CoreOptions, Corestore, Hypercore, Key};
 use pome_drive_fs::{DriveOptions, Hyperdrive};
 use pome_storage::{Options, Store};
@@ -37,6 +37,8 @@ pub(crate) struct Service {
     pub(crate) networks: Arc<Networks>,
     /// A drive opens its db core exclusively, so all commands share one instance of it.
     drives: tokio::sync::Mutex<HashMap<Key, Hyperdrive>>,
+    /// For the blocks of all bees and drives.
+    cache: BeeCache,
     /// Two bees made apart on one core share no write lock, so all commands share one of each.
     bees: parking_lot::Mutex<HashMap<Key, Hyperbee>>,
     /// Drives whose old versions are dropped in a moment.
@@ -83,6 +85,7 @@ impl Service {
             limit,
             drives: tokio::sync::Mutex::default(),
             bees: parking_lot::Mutex::default(),
+            cache: BeeCache::default(),
             collecting: Arc::default(),
         })
     }
@@ -190,7 +193,7 @@ impl Service {
             .bees
             .lock()
             .entry(core.key())
-            .or_insert_with(|| Hyperbee::new(core))
+            .or_insert_with(|| Hyperbee::new(core).with_cache(&self.cache))
             .clone())
     }
 
@@ -263,8 +266,11 @@ impl Service {
         {
             return Ok(drive.clone());
         }
-        let drive =
-            Hyperdrive::open(self.corestore.namespace(name), DriveOptions::default()).await?;
+        let options = DriveOptions {
+            cache: Some(self.cache.clone()),
+            ..DriveOptions::default()
+        };
+        let drive = Hyperdrive::open(self.corestore.namespace(name), options).await?;
         drives.insert(drive.key(), drive.clone());
         Ok(drive)
     }
@@ -277,6 +283,7 @@ impl Service {
         self.core_by_key(key, if_missing).await?;
         let options = DriveOptions {
             key: Some(key),
+            cache: Some(self.cache.clone()),
             ..DriveOptions::default()
         };
         let drive = Hyperdrive::open(self.corestore.clone(), options).await?;

@@ -140,7 +140,7 @@ impl Swarms {
     /// The network has changed: what got through may not any more.
     pub(crate) fn network_changed(&self) {
         if let Some(dht) = self.own.as_ref().and_then(Hyperswarm::dht) {
-            dht.dht().refresh();
+            dht.network_changed();
         }
         self.changed.notify_one();
     }

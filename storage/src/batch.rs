@@ -51,8 +51,8 @@ impl Batch {
 
     /// Sets `key` (at most 1 KiB) to `value` (at most 64 MiB). Large values are written once, into a payload segment. A key or value that is too long
     /// is refused by the commit.
-    pub fn put(&mut self, space: Space, key: impl Into<Vec<u8>>, value: impl Into<Bytes>) {
-        let (key, value) = (key.into(), value.into());
+    pub fn put(&mut self, space: Space, key: impl AsRef<[u8]>, value: impl Into<Bytes>) {
+        let (key, value) = (key.as_ref(), value.into());
         if value.len() > VALUE_BYTES_MAX {
             return self.refuse(Error::ValueTooLong {
                 len: value.len() as u64,
@@ -61,15 +61,27 @@ impl Batch {
         }
         if value.len() >= PAYLOAD_BYTES_MIN {
             self.body.push(PUT_PAYLOAD);
-            self.key(space, &key);
+            self.key(space, key);
             put_varint(&mut self.body, value.len() as u64);
             self.payloads.push(value);
         } else {
-            self.body.push(PUT);
-            self.key(space, &key);
-            put_varint(&mut self.body, value.len() as u64);
-            self.body.extend_from_slice(&value);
+            self.put_inline(space, key, &value);
         }
+    }
+
+    /// As [`put`](Self::put), for a value that is not in memory of its own: a small one is copied once.
+    pub fn put_slice(&mut self, space: Space, key: impl AsRef<[u8]>, value: &[u8]) {
+        if value.len() >= PAYLOAD_BYTES_MIN {
+            return self.put(space, key, Bytes::copy_from_slice(value));
+        }
+        self.put_inline(space, key.as_ref(), value);
+    }
+
+    fn put_inline(&mut self, space: Space, key: &[u8], value: &[u8]) {
+        self.body.push(PUT);
+        self.key(space, key);
+        put_varint(&mut self.body, value.len() as u64);
+        self.body.extend_from_slice(value);
     }
 
     /// Removes `key`; no error if it is not there.

@@ -12,7 +12,7 @@
 use pome_wal::{Damage, Start, mutation::fits};
 
 /// The one version this code reads and writes.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 /// Longest key a caller may use, in bytes.
 pub const KEY_BYTES_MAX: usize = 1024;
 /// Longest value, in bytes.
@@ -626,7 +626,7 @@ mod tests {
         }
         .encode();
         assert_eq!(&raw[..8], b"pomestor");
-        assert_eq!(raw[8..16], [3, 0, 0, 0, 3, 0, 0, 0]);
+        assert_eq!(raw[8..16], [4, 0, 0, 0, 3, 0, 0, 0]);
         assert_eq!(raw[16..32], [3; 16]);
         assert_eq!(raw[32..40], 7u64.to_le_bytes());
         assert_eq!(raw[40..48], 99u64.to_le_bytes());

@@ -642,11 +642,11 @@ impl Inner {
         Ok((slot, Some(lower)))
     }
 
-    /// The bytes of a slot; the whole key may come in parts. Small ones are copied, so that keeping one does not keep a commit or a table in memory.
+    /// The bytes of a slot; the whole key may come in parts.
     pub(crate) fn value(&self, key: [&[u8]; 2], slot: Slot) -> Result<Option<Bytes>, Error> {
         Ok(match slot {
             Slot::Deleted => None,
-            Slot::Inline(bytes) => Some(Bytes::copy_from_slice(&bytes)),
+            Slot::Inline(bytes) => Some(bytes),
             Slot::Payload(at) => Some(self.payload(key, &at)?),
         })
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Error,
-    index::{Cursor, Found, Layer, Memtable, Slot, Table},
+    index::{Cursor, Found, Layer, Memtable, Slot, Table, key_hash},
 };
 use bytes::Bytes;
 use std::{ops::Bound, sync::Arc};
@@ -42,8 +42,9 @@ impl Lower {
 
 /// What the newest of these layers that knows the key says; `Deleted` when none does.
 pub(crate) fn get(layers: &[Layer], key: &[u8]) -> Result<Slot, Error> {
+    let hash = key_hash(key);
     for layer in layers {
-        if let Found::Here(slot) = layer.get(key)? {
+        if let Found::Here(slot) = layer.get(key, hash)? {
             return Ok(slot);
         }
     }

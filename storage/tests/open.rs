@@ -92,7 +92,7 @@ fn a_folder_of_other_things_is_left_alone() {
 
 #[test]
 fn another_version_is_named() {
-    for version in [2, 9] {
+    for version in [3, 9] {
         let dir = tempfile::tempdir().unwrap();
         Store::open(dir.path(), quiet()).unwrap().close().unwrap();
         let path = dir.path().join("superblock");
@@ -104,7 +104,7 @@ fn another_version_is_named() {
         let error = Store::open(dir.path(), quiet()).unwrap_err();
         assert_eq!(error.code(), "UNKNOWN_VERSION");
         let said = error.to_string();
-        let wanted = format!("superblock has format version {version}; this program knows 3:");
+        let wanted = format!("superblock has format version {version}; this program knows 4:");
         assert!(said.starts_with(&wanted), "{said}");
         assert_eq!(fs::read(&path).unwrap(), bytes, "nothing was touched");
     }

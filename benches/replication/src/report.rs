@@ -31,8 +31,7 @@ const INTRO: &str = "# Replication beside npm's
 The same work on pome and on the npm modules, in every pairing, in turns on one machine. Over TCP each side is a process of its own with a store of its own on
 disk, and the secret stream between them; the time runs from dialling until every block is checked and stored. Over a pipe both sides are in one process, with
 the secret stream too. Latency is from the call of an append of 100 B to the return of the other side's waiting `get`, by one clock: pome's append is on disk
-before anybody hears of it, npm's never is. Blocks are random bytes. Others compiled on the machine meanwhile: all processes of both kinds ran with real-time
-priority (`chrt -f 5`), without which the ratios range widely.
+before anybody hears of it, npm's never is. Blocks are random bytes. The machine did nothing else.
 
 `cargo run --release -p pome-bench-replication -- --json docs/proofs/replication.json` measures; `… -- --render docs/proofs/replication.json >
 docs/proofs/replication.md` writes this page.

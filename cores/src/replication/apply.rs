@@ -1,7 +1,6 @@
 //! Checking what peers send, and storing it: everything that came in one wake-up becomes one commit.
 
 use std::{
-    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,6 +13,7 @@ use super::{
     events::{CoreEvent, PeerId},
     machine::Machine,
     messages::Data,
+    numbers::{NumberMap, NumberSet},
     peer::Asked,
 };
 use crate::{
@@ -36,12 +36,19 @@ const MISSED_MAX: u32 = 1024;
 /// How soon to try again when the store could not take it.
 const FULL: Duration = Duration::from_secs(5);
 
+/// A block is not in the core.
+const BEYOND: TreeError = TreeError::InvalidProof {
+    what: "block index",
+};
+
 /// A proof that a peer sent, not checked yet.
 #[derive(Debug)]
 pub(crate) struct Arrived {
     pub(crate) peer: PeerId,
     pub(crate) asked: Option<Asked>,
     pub(crate) proof: Proof,
+    /// Of its block.
+    pub(crate) bytes: usize,
 }
 
 /// What a proof was found to be.
@@ -87,21 +94,25 @@ impl Job {
         let mut forks = Vec::new();
         let mut results = Vec::with_capacity(arrived.len());
         let mut early = Vec::new();
-        for arrived in arrived {
+        for mut arrived in arrived {
             let leaf = (arrived.proof.block.as_ref()).and_then(|_| leaves.next());
             if arrived.proof.fork > fork {
                 forks.push(arrived);
                 continue;
             }
-            let checked = collected.take(&core, &arrived.proof, leaf);
+            let checked = collected.take(&core, &mut arrived.proof, leaf);
             match checked {
                 // what it leads to may be among what came with it
                 Checked::Bad(TreeError::MissingNode { .. }) => early.push((arrived, leaf)),
+                // it was pushed for a length that has not come
+                Checked::Bad(BEYOND) if arrived.asked.is_none() => {
+                    results.push((arrived, Checked::Stale));
+                }
                 checked => results.push((arrived, checked)),
             }
         }
-        for (arrived, leaf) in early {
-            let checked = collected.take(&core, &arrived.proof, leaf);
+        for (mut arrived, leaf) in early {
+            let checked = collected.take(&core, &mut arrived.proof, leaf);
             results.push((arrived, checked));
         }
         let knew = core.verifier().is_some();
@@ -123,9 +134,11 @@ impl Job {
 struct Collected {
     change: Change,
     batch: Batch,
-    nodes: HashMap<u64, Node>,
+    nodes: NumberMap<Node>,
     blocks: Vec<(u64, Bytes)>,
-    seen: HashSet<u64>,
+    seen: NumberSet,
+    /// What one proof brings.
+    brought: Vec<Node>,
     learnt: bool,
 }
 
@@ -136,11 +149,15 @@ impl Machine {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        let fork = core.head.read().tree.fork;
+        let (fork, length) = {
+            let head = core.head.read();
+            (head.tree.fork, head.tree.length)
+        };
         if request == 0
             && let Some(upgrade) = &proof.upgrade
             && upgrade.start == 0
             && proof.fork == fork
+            && length > 0
         {
             self.check_conflict(core, id, &proof, now);
             return;
@@ -173,10 +190,12 @@ impl Machine {
             }
         }
         self.arrived_bytes += proof.weight();
+        let bytes = proof.block.as_ref().map_or(0, |block| block.value.len());
         self.arrived.push(Arrived {
             peer: id,
             asked,
             proof,
+            bytes,
         });
         if self.arrived.len() >= ARRIVED_MAX.0 || self.arrived_bytes >= ARRIVED_MAX.1 {
             let worker = self.worker(id);
@@ -218,9 +237,10 @@ impl Machine {
             collected: Collected {
                 change,
                 batch: Batch::new(),
-                nodes: HashMap::new(),
+                nodes: NumberMap::default(),
                 blocks: Vec::new(),
-                seen: HashSet::new(),
+                seen: NumberSet::default(),
+                brought: Vec::new(),
                 learnt: false,
             },
         };
@@ -263,7 +283,7 @@ impl Machine {
 
     /// All blocks that have come and wait for nothing any more are asked for again.
     fn ask_again(&mut self, core: &Core) {
-        let here: HashSet<u64> = (self.arrived.iter())
+        let here: NumberSet = (self.arrived.iter())
             .filter_map(|arrived| arrived.proof.block.as_ref())
             .map(|block| block.index)
             .collect();
@@ -354,15 +374,11 @@ impl Machine {
             }
             if let Some(block) = &arrived.proof.block {
                 self.got_block(block.index);
+                let bytes = arrived.bytes;
                 if let Ok(registry) = core.registry() {
-                    let bytes = block.value.len();
                     registry.room.came(&core.discovery_key, block.index, bytes);
                 }
-                core.replication.emit(|| CoreEvent::Download {
-                    index: block.index,
-                    byte_length: block.value.len() as u64,
-                    peer: id,
-                });
+                core.replication.downloaded(block.index, bytes as u64, id);
             }
             return;
         }
@@ -414,7 +430,8 @@ fn matches(asked: &Asked, proof: &Proof) -> bool {
 }
 
 impl Collected {
-    fn take(&mut self, core: &Core, proof: &Proof, leaf: Option<[u8; 32]>) -> Checked {
+    /// Where it is good, its block is taken out.
+    fn take(&mut self, core: &Core, proof: &mut Proof, leaf: Option<[u8; 32]>) -> Checked {
         match self.check(core, proof, leaf) {
             Ok(checked) => checked,
             Err(Error::Tree(error)) => Checked::Bad(error),
@@ -431,7 +448,7 @@ impl Collected {
     fn check(
         &mut self,
         core: &Core,
-        proof: &Proof,
+        proof: &mut Proof,
         leaf: Option<[u8; 32]>,
     ) -> Result<Checked, Error> {
         let Self {
@@ -440,6 +457,7 @@ impl Collected {
             nodes,
             blocks,
             seen,
+            brought,
             learnt,
         } = self;
         let tree = change.merkle.tree();
@@ -475,8 +493,8 @@ impl Collected {
             nodes.extend((verified.batch.nodes().iter()).map(|node| (node.index, *node)));
             change.merkle.join(verified.batch);
         } else {
-            let mut brought = Vec::new();
-            verify_below(&known, proof, leaf, &mut brought)?;
+            brought.clear();
+            verify_below(&known, proof, leaf, brought)?;
             // where it led to is here
             brought.pop();
             if let Some(manifest) = &proof.manifest
@@ -488,16 +506,14 @@ impl Collected {
                 *learnt = true;
             }
             nodes.extend(brought.iter().map(|node| (node.index, *node)));
-            change.merkle.add_nodes(brought);
+            change.merkle.add_nodes(brought.drain(..));
         }
-        if let Some(block) = &proof.block {
+        if let Some(block) = &mut proof.block {
             if block.index >= change.length() {
-                return Ok(Checked::Bad(TreeError::InvalidProof {
-                    what: "block index",
-                }));
+                return Ok(Checked::Bad(BEYOND));
             }
             if seen.insert(block.index) {
-                blocks.push((block.index, block.value.clone()));
+                blocks.push((block.index, std::mem::take(&mut block.value)));
             }
         }
         Ok(Checked::Good)

@@ -6,9 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::{
+    bits::PAGE,
     events::PeerId,
     machine::Machine,
     messages::{Message, Request, Want},
@@ -20,16 +22,20 @@ use crate::{
     error::Error,
     merkle::{
         NodeRequest, ProofRequest, Seek, SeekRequest, UpgradeRequest,
-        flat_tree::{contains, depth, parent, right_span},
+        flat_tree::{contains, depth, left_span, parent, right_span},
     },
 };
 
+/// Blocks that are looked at to learn that a tree node is not here; a divisor of a page.
+const BARE_SPAN: u64 = 64;
 /// Blocks that one want covers: what every peer since version 10 understands.
 const WANT_BATCH: u64 = 2_097_152;
 /// Batches that a peer is asked to tell about at a time.
 const WANTED_MAX: usize = 64;
 /// Waiting blocks that are looked at for one request.
 const LOOK_MAX: usize = 512;
+/// Downloads that are looked at for one request.
+const RANGES_MAX: usize = 64;
 /// Gaps that are looked at for one request.
 const GAPS_MAX: usize = 64;
 /// Peers that are asked for one block.
@@ -45,7 +51,7 @@ pub(crate) struct Block {
     /// How many wait for it.
     pub(crate) waiting: u32,
     /// Who was asked for it, and by which request.
-    pub(crate) asked: Vec<(PeerId, u64)>,
+    pub(crate) asked: SmallVec<[(PeerId, u64); 1]>,
     /// It is here, but not checked and stored yet.
     pub(crate) arrived: bool,
     queued: bool,
@@ -234,7 +240,8 @@ impl Machine {
 
     /// Asks a peer for as much as it may be asked for.
     pub(crate) fn plan(&mut self, core: &Arc<Core>, id: PeerId, now: Instant) {
-        if core.replication.is_forked() || !self.is_downloading(core, now) {
+        if core.replication.is_forked() || self.tuning.push_only || !self.is_downloading(core, now)
+        {
             return;
         }
         let here = {
@@ -394,37 +401,39 @@ impl Machine {
         };
         let live = |range: &Download| range.end.is_none() && range.blocks.is_none();
         let wants_all = self.downloads.values().any(live);
+        if !wants_all && !self.wants_length(core) {
+            return false;
+        }
         let mut proof = ProofRequest {
             upgrade: Some(upgrade),
             ..ProofRequest::default()
         };
-        let next = here.length;
-        let has = self.peers.get(&id).is_some_and(|peer| peer.has(next));
-        let with_block =
-            room && wants_all && has && upgrade.start <= next && !self.blocks.contains_key(&next);
-        if with_block {
-            proof.block = Some(NodeRequest {
-                index: next,
-                nodes: 0,
-            });
-        }
+        let newest = upgrade.start + upgrade.length - 1;
+        let with_block = match wants_all {
+            true => Some(here.length),
+            false => self.tuning.latest_block.then_some(newest),
+        };
+        let with_block = with_block.filter(|index| {
+            room && *index >= here.length
+                && self.peers.get(&id).is_some_and(|peer| peer.has(*index))
+                && !self.blocks.contains_key(index)
+        });
+        proof.block = with_block.map(|index| NodeRequest { index, nodes: 0 });
         let request = self.ask(core, id, proof, 0, now, |_| {});
-        if with_block {
-            self.blocks
-                .entry(next)
-                .or_default()
-                .asked
-                .push((id, request));
-            self.taken.set(next, true);
+        if let Some(index) = with_block {
+            let block = self.blocks.entry(index).or_default();
+            block.asked.push((id, request));
+            self.taken.set(index, true);
         }
         true
     }
 
     /// How many nodes a proof of a node must bring so that it meets one that is here, or that comes before it; `None` when the peer's tree is too short
-    /// for that.
+    /// for that. `bare` says of a node that it is not looked for, which at worst has the proof bring more.
     fn levels(
         core: &Core,
         promised: &Promised,
+        bare: impl Fn(u64) -> bool,
         index: u64,
         length: u64,
         remote: u64,
@@ -434,7 +443,7 @@ impl Machine {
             if right_span(at) >= 2 * remote.min(length) || contains(at, 2 * length) {
                 return Ok(None);
             }
-            if promised.has(at) || core.node(at)?.is_some() {
+            if promised.has(at) || (!bare(at) && core.node(at)?.is_some()) {
                 return Ok(Some(count));
             }
             count += 1;
@@ -469,7 +478,20 @@ impl Machine {
             0
         } else {
             let remote = peer.remote.length;
-            match Self::levels(core, &peer.promised, 2 * index, here.length, remote)? {
+            let contiguous = core.head.read().contiguous;
+            let (taken, loaded) = (&self.taken, &self.loaded);
+            // A node comes with the blocks below its parent. Where none of them is here or asked for, it is not here either.
+            let bare = |node: u64| {
+                let top = parent(node);
+                let (first, last) = (left_span(top) / 2, right_span(top) / 2);
+                last - first < BARE_SPAN
+                    && last < here.length
+                    && first >= contiguous
+                    && loaded.contains(&(first / PAGE))
+                    && taken.next_set(first, last + 1).is_none()
+            };
+            let promised = &peer.promised;
+            match Self::levels(core, promised, bare, 2 * index, here.length, remote)? {
                 Some(nodes) => nodes,
                 None => return Ok(false),
             }
@@ -541,11 +563,15 @@ impl Machine {
     }
 
     fn plan_ranges(&mut self, core: &Core, id: PeerId, here: Here, now: Instant) -> Planned {
-        let ids: Vec<u64> = self.downloads.keys().take(64).copied().collect();
-        for range in ids {
+        let mut next = 0;
+        for _ in 0..RANGES_MAX {
+            let Some(range) = self.downloads.range(next..).next().map(|range| *range.0) else {
+                break;
+            };
             if self.plan_range(core, id, range, here, now)? {
                 return Ok(true);
             }
+            next = range + 1;
         }
         Ok(false)
     }
@@ -728,6 +754,7 @@ impl Machine {
                 && index < here.length
                 && self.ask_block(core, id, index, here, 0, now)?
             {
+                self.count(id, |stats| stats.hotswaps += 1);
                 return Ok(true);
             }
         }

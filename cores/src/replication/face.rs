@@ -14,6 +14,8 @@ use super::{
     events::{CoreEvent, PeerId},
     machine::Machine,
     messages::{self, Message},
+    stats::ReplicationStats,
+    tuning::Updating,
 };
 use crate::{core::Core, error::Error, hypercore::Hypercore};
 
@@ -237,6 +239,8 @@ pub struct PeerInfo {
     pub inflight: usize,
     /// It sent what does not hold, and is not asked for a while.
     pub paused: bool,
+    /// What went between it and us.
+    pub stats: ReplicationStats,
 }
 
 /// Somebody is looking for peers, until it is dropped: see [`Hypercore::finding_peers`].
@@ -316,6 +320,7 @@ impl Hypercore {
             (head.tree.length, head.tree.fork)
         };
         let before = now();
+        let _updating = Updating::new(core);
         let mut arrivals = core.arrivals();
         loop {
             arrivals.borrow_and_update();
@@ -402,6 +407,8 @@ impl Hypercore {
                 done: Some(sender),
             };
             machine.downloads.insert(id, download);
+            // What was cleared a moment ago is not here any more.
+            machine.take_notes(&core);
             machine.check_downloads(&core);
             machine.replan();
             id
@@ -429,6 +436,7 @@ impl Hypercore {
                     remote_downloading: peer.remote.downloading,
                     inflight: peer.requests.len(),
                     paused: peer.aside_until.is_some(),
+                    stats: peer.stats,
                 })
                 .collect()
         });

@@ -239,6 +239,8 @@ impl Machine {
         let asked = std::mem::take(&mut peer.checked_conflict);
         match is_conflict(core, proof) {
             Ok(false) if asked => {}
+            // a block that was pushed before the peer knew of our length
+            Ok(false) if self.allow_push => {}
             // each costs us a signature to check
             Ok(false) => self.invalid_request(core, id),
             Ok(true) => self.conflict(core, id, proof),

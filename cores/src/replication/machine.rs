@@ -4,7 +4,7 @@
 //! in `tell.rs`, what comes back is checked and stored in `apply.rs`, other forks are followed in `fork.rs`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Range,
     sync::Arc,
     time::{Duration, Instant},
@@ -20,9 +20,12 @@ use super::{
     events::{CoreEvent, PeerId},
     fork::ForkWork,
     messages::{Extension, Handshake, Have, Message, NoData, Sync},
+    numbers::NumberMap,
     peer::{Asked, Closing, Peer, SERVE_MAX},
     ready::Ready,
+    stats::ReplicationStats,
     tell::LEISURE,
+    tuning::Tuning,
 };
 use crate::{
     caps,
@@ -33,8 +36,6 @@ use crate::{
 
 /// No block has this number or a higher one.
 pub(crate) const END: u64 = 1 << 53;
-/// How long a core counts as downloaded after its last session was closed.
-const LINGER: Duration = Duration::from_secs(20);
 /// How often peers are looked at for being slow.
 const SLOW_EVERY: Duration = Duration::from_millis(250);
 /// Without an answer for this long, a peer is not asked any more for a while.
@@ -53,9 +54,9 @@ pub(crate) struct Machine {
     random: u64,
     /// Blocks that are here or on their way, for the pages in `loaded`; those below the contiguous length are here.
     pub(crate) taken: Bits,
-    loaded: BTreeSet<u64>,
+    pub(super) loaded: BTreeSet<u64>,
     /// Blocks that somebody waits for, or that are asked for.
-    pub(crate) blocks: HashMap<u64, Block>,
+    pub(super) blocks: NumberMap<Block>,
     /// Of them, those that are not asked for yet.
     pub(crate) queue: VecDeque<u64>,
     pub(crate) downloads: BTreeMap<u64, Download>,
@@ -89,6 +90,11 @@ pub(crate) struct Machine {
     slow_again: Option<Instant>,
     seen: (u64, u64),
     pub(crate) allow_push: bool,
+    pub(super) tuning: Tuning,
+    /// How many wait for a longer length.
+    pub(super) updates: usize,
+    /// With all peers, gone ones too.
+    pub(super) stats: ReplicationStats,
     /// Blocks that the disk has lost: they are wanted without anybody waiting for them.
     pub(super) lost: BTreeSet<u64>,
     /// They were read from the store.
@@ -112,7 +118,7 @@ impl Machine {
             random: seed.map_or(1, |seed| u64::from_le_bytes(*seed)) | 1,
             taken: Bits::default(),
             loaded: BTreeSet::new(),
-            blocks: HashMap::new(),
+            blocks: NumberMap::default(),
             queue: VecDeque::new(),
             downloads: BTreeMap::new(),
             seeks: BTreeMap::new(),
@@ -135,6 +141,9 @@ impl Machine {
             slow_again: None,
             seen,
             allow_push: false,
+            tuning: Tuning::default(),
+            updates: 0,
+            stats: ReplicationStats::default(),
             lost: BTreeSet::new(),
             lost_known: false,
             late: BTreeSet::new(),
@@ -171,7 +180,7 @@ impl Machine {
     }
 
     pub(crate) fn is_downloading(&self, core: &Core, now: Instant) -> bool {
-        let lingers = |since: Instant| now.saturating_duration_since(since) < LINGER;
+        let lingers = |since: Instant| now.saturating_duration_since(since) < self.tuning.linger;
         core.replication.has_sessions()
             || !self.blocks.is_empty()
             || !self.downloads.is_empty()
@@ -192,8 +201,10 @@ impl Machine {
         self.last_peer += 1;
         let id = self.last_peer;
         core.replication.listen(id, channel, ready.clone());
-        self.peers
-            .insert(id, Peer::new(id, channel, ready, remote_key, now));
+        self.peers.insert(
+            id,
+            Peer::new(id, channel, ready, remote_key, self.tuning.inflight, now),
+        );
         id
     }
 
@@ -260,8 +271,8 @@ impl Machine {
         Some(peer)
     }
 
-    /// Takes over what has changed in the core and in the store since the last time.
-    pub(crate) fn refresh(&mut self, core: &Core, now: Instant) {
+    /// Takes over which blocks have come and gone in the core. True when some have.
+    pub(super) fn take_notes(&mut self, core: &Core) -> bool {
         let mut changed = false;
         match core.replication.take_notes() {
             None => {
@@ -309,6 +320,15 @@ impl Machine {
                 }
             }
         }
+        if changed {
+            self.replan();
+        }
+        changed
+    }
+
+    /// Takes over what has changed in the core and in the store since the last time.
+    pub(crate) fn refresh(&mut self, core: &Core, now: Instant) {
+        let mut changed = self.take_notes(core);
         if !self.lost_known && self.peers.values().any(|peer| peer.opened) {
             self.load_lost(core);
         }
@@ -460,10 +480,16 @@ impl Machine {
         if !peer.opened || peer.closing.is_some() {
             return;
         }
+        peer.stats.received(&message);
+        self.stats.received(&message);
         match message {
             Message::Sync(sync) => self.on_sync(core, id, sync, now),
             Message::Request(request) => {
-                if let Some(old) = peer.serve.iter_mut().find(|old| old.id == request.id) {
+                // A number above all others is new, and nearly always it is.
+                let is_new = request.id > peer.last_served;
+                peer.last_served = peer.last_served.max(request.id);
+                let mut waiting = peer.serve.iter_mut().filter(|_| !is_new);
+                if let Some(old) = waiting.find(|old| old.id == request.id) {
                     *old = request;
                 } else if peer.serve.len() >= SERVE_MAX {
                     peer.closing = Some(Closing::Destroy("too many requests at a time"));
@@ -617,6 +643,7 @@ impl Machine {
     pub(crate) fn fault(&mut self, core: &Core, id: PeerId, code: &'static str, now: Instant) {
         core.replication
             .emit(|| CoreEvent::VerificationError { code, peer: id });
+        self.count(id, |stats| stats.invalid_data += 1);
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -643,6 +670,7 @@ impl Machine {
     pub(crate) fn invalid_request(&mut self, core: &Core, id: PeerId) {
         core.replication
             .emit(|| CoreEvent::InvalidRequest { peer: id });
+        self.count(id, |stats| stats.invalid_requests += 1);
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.invalid_requests += 1;
             if peer.invalid_requests >= INVALID_REQUESTS_MAX {
@@ -702,7 +730,10 @@ impl Machine {
             self.check_behind(core);
             self.review_forks(core);
         }
-        if self.idle_since.is_some_and(|since| since + LINGER <= now) {
+        if self
+            .idle_since
+            .is_some_and(|since| since + self.tuning.linger <= now)
+        {
             self.lingered = true;
             self.wind_down(core, now);
         }
@@ -725,7 +756,7 @@ impl Machine {
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let lingers = self.idle_since.map(|since| since + LINGER);
+        let lingers = self.idle_since.map(|since| since + self.tuning.linger);
         let peers = self.peers.values().flat_map(|peer| {
             let oldest = peer.requests.values().next();
             let silent = oldest.map(|asked| asked.sent.max(peer.heard) + SILENCE);
@@ -755,6 +786,12 @@ impl Machine {
 
     /// The next thing to send to a peer. `None`: nothing for now.
     pub(crate) fn poll(&mut self, core: &Arc<Core>, id: PeerId, now: Instant) -> Option<Message> {
+        let message = self.next_message(core, id, now)?;
+        self.count(id, |stats| stats.sent(&message));
+        Some(message)
+    }
+
+    fn next_message(&mut self, core: &Arc<Core>, id: PeerId, now: Instant) -> Option<Message> {
         let peer = self.peers.get_mut(&id)?;
         if !peer.opened || matches!(peer.closing, Some(Closing::Destroy(_))) {
             return None;

@@ -17,12 +17,16 @@ mod fork;
 mod lossy;
 mod machine;
 pub mod messages;
+mod numbers;
 mod peer;
 mod promised;
 mod ready;
 mod restore;
 mod shared;
+mod stats;
+mod tally;
 mod tell;
+mod tuning;
 mod upload;
 mod wants;
 
@@ -34,6 +38,8 @@ pub use face::{Download, Extension, ExtensionSender, FindingPeers, PeerInfo};
 pub use messages::Message;
 pub(crate) use ready::Ready;
 pub(crate) use shared::{Note, Shared};
+pub use stats::{ReplicationStats, Traffic};
+pub use tally::{Tally, Transferred};
 
 /// The name of the protocol on the muxer; the channel's id is the core's discovery key.
 pub const PROTOCOL: &str = "hypercore/alpha";

@@ -12,6 +12,7 @@ use super::{
     messages::{Have, Message, Request, Sync, Want},
     promised::Promised,
     ready::Ready,
+    stats::ReplicationStats,
     wants::RemoteWants,
 };
 use crate::{core::Head, merkle::ProofRequest};
@@ -24,8 +25,6 @@ const PAGES_MAX: usize = 512;
 const RUNS_MAX: usize = 8192;
 /// Blocks to tell of, before the oldest are left out.
 const HAVES_MAX: usize = 1024;
-/// Requests in flight at first, and at most.
-const WINDOW: (usize, usize) = (48, 512);
 /// As often a peer may fail to prove its length before nothing that it says of it counts any more.
 const DOUBTS_MAX: u32 = 3;
 /// Bytes in flight, about.
@@ -83,11 +82,15 @@ pub(crate) struct Peer {
     /// Tree nodes that its answers will bring.
     pub(crate) promised: Promised,
     pub(crate) window: usize,
+    /// The window at first, and at most.
+    pub(crate) inflight: (usize, usize),
     /// Of the blocks that it sent, on average.
     pub(crate) block_size: u64,
     pub(crate) round_trip: Duration,
     pub(crate) heard: Instant,
     pub(crate) serve: VecDeque<Request>,
+    /// The highest number of a request that it made.
+    pub(crate) last_served: u64,
     /// Look for something to ask it for.
     pub(crate) replan: bool,
     pub(crate) aside_until: Option<Instant>,
@@ -99,10 +102,13 @@ pub(crate) struct Peer {
     pub(crate) exact: bool,
     /// A length that it said it has and could not prove, and how often that happened.
     pub(crate) doubts: (u64, u32),
+    /// Up to which length of which fork blocks were pushed to it: it may not have said yet that it has that.
+    pub(crate) pushed: (u64, u64),
     pub(crate) checked_conflict: bool,
     pub(crate) extension_sent: String,
     pub(crate) extension_received: String,
     pub(crate) closing: Option<Closing>,
+    pub(crate) stats: ReplicationStats,
 }
 
 /// How a peer ends.
@@ -120,6 +126,7 @@ impl Peer {
         channel: u64,
         ready: Arc<Ready>,
         remote_key: [u8; 32],
+        inflight: (usize, usize),
         now: Instant,
     ) -> Self {
         Self {
@@ -146,11 +153,13 @@ impl Peer {
             requests: BTreeMap::new(),
             last_request: 0,
             promised: Promised::default(),
-            window: WINDOW.0,
+            window: inflight.0,
+            inflight,
             block_size: 0,
             round_trip: Duration::from_millis(50),
             heard: now,
             serve: VecDeque::new(),
+            last_served: 0,
             replan: true,
             aside_until: None,
             faults: 0,
@@ -159,10 +168,12 @@ impl Peer {
             invalid_requests: 0,
             exact: false,
             doubts: (0, 0),
+            pushed: (0, 0),
             checked_conflict: false,
             extension_sent: String::new(),
             extension_received: String::new(),
             closing: None,
+            stats: ReplicationStats::default(),
         }
     }
 
@@ -260,7 +271,7 @@ impl Peer {
         self.round_trip = (self.round_trip * 7 + took) / 8;
         self.heard = now;
         if self.requests.len() + 1 >= self.window {
-            self.window = (self.window + 2).min(WINDOW.1);
+            self.window = (self.window + 2).min(self.inflight.1);
         }
         if asked.proof.block.is_some() {
             self.block_size = (self.block_size * 7 + bytes) / 8;
@@ -280,7 +291,7 @@ impl Peer {
 
     /// It was too slow.
     pub(crate) fn overtaken(&mut self) {
-        self.window = (self.window / 2).max(4);
+        self.window = (self.window / 2).max(self.inflight.0.min(4));
     }
 
     /// Must be polled.

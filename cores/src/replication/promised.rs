@@ -3,8 +3,7 @@
 //! Hundreds of blocks are asked for before the first of them is here. If each request asked for the whole way up to a node that is stored, they would bring the
 //! same nodes again and again. A peer answers in order, so a later request need only lead to what an earlier one brings.
 
-use std::collections::HashSet;
-
+use super::numbers::NumberSet;
 use crate::merkle::flat_tree::{parent, sibling};
 
 /// Nodes that are remembered before the older half is dropped (about 40 B each).
@@ -15,8 +14,8 @@ const BROKEN_MAX: u32 = 16;
 /// See the module. Nothing is believed because of it: a proof that leads nowhere is asked for again.
 #[derive(Debug, Default)]
 pub(crate) struct Promised {
-    newer: HashSet<u64>,
-    older: HashSet<u64>,
+    newer: NumberSet,
+    older: NumberSet,
     broken: u32,
 }
 

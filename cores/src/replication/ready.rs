@@ -1,6 +1,6 @@
 //! Tells the driver of a connection that one of its channels has something to say.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use futures_util::future::{Either, select};
 use parking_lot::Mutex;
@@ -8,7 +8,10 @@ use pome_encoding::DiscoveryKey;
 use pome_storage::{Seq, Store};
 use tokio::sync::Notify;
 
-use super::beside::Worker;
+use super::{
+    beside::Worker,
+    numbers::{NumberMap, NumberSet},
+};
 
 /// What waits to be polled on one connection.
 #[derive(Default)]
@@ -21,14 +24,14 @@ pub(crate) struct Ready {
 #[derive(Default)]
 struct State {
     queue: VecDeque<u64>,
-    queued: HashSet<u64>,
+    queued: NumberSet,
     /// Cores that were opened, to be offered to the peer.
     opened: Vec<DiscoveryKey>,
     /// Channels with something that must be on disk before it is told.
-    waiting: HashSet<u64>,
+    waiting: NumberSet,
     until: Option<Seq>,
     /// Channels with something that is told once it is on disk, and for which nothing is synced.
-    later: HashMap<u64, Seq>,
+    later: NumberMap<Seq>,
 }
 
 impl Ready {
@@ -47,7 +50,8 @@ impl Ready {
     /// This channel must be polled.
     pub(crate) fn mark(&self, channel: u64) {
         let mut state = self.state.lock();
-        if state.queued.insert(channel) {
+        // Of many messages in a row all but the first find it so.
+        if state.queue.back() != Some(&channel) && state.queued.insert(channel) {
             state.queue.push_back(channel);
             drop(state);
             self.notify.notify_one();

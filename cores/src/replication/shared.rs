@@ -19,6 +19,7 @@ use super::{
     events::{CoreEvent, PeerId},
     machine::Machine,
     ready::Ready,
+    tally::{Tallies, Way},
 };
 use crate::{core::Core, error::Error};
 
@@ -69,6 +70,7 @@ pub(crate) struct Shared {
     stays: AtomicBool,
     events: OnceLock<broadcast::Sender<CoreEvent>>,
     extensions: Mutex<HashMap<String, broadcast::Sender<(PeerId, Bytes)>>>,
+    pub(super) tallies: Tallies,
 }
 
 impl Shared {
@@ -164,6 +166,11 @@ impl Shared {
         self.behind.store(value, Ordering::Release);
     }
 
+    /// A peer says that this core is longer than it is here.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Acquire) != 0
+    }
+
     pub(crate) fn allows_fork(&self) -> bool {
         !self.stays.load(Ordering::Acquire)
     }
@@ -206,6 +213,26 @@ impl Shared {
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<CoreEvent> {
         let events = self.events.get_or_init(|| broadcast::Sender::new(EVENTS));
         events.subscribe()
+    }
+
+    /// A block came from a peer and is stored.
+    pub(super) fn downloaded(&self, index: u64, byte_length: u64, peer: PeerId) {
+        self.tallies.count(Way::Down, index, byte_length);
+        self.emit(|| CoreEvent::Download {
+            index,
+            byte_length,
+            peer,
+        });
+    }
+
+    /// A block is sent to a peer.
+    pub(super) fn uploaded(&self, index: u64, byte_length: u64, peer: PeerId) {
+        self.tallies.count(Way::Up, index, byte_length);
+        self.emit(|| CoreEvent::Upload {
+            index,
+            byte_length,
+            peer,
+        });
     }
 
     pub(crate) fn emit(&self, event: impl FnOnce() -> CoreEvent) {

@@ -1,7 +1,7 @@
 //! Answering requests.
 
 use super::{
-    events::{CoreEvent, PeerId},
+    events::PeerId,
     machine::Machine,
     messages::{Data, INVALID_REQUEST, Message, NOT_AVAILABLE, NoData, Request},
     peer::Closing,
@@ -61,11 +61,8 @@ impl Machine {
                 }
                 Answer::Proof(proof) => {
                     if let Some(block) = &proof.block {
-                        core.replication.emit(|| CoreEvent::Upload {
-                            index: block.index,
-                            byte_length: block.value.len() as u64,
-                            peer: id,
-                        });
+                        let bytes = block.value.len() as u64;
+                        core.replication.uploaded(block.index, bytes, id);
                     }
                     return Some(Message::Data(Box::new(Data {
                         request: request.id,
@@ -130,12 +127,21 @@ impl Machine {
             {
                 continue;
             }
-            let upgrade = (index >= remote.length).then(|| crate::merkle::UpgradeRequest {
-                start: remote.length,
-                length: shown.tree.length - remote.length,
+            // What was pushed before comes before this.
+            let length = match peer.pushed {
+                (length, fork) if fork == remote.fork => length.max(remote.length),
+                _ => remote.length,
+            };
+            let upgrade = (index >= length).then(|| crate::merkle::UpgradeRequest {
+                start: length,
+                length: shown.tree.length - length,
             });
-            let nodes = crate::merkle::Tree::max_missing_nodes(2 * index, remote.length);
-            peer.serve.push_front(Request {
+            if upgrade.is_some() {
+                peer.pushed = (shown.tree.length, remote.fork);
+            }
+            let nodes = crate::merkle::Tree::max_missing_nodes(2 * index, length);
+            let behind = peer.serve.iter().take_while(|other| other.id == 0).count();
+            let request = Request {
                 id: 0,
                 fork: shown.tree.fork,
                 proof: crate::merkle::ProofRequest {
@@ -143,9 +149,10 @@ impl Machine {
                     upgrade,
                     ..Default::default()
                 },
-                manifest: remote.length == 0,
+                manifest: length == 0,
                 priority: 0,
-            });
+            };
+            peer.serve.insert(behind, request);
             peer.mark();
         }
     }

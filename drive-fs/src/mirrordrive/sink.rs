@@ -1,8 +1,9 @@
 //! The writing end of a mirror.
 
 use super::{
-    BATCH_BYTES, BATCH_CHANGES, Mirrordrive, WHOLE_BYTES,
+    BATCH_BYTES, BATCH_CHANGES, Mirrordrive,
     side::{MirrorSide, Node},
+    transform::{Content, MirrorContent},
 };
 use crate::{
     DriveBatch, EntryValue, Error, Hyperdrive, Localdrive, PosixMetadata, PutOptions, cut::Cutter,
@@ -34,13 +35,12 @@ fn metadata_of(node: Option<&Node>) -> Option<&Value> {
 /// Stores what a file has not had before.
 async fn deduplicated(
     drive: &Hyperdrive,
-    source: &MirrorSide,
-    from: &Node,
+    path: &str,
+    mut pieces: MirrorContent,
     options: PutOptions,
 ) -> Result<(), Error> {
-    let mut writer = drive.dedup_stream(from.path(), options).await?;
+    let mut writer = drive.dedup_stream(path, options).await?;
     let mut cutter = Cutter::default();
-    let mut pieces = source.content(from);
     while let Some(content) = pieces.try_next().await? {
         for piece in cutter.push(content) {
             writer.write(piece).await?;
@@ -143,15 +143,14 @@ impl Sink {
         }
     }
 
-    pub(super) async fn file(
+    /// Writes a file. Its content is made only where it is needed.
+    pub(super) async fn file<F: Future<Output = Result<Content, Error>>>(
         &mut self,
-        source: &MirrorSide,
         from: &Node,
         to: Option<&Node>,
-        size: u64,
+        content: impl FnOnce() -> F,
     ) -> Result<(), Error> {
         let path = from.path();
-        let gone = || Error::NotFound { path: path.into() };
         match self {
             Self::Nothing => Ok(()),
             Self::Hyper { batch, .. } => {
@@ -166,16 +165,18 @@ impl Sink {
                     batch.put_entry(path, value)?;
                     return self.flush_if_full().await;
                 }
-                if size <= WHOLE_BYTES {
-                    let content = source.whole(from).await?.ok_or_else(gone)?;
-                    let options = PutOptions {
-                        executable,
-                        metadata,
-                        ..PutOptions::default()
-                    };
-                    batch.put(path, content, options)?;
-                    return self.flush_if_full().await;
-                }
+                let mut pieces = match content().await? {
+                    Content::Whole(content) => {
+                        let options = PutOptions {
+                            executable,
+                            metadata,
+                            ..PutOptions::default()
+                        };
+                        batch.put(path, content, options)?;
+                        return self.flush_if_full().await;
+                    }
+                    Content::Pieces(pieces) => pieces,
+                };
                 // First what came before, so that the contents stand in the order of the paths.
                 self.flush().await?;
                 let Self::Hyper {
@@ -192,10 +193,9 @@ impl Sink {
                         metadata,
                         ..PutOptions::default()
                     };
-                    return deduplicated(drive, source, from, options).await;
+                    return deduplicated(drive, path, pieces, options).await;
                 }
                 let mut writer = drive.blob_writer().await?;
-                let mut pieces = source.content(from);
                 while let Some(piece) = pieces.try_next().await? {
                     writer.write(piece).await?;
                 }
@@ -212,11 +212,10 @@ impl Sink {
                     metadata: from.posix_on_disk().encode_into(None),
                     ..PutOptions::default()
                 };
-                if size <= WHOLE_BYTES {
-                    let content = source.whole(from).await?.ok_or_else(gone)?;
-                    return folder.put(path, content, options).await;
-                }
-                let mut pieces = source.content(from);
+                let mut pieces = match content().await? {
+                    Content::Whole(content) => return folder.put(path, content, options).await,
+                    Content::Pieces(pieces) => pieces,
+                };
                 let mut writer = folder.write_stream(path, options).await?;
                 while let Some(piece) = pieces.try_next().await? {
                     writer.write(piece).await?;

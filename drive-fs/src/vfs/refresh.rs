@@ -8,6 +8,7 @@ use super::{
     vfs::Vfs,
 };
 use parking_lot::Mutex;
+use pome_cores::Batch;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
@@ -98,6 +99,7 @@ impl Vfs {
             for (path, found) in questions {
                 state.take_in(&shown, &path, found, &mut stale);
             }
+            state.rerecord(&stale)?;
             stale
         };
         if !stale.is_empty()
@@ -116,6 +118,24 @@ impl State {
         folders
             .filter_map(|(ino, node)| Some((node.folder()?.lower.clone()?, *ino)))
             .collect()
+    }
+
+    /// A file that is open for writing has a record also while it is as the drive has it. What it says of the content would else be believed at the next
+    /// open, and what is written from now on would be laid over that.
+    fn rerecord(&mut self, stale: &[Stale]) -> Result<()> {
+        let mut batch = Batch::new();
+        for stale in stale {
+            if let Stale::Inode(ino) = stale
+                && let Some(node) = self.nodes.get(ino)
+                && node.recorded
+                && node.linked
+                && !node.changed
+            {
+                self.overlay
+                    .put_node(&mut batch, *ino, &self.record_of(*ino)?)?;
+            }
+        }
+        self.overlay.commit(batch)
     }
 
     fn take_in(

@@ -92,7 +92,17 @@ impl State {
         );
         let mut seqs = HashMap::new();
         let mut places = Vec::new();
+        let mut left = Batch::new();
+        let written: HashSet<Ino> = loaded.data.iter().map(|record| record.ino).collect();
         for (ino, record) in loaded.nodes {
+            if !record.changed
+                && !written.contains(&ino)
+                && matches!(record.kind, KindRecord::File { base: Some(_) })
+            {
+                // It was open for writing when the last mount ended, and nothing was written: the drive knows it better, since others may have changed it.
+                state.overlay.delete_node(&mut left, ino);
+                continue;
+            }
             seqs.insert(ino, record.seq);
             let name: Arc<str> = record.name.as_str().into();
             if ino != ROOT {
@@ -154,7 +164,6 @@ impl State {
             folder.changed.insert(name.clone());
             folder.slots.insert(name, slot);
         }
-        let mut left = Batch::new();
         for record in loaded.data {
             let Some(node) = state.nodes.get_mut(&record.ino) else {
                 state.overlay.delete_data(&mut left, record.ino, u64::MAX);

@@ -53,7 +53,9 @@ impl Connection {
     /// let a = Connection::over(ours, Role::Initiator, &KeyPair::random(), Default::default())?.messages();
     /// let b = Connection::over(theirs, Role::Responder, &KeyPair::random(), Default::default())?.messages();
     /// a.send("hello".into()).await?;
+    /// a.end();
     /// assert_eq!(b.recv().await?, Some("hello".into()));
+    /// assert_eq!(b.recv().await?, None);
     /// # Ok::<(), pome_net::Error>(()) })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

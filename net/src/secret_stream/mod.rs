@@ -487,6 +487,11 @@ impl SecretStream {
         if self.ended {
             return Err(Error::Closed);
         }
+        self.enqueue(now, parts)
+    }
+
+    /// As [`SecretStream::write`], after the end too: what was written before the handshake was done is sealed after it, and the end may have come between.
+    fn enqueue(&mut self, now: Instant, parts: &[impl AsRef<[u8]>]) -> Result<(), Error> {
         self.last_write = now;
         let bytes = parts.iter().map(|part| part.as_ref().len()).sum();
         if bytes > MESSAGE_MAX {
@@ -520,7 +525,7 @@ impl SecretStream {
 
     fn send_early(&mut self, now: Instant) -> Result<(), Error> {
         for message in std::mem::take(&mut self.early) {
-            self.write(now, &[&message])?;
+            self.enqueue(now, &[&message])?;
         }
         Ok(())
     }

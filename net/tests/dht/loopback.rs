@@ -22,16 +22,7 @@ pub(crate) fn run<F: Future<Output = ()>>(test: &str, npm: bool, body: impl FnOn
     if npm && !npm_works(test, MODULES) || !namespace::inside(test) {
         return;
     }
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(async {
-            tokio::time::timeout(Duration::from_secs(120), body())
-                .await
-                .expect("done within two minutes")
-        });
+    pome_test_support::block_on(Duration::from_secs(120), body());
 }
 
 /// What is in front of a node, as far as it knows.

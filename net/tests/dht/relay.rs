@@ -15,16 +15,7 @@ use std::{
 use tokio::sync::{Mutex, mpsc};
 
 pub(crate) fn block_on(body: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(async {
-            tokio::time::timeout(Duration::from_secs(120), body)
-                .await
-                .expect("done within two minutes")
-        });
+    pome_test_support::block_on(Duration::from_secs(120), body);
 }
 
 /// Lasting nodes, and where others begin.

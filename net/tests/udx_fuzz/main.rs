@@ -3,63 +3,24 @@
 //! An input is what happens to one stream: packets (well made with numbers near those that count, or any bytes), writes, reads, the clock. Nothing may panic
 //! or have no end; a stream sends no more than its writer gave it and what answers need; what is kept for a reader who does not read stays within the window.
 //!
-//! The corpus is in `tests/udx_fuzz/corpus`; each input of it is run, then mutations of them, of which those that lead to an answer not seen before are kept
-//! for this run. `POME_FUZZ_MINUTES=<n>` fuzzes for so many minutes of CPU time (CI: a few thousand runs), `POME_FUZZ_SAVE=1` adds what was kept to the
-//! corpus. A finding is written to `tests/udx_fuzz/findings`, and belongs into the corpus when it is cured.
+//! The corpus is in `tests/udx_fuzz/corpus`; `pome_test_support::fuzz` says how it is fuzzed for longer.
 #![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
 use bytes::Bytes;
 use pome_net::udx::{Event, HEADER_BYTES, Header, Kind, Seq, Stream, StreamOptions};
-use rand::{Rng, RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use pome_test_support::fuzz::{Fuzz, Script};
 use std::{
-    collections::{BTreeSet, HashSet},
-    env, fs,
+    collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::Path,
     time::Duration,
 };
 
-/// Runs in CI.
-const RUNS: u64 = 4_000;
-/// So many inputs are kept.
-const KEPT: usize = 600;
-/// One run must be done within this, in CPU time: other work may be on the machine.
-const END: Duration = Duration::from_secs(5);
 /// What a stream takes in before it is read: its window, what probes may add, and one packet.
 const UNREAD_MAX: usize = (4 << 20) + (256 << 10) + (64 << 10);
 /// The most that answers one packet: an acknowledgement with fifty ranges.
 const ANSWER_MAX: u64 = 20 + 50 * 8;
-
-fn cpu_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-/// The bytes of an input, one after the other; zeros behind the last.
-struct Script<'a>(&'a [u8]);
-
-impl Script<'_> {
-    fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else {
-            return 0;
-        };
-        self.0 = rest;
-        *first
-    }
-
-    fn word(&mut self) -> u16 {
-        u16::from_le_bytes([self.byte(), self.byte()])
-    }
-
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let (taken, rest) = self.0.split_at(len.min(self.0.len()));
-        self.0 = rest;
-        taken.to_vec()
-    }
-}
 
 struct Run {
     stream: Stream,
@@ -256,7 +217,6 @@ impl Run {
 
 /// Runs an input; answers what it led to.
 fn run(input: &[u8]) -> u64 {
-    let began = cpu_time();
     let mut script = Script(input);
     let near_wrap = script.byte();
     let start = |high: bool| if high { u32::MAX - 20 } else { 0 };
@@ -270,8 +230,6 @@ fn run(input: &[u8]) -> u64 {
     run.run_to(until);
     let waits = run.stream.inflight() > 0 && !run.stream.is_closed();
     assert!(!waits, "it still waits for an answer after ten minutes");
-    let took = cpu_time() - began;
-    assert!(took < END, "it took {took:?}");
     let stats = run.stream.stats();
     let mut answer = DefaultHasher::new();
     run.seen.hash(&mut answer);
@@ -290,103 +248,13 @@ fn run(input: &[u8]) -> u64 {
     answer.finish()
 }
 
-fn folder(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/udx_fuzz")
-        .join(name)
-}
-
-fn corpus() -> Vec<Vec<u8>> {
-    let mut files: Vec<_> = fs::read_dir(folder("corpus"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    files.sort();
-    files.iter().map(|file| fs::read(file).unwrap()).collect()
-}
-
-fn name(input: &[u8]) -> String {
-    let mut hash = DefaultHasher::new();
-    input.hash(&mut hash);
-    format!("{:016x}", hash.finish())
-}
-
-/// Runs an input, and keeps it where it can be found when it fails.
-fn checked(input: &[u8]) -> u64 {
-    match catch_unwind(AssertUnwindSafe(|| run(input))) {
-        Ok(answer) => answer,
-        Err(panic) => {
-            fs::create_dir_all(folder("findings")).unwrap();
-            let file = folder("findings").join(name(input));
-            fs::write(&file, input).unwrap();
-            eprintln!("the input is in {}", file.display());
-            std::panic::resume_unwind(panic);
-        }
-    }
-}
-
-fn mutate(rng: &mut ChaCha8Rng, inputs: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = inputs[rng.random_range(0..inputs.len())].clone();
-    for _ in 0..rng.random_range(1..6) {
-        if bytes.is_empty() {
-            bytes.push(0);
-        }
-        let at = rng.random_range(0..bytes.len());
-        match rng.random_range(0..7) {
-            0 => bytes[at] ^= 1 << rng.random_range(0..8),
-            1 => bytes[at] = rng.random(),
-            2 => bytes[at] = [0, 1, 127, 128, 255][rng.random_range(0..5)],
-            3 => {
-                let len = rng.random_range(1..24);
-                let mut fresh = vec![0; len];
-                rng.fill_bytes(&mut fresh);
-                bytes.splice(at..at, fresh);
-            }
-            4 => {
-                let end = bytes.len().min(at + rng.random_range(1..32));
-                bytes.drain(at..end);
-            }
-            5 => {
-                let end = bytes.len().min(at + rng.random_range(1..64));
-                let part = bytes[at..end].to_vec();
-                bytes.extend_from_slice(&part);
-            }
-            _ => {
-                let other = &inputs[rng.random_range(0..inputs.len())];
-                bytes.truncate(at);
-                let from = rng.random_range(0..other.len().max(1));
-                bytes.extend_from_slice(&other[from.min(other.len())..]);
-            }
-        }
-    }
-    bytes.truncate(4 << 10);
-    bytes
-}
-
 #[test]
 fn a_peer_that_sends_anything_does_no_harm() {
-    let minutes: Option<u64> = env::var("POME_FUZZ_MINUTES")
-        .ok()
-        .map(|m| m.parse().unwrap());
-    let end = minutes.map(|minutes| cpu_time() + Duration::from_secs(60 * minutes));
-    let seed = env::var("POME_SEED").map_or(1, |seed| seed.parse().unwrap());
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut inputs = corpus();
-    assert!(inputs.len() >= 20, "the corpus is there");
-    let mut seen: HashSet<u64> = inputs.iter().map(|input| checked(input)).collect();
-    let first = inputs.len();
-    let mut runs = 0;
-    while end.map_or(runs < RUNS, |end| cpu_time() < end) {
-        let input = mutate(&mut rng, &inputs);
-        runs += 1;
-        if seen.insert(checked(&input)) && inputs.len() < KEPT {
-            inputs.push(input);
-        }
-    }
-    println!("{runs} runs, {} answers", seen.len());
-    if env::var_os("POME_FUZZ_SAVE").is_some() {
-        for input in &inputs[first..] {
-            fs::write(folder("corpus").join(name(input)), input).unwrap();
-        }
-    }
+    let fuzz = Fuzz {
+        folder: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/udx_fuzz"),
+        runs: 4_000,
+        input_max: 4 << 10,
+        time_max: Duration::from_secs(5),
+    };
+    fuzz.run(run);
 }

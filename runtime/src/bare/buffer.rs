@@ -185,21 +185,28 @@ fn from_array(array: &Array<'_>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A Buffer of zeros, in the engine's own memory: too many of them are an error of the program's.
+fn zeros<'js>(ctx: &Ctx<'js>, count: usize) -> Result<Value<'js>> {
+    let undefined = Value::new_undefined(ctx.clone());
+    let count = Value::new_number(ctx.clone(), count as f64);
+    bytes::construct(ctx, [count, undefined.clone(), undefined])
+}
+
 fn alloc<'js>(
     ctx: Ctx<'js>,
     count: Value<'js>,
     filling: Arg<'js>,
     encoding: Arg<'js>,
 ) -> Result<Value<'js>> {
-    let buffer = Bytes(vec![0; size(&ctx, Some(&count), "Size")?]).into_js(&ctx)?;
+    let buffer = zeros(&ctx, size(&ctx, Some(&count), "Size")?)?;
     if given(&filling).is_some() {
         return fill(ctx, buffer, filling, Opt(None), Opt(None), encoding);
     }
     Ok(buffer)
 }
 
-fn alloc_unsafe<'js>(ctx: Ctx<'js>, count: Value<'js>) -> Result<Bytes> {
-    Ok(Bytes(vec![0; size(&ctx, Some(&count), "Size")?]))
+fn alloc_unsafe<'js>(ctx: Ctx<'js>, count: Value<'js>) -> Result<Value<'js>> {
+    zeros(&ctx, size(&ctx, Some(&count), "Size")?)
 }
 
 fn byte_length<'js>(ctx: Ctx<'js>, value: Value<'js>, name: Arg<'js>) -> Result<Value<'js>> {
@@ -210,20 +217,32 @@ fn byte_length<'js>(ctx: Ctx<'js>, value: Value<'js>, name: Arg<'js>) -> Result<
     Object::from_value(value)?.get("byteLength")
 }
 
-fn concat<'js>(ctx: Ctx<'js>, buffers: Array<'js>, length: Arg<'js>) -> Result<Bytes> {
-    let mut all = Vec::new();
-    for (index, buffer) in buffers.iter::<Value<'js>>().enumerate() {
-        let buffer = buffer?;
-        if bytes::element(&buffer) != Some(bytes::Element::U8) {
+fn concat<'js>(ctx: Ctx<'js>, buffers: Array<'js>, length: Arg<'js>) -> Result<Value<'js>> {
+    let mut parts = Vec::with_capacity(buffers.len());
+    let mut total = 0;
+    for (index, part) in buffers.iter::<Value<'js>>().enumerate() {
+        let part = part?;
+        if bytes::element(&part) != Some(bytes::Element::U8) {
             let message = format!("buffers[{index}] must be a view of single bytes");
             return Err(JsError::type_error("", message).throw(&ctx));
         }
-        bytes::read(&buffer, |part| all.extend_from_slice(part))?;
+        let length = length_of(&part)?;
+        total += length;
+        parts.push((part, length));
     }
     if let Some(length) = given(&length) {
-        all.resize(size(&ctx, Some(length), "Length")?, 0);
+        total = size(&ctx, Some(length), "Length")?;
     }
-    Ok(Bytes(all))
+    let all = zeros(&ctx, total)?;
+    let mut at = 0;
+    for (part, length) in parts {
+        let count = length.min(total - at);
+        if count > 0 {
+            bytes::transfer(&part, 0, &all, at, count)?;
+        }
+        at += count;
+    }
+    Ok(all)
 }
 
 fn compare_static<'js>(ctx: Ctx<'js>, a: Value<'js>, b: Value<'js>) -> Result<i32> {

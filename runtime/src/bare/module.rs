@@ -6,6 +6,7 @@ use crate::{
     engine::{
         bytes::Bytes,
         error::{JsError, os_error},
+        script,
     },
     module::{
         self, lexer,
@@ -13,7 +14,7 @@ use crate::{
         source::{Disk, Packages, Protocol, Source, path_of},
     },
 };
-use rquickjs::{Ctx, Error, Function, Object, Result, Value, context::EvalOptions, prelude::Opt};
+use rquickjs::{Ctx, Error, Function, Object, Result, Value, prelude::Opt};
 use std::{fs, io, path::Path};
 use url::Url;
 
@@ -61,13 +62,7 @@ fn run<'js>(ctx: Ctx<'js>, href: String) -> Result<Value<'js>> {
 
 /// The function that a CommonJS module is. Its first line is the file's.
 fn compile<'js>(ctx: Ctx<'js>, href: String, source: String) -> Result<Function<'js>> {
-    let mut options = EvalOptions::default();
-    options.strict = false;
-    options.filename = Some(href);
-    let source = module::without_shebang(source);
-    let wrapped =
-        format!("(function (require, module, exports, __filename, __dirname) {{{source}\n}})");
-    ctx.eval_with_options(wrapped, options)
+    script::compile(&ctx, &href, &module::without_shebang(source))
 }
 
 fn lex<'js>(ctx: Ctx<'js>, source: String) -> Result<Object<'js>> {

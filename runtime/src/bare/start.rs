@@ -70,7 +70,9 @@ fn set_hooks<'js>(ctx: Ctx<'js>, hooks: Object<'js>) {
 
 // A reader that has gone is no error of the program's.
 fn stdout(text: String) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes());
+    let _ = stdout.flush();
 }
 
 fn stderr(text: String) {

@@ -150,13 +150,18 @@ fn tree<'js>(ctx: Ctx<'js>, roots: Vec<TreeNode>, out: Opt<Value<'js>>) -> Resul
     put(&ctx, crypto::tree_hash(&roots), out.0)
 }
 
-fn random_bytes<'js>(ctx: Ctx<'js>, count: f64) -> Result<Bytes> {
-    if !(0.0..=f64::from(u32::MAX)).contains(&count) {
-        return Err(JsError::range_error("", "n must be between 0 and 4294967295").throw(&ctx));
+fn random_bytes<'js>(ctx: Ctx<'js>, count: Value<'js>) -> Result<Value<'js>> {
+    if count
+        .as_number()
+        .is_none_or(|count| count.fract() != 0.0 || count < 0.0)
+    {
+        return Err(JsError::range_error("", "n must be a whole number").throw(&ctx));
     }
-    let mut random = vec![0; count as usize];
-    crypto::fill_random(&mut random);
-    Ok(Bytes(random))
+    let undefined = Value::new_undefined(ctx.clone());
+    // In the engine's own memory: too many are an error of the program's.
+    let random = bytes::construct(&ctx, [count, undefined.clone(), undefined])?;
+    bytes::write(&random, crypto::fill_random)?;
+    Ok(random)
 }
 
 fn discovery_key<'js>(ctx: Ctx<'js>, key: Value<'js>) -> Result<Bytes> {

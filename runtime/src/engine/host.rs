@@ -1,8 +1,11 @@
 //! What one thread of a program has besides its heap and its loop: its arguments, how it ends, and who is told of errors that nobody caught.
 
+use super::clone::Clone;
+use crate::{bare::thread::Thread, event_loop::Control};
 use rquickjs::{Ctx, Error, Function, JsLifetime, Object, Persistent, Result, Value};
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     rc::Rc,
     sync::{
         Arc,
@@ -20,10 +23,15 @@ pub(crate) struct Rejection {
 pub(crate) struct Host {
     /// `Bare.argv`.
     pub(crate) argv: Vec<String>,
-    /// The stack that JavaScript may use, in bytes.
     pub(crate) is_main: bool,
     /// Set from any thread: JavaScript that is running ends at once.
     pub(crate) interrupt: Arc<AtomicBool>,
+    /// How much memory a heap may have, in bytes.
+    pub(crate) memory_limit: Option<usize>,
+    /// What a thread was started with.
+    data: RefCell<Option<Clone>>,
+    threads: RefCell<BTreeMap<u64, Arc<Thread>>>,
+    next_thread: Cell<u64>,
     exiting: Cell<bool>,
     aborted: Cell<bool>,
     code: Cell<i32>,
@@ -32,7 +40,7 @@ pub(crate) struct Host {
 }
 
 /// The host of this thread, as userdata.
-#[derive(Clone, JsLifetime)]
+#[derive(JsLifetime)]
 pub(crate) struct HostData(Rc<Host>);
 
 impl Host {
@@ -41,11 +49,52 @@ impl Host {
             argv,
             is_main,
             interrupt: Arc::default(),
+            memory_limit: None,
+            data: RefCell::default(),
+            threads: RefCell::default(),
+            next_thread: Cell::new(0),
             exiting: Cell::new(false),
             aborted: Cell::new(false),
             code: Cell::new(0),
             rejections: RefCell::default(),
             hooks: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn set_data(&self, data: Clone) {
+        *self.data.borrow_mut() = Some(data);
+    }
+
+    pub(crate) fn take_data(&self) -> Option<Clone> {
+        self.data.borrow_mut().take()
+    }
+
+    pub(crate) fn add_thread(&self, thread: Arc<Thread>) -> u64 {
+        let id = self.next_thread.get();
+        self.next_thread.set(id + 1);
+        self.threads.borrow_mut().insert(id, thread);
+        id
+    }
+
+    pub(crate) fn thread(&self, id: u64) -> Option<Arc<Thread>> {
+        self.threads.borrow().get(&id).cloned()
+    }
+
+    pub(crate) fn forget_thread(&self, id: u64) {
+        self.threads.borrow_mut().remove(&id);
+    }
+
+    pub(crate) fn steer_threads(&self, control: Control) {
+        for thread in self.threads.borrow().values() {
+            thread.control(control);
+        }
+    }
+
+    /// Waits for all threads that this one has started.
+    pub(crate) fn join_threads(&self) {
+        let threads = std::mem::take(&mut *self.threads.borrow_mut());
+        for thread in threads.into_values() {
+            thread.join();
         }
     }
 
@@ -112,6 +161,14 @@ impl Host {
     pub(crate) fn before_exit(&self, ctx: &Ctx<'_>) -> Result<()> {
         match self.hook(ctx, "beforeExit")? {
             Some(hook) => hook.call(()),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the program how its life goes on.
+    pub(crate) fn tell(&self, ctx: &Ctx<'_>, name: &str, time: Option<f64>) -> Result<()> {
+        match self.hook(ctx, name)? {
+            Some(hook) => hook.call((time,)),
             None => Ok(()),
         }
     }

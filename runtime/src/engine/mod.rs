@@ -2,15 +2,19 @@
 
 pub(crate) mod bytes;
 pub(crate) mod class;
+pub(crate) mod clone;
 pub(crate) mod errno;
 pub(crate) mod error;
 pub(crate) mod host;
+pub(crate) mod script;
+pub(crate) mod shared;
 pub(crate) mod text;
 pub(crate) mod uncatchable;
 
 use crate::{
+    bare::repl,
     builtin,
-    event_loop::{self, Ended, Loop},
+    event_loop::{self, Ended, Loop, Queue},
     module,
 };
 use host::Host;
@@ -25,7 +29,7 @@ use std::{
 pub const BARE_VERSION: &str = "1.33.4";
 
 /// The stack of a thread, in bytes, and how much of it JavaScript may use: the rest is for native calls at the limit.
-const STACK_BYTES: usize = 16 << 20;
+pub(crate) const STACK_BYTES: usize = 16 << 20;
 const STACK_BYTES_JS: usize = 8 << 20;
 
 /// How a program is run.
@@ -53,6 +57,7 @@ pub enum Exit {
 enum Entry {
     File(PathBuf),
     Script { source: String, print: bool },
+    Repl,
 }
 
 /// Runs programs.
@@ -89,14 +94,7 @@ impl Runtime {
 
     /// Reads lines of a program from stdin and runs each, until there are no more.
     pub fn repl(&self) -> Exit {
-        let mut source = String::new();
-        match std::io::Read::read_to_string(&mut std::io::stdin(), &mut source) {
-            Ok(_) => self.eval(&source, false),
-            Err(error) => {
-                eprintln!("Uncaught Error: {error}");
-                Exit::Abort
-            }
-        }
+        self.run(Entry::Repl)
     }
 
     fn run(&self, entry: Entry) -> Exit {
@@ -129,7 +127,9 @@ fn run_main(options: &Options, entry: Entry) -> Exit {
         argv.push(file.display().to_string());
     }
     argv.extend(options.args.iter().cloned());
-    let engine = match Engine::new(Host::new(argv, true), options.memory_limit) {
+    let mut host = Host::new(argv, true);
+    host.memory_limit = options.memory_limit;
+    let engine = match Engine::new(host, Queue::new()) {
         Ok(engine) => engine,
         Err(error) => {
             eprintln!("Uncaught Error: {error}");
@@ -139,6 +139,7 @@ fn run_main(options: &Options, entry: Entry) -> Exit {
     let ended = engine.run(|ctx| match &entry {
         Entry::File(file) => module::run_main(ctx, &file.to_string_lossy()),
         Entry::Script { source, print } => module::run_script(ctx, source, *print),
+        Entry::Repl => repl::start(ctx),
     });
     // The process ends: its memory goes as a whole.
     std::mem::forget(engine);
@@ -153,9 +154,9 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(host: Host, memory_limit: Option<usize>) -> Result<Self> {
+    pub(crate) fn new(host: Host, queue: Queue) -> Result<Self> {
         let runtime = rquickjs::Runtime::new()?;
-        if let Some(bytes) = memory_limit {
+        if let Some(bytes) = host.memory_limit {
             runtime.set_memory_limit(bytes);
         }
         runtime.set_max_stack_size(STACK_BYTES_JS);
@@ -170,14 +171,17 @@ impl Engine {
         )));
         runtime.set_loader(module::Link, module::Link);
         let context = Context::full(&runtime)?;
-        let event_loop = Loop::new();
+        let event_loop = Loop::new(queue);
         context.with(|ctx| {
+            shared::install(&ctx);
             host.install(&ctx)?;
             ctx.store_userdata(event_loop.clone())?;
             builtin::install(&ctx)?;
             module::install(&ctx)?;
             if let Err(error) = builtin::load(&ctx, "bare-start").catch(&ctx) {
-                eprintln!("Uncaught {error}");
+                if !host.has_ended() {
+                    eprintln!("Uncaught {error}");
+                }
                 return Err(rquickjs::Error::Unknown);
             }
             Ok(())
@@ -189,9 +193,13 @@ impl Engine {
         })
     }
 
-    /// Runs `enter` and the loop to the end.
+    /// Runs `enter` and the loop to the end, and waits for the threads that were started from here.
     pub(crate) fn run(&self, enter: impl FnOnce(&Ctx<'_>) -> Result<()>) -> Exit {
-        match event_loop::run(&self.context, &self.event_loop, &self.host, enter) {
+        let ended = event_loop::run(&self.context, &self.event_loop, &self.host, enter);
+        if !matches!(ended, Ok(Ended::Abort)) {
+            self.host.join_threads();
+        }
+        match ended {
             Ok(Ended::Exit) => Exit::Code(self.host.code().to_le_bytes()[0]),
             Ok(Ended::Abort) => Exit::Abort,
             Err(error) => {

@@ -16,7 +16,7 @@ pub(crate) fn with_utf8<R>(value: &Value<'_>, look: impl FnOnce(&[u8]) -> R) -> 
         return Err(rquickjs::Error::Exception);
     }
     // SAFETY: see above.
-    let bytes = unsafe { slice::from_raw_parts(start.cast::<u8>(), length as usize) };
+    let bytes = unsafe { slice::from_raw_parts(start.cast::<u8>(), length) };
     let answer = look(&without_surrogates(bytes));
     // SAFETY: `start` came from JS_ToCStringLen and nothing looks at it any more.
     unsafe { qjs::JS_FreeCString(ctx, start) };

@@ -34,6 +34,27 @@ use timers::Timers;
 /// A call into JavaScript from outside.
 type Event = Box<dyn for<'js> FnOnce(&Ctx<'js>) -> Result<()> + Send>;
 
+/// What comes through the queue.
+enum Message {
+    Event(Event),
+    Control(Control),
+}
+
+/// The life of a program as others steer it. Times are in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Control {
+    /// Finish what is running, then stand still.
+    Suspend { linger: f64 },
+    /// Run for so long, then stand still again.
+    Wakeup { deadline: f64 },
+    /// Stand still at once.
+    Idle,
+    /// Run as before.
+    Resume,
+    /// Look whether it is over.
+    Terminate,
+}
+
 /// What to do with the output of a future.
 type Done = Box<dyn for<'js> FnOnce(&Ctx<'js>, Box<dyn Any>) -> Result<()>>;
 
@@ -43,12 +64,13 @@ pub(crate) struct Loop(Rc<Inner>);
 
 struct Inner {
     sender: Sender,
-    events: RefCell<Option<mpsc::UnboundedReceiver<Event>>>,
+    events: RefCell<Option<mpsc::UnboundedReceiver<Message>>>,
     /// How many handles are ref'd.
     live: Cell<usize>,
     next: Cell<u64>,
     pending: RefCell<HashMap<u64, (Handle, Done)>>,
     roots: RefCell<HashMap<u64, Persistent<Value<'static>>>>,
+    held: RefCell<HashMap<u64, Handle>>,
     timers: RefCell<Timers>,
     immediates: RefCell<VecDeque<Immediate>>,
     local: LocalSet,
@@ -64,12 +86,18 @@ struct Immediate {
 
 /// Sends events to the loop from any thread. Does not keep the loop alive: that is what a [`Handle`] is for.
 #[derive(Clone)]
-pub(crate) struct Sender(mpsc::UnboundedSender<Event>);
+pub(crate) struct Sender(mpsc::UnboundedSender<Message>);
 
 impl Sender {
     /// Puts an event into the queue; false when the loop has ended.
     pub(crate) fn send(&self, event: impl FnOnce(&Ctx<'_>) -> Result<()> + Send + 'static) -> bool {
-        self.0.send(Box::new(event)).is_ok()
+        self.0.send(Message::Event(Box::new(event))).is_ok()
+    }
+
+    /// Steers the program of the loop.
+    pub(crate) fn control(&self, control: Control) {
+        // One that has ended cannot be steered.
+        let _ = self.0.send(Message::Control(control));
     }
 }
 
@@ -110,6 +138,10 @@ impl Drop for Handle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Root(u64);
 
+/// Names a [`Handle`] that the loop keeps; unlike the handle it can be sent between threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Held(u64);
+
 /// A future given to [`Loop::spawn`].
 pub(crate) struct Task {
     id: u64,
@@ -136,16 +168,36 @@ impl Task {
     }
 }
 
-impl Loop {
+/// The queue of a loop that is to be: what is sent before it runs waits in it.
+pub(crate) struct Queue {
+    sender: Sender,
+    messages: mpsc::UnboundedReceiver<Message>,
+}
+
+impl Queue {
     pub(crate) fn new() -> Self {
-        let (sender, events) = mpsc::unbounded_channel();
-        Self(Rc::new(Inner {
+        let (sender, messages) = mpsc::unbounded_channel();
+        Self {
             sender: Sender(sender),
-            events: RefCell::new(Some(events)),
+            messages,
+        }
+    }
+
+    pub(crate) fn sender(&self) -> Sender {
+        self.sender.clone()
+    }
+}
+
+impl Loop {
+    pub(crate) fn new(queue: Queue) -> Self {
+        Self(Rc::new(Inner {
+            sender: queue.sender,
+            events: RefCell::new(Some(queue.messages)),
             live: Cell::new(0),
             next: Cell::new(0),
             pending: RefCell::default(),
             roots: RefCell::default(),
+            held: RefCell::default(),
             timers: RefCell::default(),
             immediates: RefCell::default(),
             local: LocalSet::new(),
@@ -175,6 +227,29 @@ impl Loop {
             handle.ref_();
         }
         handle
+    }
+
+    /// Keeps a handle for a native object that lives elsewhere, under a name that can be sent.
+    pub(crate) fn hold(&self, handle: Handle) -> Held {
+        let id = self.id();
+        self.0.held.borrow_mut().insert(id, handle);
+        Held(id)
+    }
+
+    /// Lets a handle go that was kept.
+    pub(crate) fn release(&self, held: Held) {
+        let gone = self.0.held.borrow_mut().remove(&held.0);
+        drop(gone);
+    }
+
+    /// Lets a handle that is kept keep the loop alive, or not.
+    pub(crate) fn ref_held(&self, held: Held, is_ref: bool) {
+        if let Some(handle) = self.0.held.borrow().get(&held.0) {
+            match is_ref {
+                true => handle.ref_(),
+                false => handle.unref(),
+            }
+        }
     }
 
     /// A sender of events, for native objects that live elsewhere.
@@ -393,7 +468,8 @@ impl Loop {
         let pending = std::mem::take(&mut *self.0.pending.borrow_mut());
         let roots = std::mem::take(&mut *self.0.roots.borrow_mut());
         let immediates = std::mem::take(&mut *self.0.immediates.borrow_mut());
-        drop((pending, roots, immediates));
+        let held = std::mem::take(&mut *self.0.held.borrow_mut());
+        drop((pending, roots, immediates, held));
     }
 }
 

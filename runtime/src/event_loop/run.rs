@@ -1,9 +1,20 @@
 //! The rounds of a loop, and how it ends.
+//!
+//! ```text
+//! active ──suspend──▶ suspending ──nothing left to do──▶ suspended ──wakeup──▶ awake ──deadline──▶ suspended
+//!    ▲                                                                                                 │
+//!    └──────────────────────────────────── resume, from any of them ───────────────────────────────────┘
+//! ```
 
-use super::{Event, Loop};
+use super::{Control, Event, Loop, Message};
 use crate::engine::host::Host;
 use rquickjs::{Context, Ctx, Error, Result, Value};
-use std::{rc::Rc, time::Instant};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 use tokio::sync::mpsc;
 
 /// How many events of native objects are run before timers are looked at again.
@@ -16,6 +27,14 @@ pub(crate) enum Ended {
     Exit,
     /// By an error that nobody caught; it has been printed.
     Abort,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Active,
+    Suspending,
+    Suspended,
+    Awake(Instant),
 }
 
 /// Runs `enter`, then the loop until it ends.
@@ -32,8 +51,12 @@ pub(crate) fn run(
         context,
         event_loop,
         host,
+        phase: Cell::new(Phase::Active),
+        backlog: RefCell::default(),
     };
+    let within = runtime.enter();
     round.call(enter);
+    drop(within);
     let ended = runtime.block_on(event_loop.0.local.run_until(round.all()));
     Ok(ended)
 }
@@ -42,37 +65,55 @@ struct Round<'a> {
     context: &'a Context,
     event_loop: &'a Loop,
     host: &'a Rc<Host>,
+    phase: Cell<Phase>,
+    /// Events that came while the program stood still.
+    backlog: RefCell<VecDeque<Event>>,
 }
+
+type Messages = mpsc::UnboundedReceiver<Message>;
 
 impl Round<'_> {
     async fn all(&self) -> Ended {
         let taken = self.event_loop.0.events.borrow_mut().take();
-        let Some(mut events) = taken else {
+        let Some(mut queue) = taken else {
             return Ended::Exit;
         };
         self.settle();
         while !self.host.has_ended() {
+            if self.phase.get() == Phase::Suspended {
+                match queue.recv().await {
+                    Some(Message::Control(control)) => self.control(control),
+                    Some(Message::Event(event)) => self.backlog.borrow_mut().push_back(event),
+                    None => break,
+                }
+                continue;
+            }
             let mut has_run = self.timers();
             has_run |= self.immediates();
-            has_run |= self.events(&mut events);
+            has_run |= self.events(&mut queue);
             if self.event_loop.0.local_count.get() > 0 {
                 tokio::task::yield_now().await;
             }
             if has_run || self.host.has_ended() {
+                self.look_at_deadline();
                 continue;
             }
-            if !self.event_loop.is_alive() && events.is_empty() {
+            if self.is_done(&queue) {
+                if self.phase.get() != Phase::Active {
+                    self.idle();
+                    continue;
+                }
                 self.call(|ctx| self.host.before_exit(ctx));
                 self.settle();
-                if !self.event_loop.is_alive() && events.is_empty() {
+                if self.is_done(&queue) {
                     break;
                 }
                 continue;
             }
-            if let Some(event) = self.wait(&mut events).await {
-                self.call(event);
-                self.settle();
+            if let Some(message) = self.wait(&mut queue).await {
+                self.take(message);
             }
+            self.look_at_deadline();
         }
         if !self.host.is_aborted() {
             self.host.enter_exit();
@@ -84,15 +125,73 @@ impl Round<'_> {
         }
     }
 
-    async fn wait(&self, events: &mut mpsc::UnboundedReceiver<Event>) -> Option<Event> {
-        let deadline = self.event_loop.0.timers.borrow().next_deadline();
+    fn is_done(&self, queue: &Messages) -> bool {
+        !self.event_loop.is_alive() && queue.is_empty() && self.backlog.borrow().is_empty()
+    }
+
+    async fn wait(&self, queue: &mut Messages) -> Option<Message> {
+        let mut deadline = self.event_loop.0.timers.borrow().next_deadline();
+        if let Phase::Awake(until) = self.phase.get() {
+            deadline = Some(deadline.map_or(until, |deadline| deadline.min(until)));
+        }
         match deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline.into(), events.recv())
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), queue.recv())
                 .await
                 .ok()
                 .flatten(),
-            None => events.recv().await,
+            None => queue.recv().await,
         }
+    }
+
+    fn look_at_deadline(&self) {
+        if let Phase::Awake(until) = self.phase.get()
+            && Instant::now() >= until
+        {
+            self.idle();
+        }
+    }
+
+    fn take(&self, message: Message) {
+        match message {
+            Message::Event(event) => {
+                self.call(event);
+                self.settle();
+            }
+            Message::Control(control) => self.control(control),
+        }
+    }
+
+    fn control(&self, control: Control) {
+        let phase = self.phase.get();
+        let (next, name, time) = match (control, phase) {
+            (Control::Suspend { linger }, Phase::Active) => {
+                (Phase::Suspending, "suspend", Some(linger))
+            }
+            (Control::Wakeup { deadline }, Phase::Suspended) => {
+                let length =
+                    Duration::try_from_secs_f64(deadline.max(0.0) / 1000.0).unwrap_or_default();
+                (
+                    Phase::Awake(Instant::now() + length),
+                    "wakeup",
+                    Some(deadline),
+                )
+            }
+            (Control::Idle, Phase::Suspending | Phase::Awake(_)) => return self.idle(),
+            (Control::Resume, Phase::Suspending | Phase::Suspended | Phase::Awake(_)) => {
+                (Phase::Active, "resume", None)
+            }
+            _ => return,
+        };
+        self.phase.set(next);
+        self.host.steer_threads(control);
+        self.call(|ctx| self.host.tell(ctx, name, time));
+        self.settle();
+    }
+
+    fn idle(&self) {
+        self.phase.set(Phase::Suspended);
+        self.call(|ctx| self.host.tell(ctx, "idle", None));
+        self.settle();
     }
 
     fn timers(&self) -> bool {
@@ -130,16 +229,19 @@ impl Round<'_> {
         has_run
     }
 
-    fn events(&self, events: &mut mpsc::UnboundedReceiver<Event>) -> bool {
+    fn events(&self, queue: &mut Messages) -> bool {
         for count in 0..EVENTS_PER_ROUND {
-            if self.host.has_ended() {
+            if self.host.has_ended() || self.phase.get() == Phase::Suspended {
                 return true;
             }
-            match events.try_recv() {
-                Ok(event) => self.call(event),
+            let late = self.backlog.borrow_mut().pop_front();
+            match late
+                .map(Message::Event)
+                .map_or_else(|| queue.try_recv(), Ok)
+            {
+                Ok(message) => self.take(message),
                 Err(_) => return count > 0,
             }
-            self.settle();
         }
         true
     }

@@ -24,7 +24,8 @@ class EventEmitterError extends Error {
   }
 }
 
-// A listener that is to fire once. `fired` keeps an emit inside the listener from firing it again.
+// A listener that is to fire once; the others are their functions. `fired` keeps an emit inside the
+// listener from firing it again.
 class Once {
   constructor(fn) {
     this.fn = fn
@@ -35,7 +36,7 @@ class Once {
 const NONE = []
 
 function functionOf(entry) {
-  return entry instanceof Once ? entry.fn : entry
+  return typeof entry === 'function' ? entry : entry.fn
 }
 
 function add(emitter, name, fn, once, front) {
@@ -136,7 +137,7 @@ class EventEmitter {
     const count = args.length
     for (let i = 0; i < list.length; i++) {
       let fn = list[i]
-      if (fn instanceof Once) {
+      if (typeof fn !== 'function') {
         if (!spend(this, name, fn)) continue
         fn = fn.fn
       }

@@ -49,6 +49,11 @@ function toURL (href) {
   return url
 }
 
+// Bytes are Buffers from when there is one; the global is what loads it.
+function toBuffer (bytes) {
+  return globalThis.Buffer ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength) : bytes
+}
+
 function hrefOf (value, base) {
   if (typeof value === 'object' && value !== null && typeof value.href === 'string') return value.href
   return native.toHref(String(value), base)
@@ -252,7 +257,7 @@ class Module {
 const protocol = new Protocol({
   postresolve: (url) => toURL(native.realpath(url.href)),
   exists: (url, type = 0) => native.exists(url.href, type === constants.types.ASSET),
-  read: (url) => Buffer.from(native.readBytes(url.href))
+  read: (url) => toBuffer(native.readBytes(url.href))
 })
 
 function inherit (referrer) {
@@ -413,7 +418,7 @@ function read (module, type, source) {
   }
   if (source === null) {
     if (module._protocol !== Module.protocol) source = module._protocol.read(module.url)
-    else source = isText ? native.readText(href) : Buffer.from(native.readBytes(href))
+    else source = isText ? native.readText(href) : toBuffer(native.readBytes(href))
   }
   if (isText && typeof source !== 'string') source = Buffer.from(source).toString()
   if (!isText && typeof source === 'string') source = Buffer.from(source)
@@ -551,6 +556,13 @@ native.setHooks({
     const href = resolve(isPath ? specifier : native.toPath(native.toHref('./' + specifier)), folder, { isImport: true })
     if (href.startsWith('file:')) Bare.argv[1] = native.toPath(href)
     load(href)
+  },
+
+  // The program of a thread.
+  thread (specifier, source) {
+    const href = native.toHref(specifier)
+    if (source === null || source === undefined) load(resolve(native.toPath(href), native.toHref('./'), { isImport: true }))
+    else load(href, { source })
   },
 
   // A program that was given as text.

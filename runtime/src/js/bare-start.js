@@ -82,13 +82,31 @@ class Bare extends EventEmitter {
     this.exitCode = code
     native.end()
   }
+
+  suspend (linger = 0) {
+    thread.suspend(-1, Number(linger) || 0)
+  }
+
+  wakeup (deadline = 0) {
+    thread.wakeup(-1, Number(deadline) || 0)
+  }
+
+  idle () {
+    thread.idle(-1)
+  }
+
+  resume () {
+    thread.resume(-1)
+  }
 }
 
 const argv = native.argv
 const versions = { bare: native.version, quickjs: native.engineVersion }
+const thread = require('bare-start/thread')
 const bare = new Bare()
 
 bare.Addon = require('bare-start/addon')
+bare.Thread = thread.Thread
 bare.IPC = null
 
 function inspect (value) {
@@ -130,6 +148,22 @@ native.setHooks({
 
   exit () {
     bare.emit('exit', exitCode)
+  },
+
+  suspend (linger) {
+    bare.emit('suspend', linger)
+  },
+
+  wakeup (deadline) {
+    bare.emit('wakeup', deadline)
+  },
+
+  idle () {
+    bare.emit('idle')
+  },
+
+  resume () {
+    bare.emit('resume')
   }
 })
 

@@ -242,7 +242,7 @@ class Copier {
       } else if (object !== null && typeof object === 'object' && object[symbols.detach]) {
         const type = this.interfaces.find(object.constructor)
         if (object.detached) {
-          throw DataCloneError.ALREADY_TRANSFERRED('Object has already been transferred')
+          throw DataCloneError.UNTRANSFERABLE_TYPE('Detached object cannot be transferred')
         }
         this.keep(object, new Carried(type, object[symbols.detach](), true))
       } else {

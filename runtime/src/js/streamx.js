@@ -32,6 +32,7 @@ const {
   WRITE_DONE,
   WRITE_EMIT_DRAIN,
   WRITE_FINISHING,
+  WRITE_WRITING,
   WRITE_CORKED,
   DESTROY_STATUS,
   TICKING
@@ -402,7 +403,17 @@ class Writable extends Stream {
   // Resolves `true` when all that was written so far is done, `false` if the stream closes first.
   static drained(stream) {
     if (stream.destroyed) return Promise.resolve(false)
-    return stream._writableState.drained(stream._writev !== writing._writev)
+    const half = stream._writableState
+    // All that is queued goes in one batch; of another copy of streamx that cannot be told.
+    const batches = stream instanceof Stream && stream._writev !== writing._writev
+    const queued = batches ? Math.min(1, half.queue.length) : half.queue.length
+    const writes = queued + ((stream._duplexState & WRITE_WRITING) !== 0 ? 1 : 0)
+    if (writes === 0) return Promise.resolve(true)
+
+    const { promise, resolve } = Promise.withResolvers()
+    if (half.drains === null) half.drains = []
+    half.drains.push({ writes, resolve })
+    return promise
   }
 }
 

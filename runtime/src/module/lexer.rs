@@ -320,6 +320,26 @@ impl Found {
     }
 }
 
+/// True when more brackets, or a template, are opened than closed: there is more to come.
+pub(crate) fn is_open(source: &str) -> bool {
+    let mut depth = 0_i64;
+    let mut lexer = Lexer {
+        source,
+        at: 0,
+        tokens: Vec::new(),
+        templates: Vec::new(),
+    };
+    while lexer.step() {}
+    for token in &lexer.tokens {
+        match token {
+            Mark('{' | '(' | '[') => depth += 1,
+            Mark('}' | ')' | ']') => depth -= 1,
+            _ => {}
+        }
+    }
+    depth > 0 || !lexer.templates.is_empty() || source.matches('`').count() % 2 == 1
+}
+
 /// The names that an ES module exports by itself.
 pub(crate) fn esm_exports(source: &str) -> Vec<String> {
     let tokens = Lexer::all(source);

@@ -65,6 +65,11 @@ pub(crate) fn run_script(ctx: &Ctx<'_>, source: &str, print: bool) -> Result<()>
     hook(ctx, "script")?.call((source, print))
 }
 
+/// Runs the program of a thread: a file, or a text that is called so.
+pub(crate) fn run_thread(ctx: &Ctx<'_>, specifier: &str, source: Option<&str>) -> Result<()> {
+    hook(ctx, "thread")?.call((specifier, source))
+}
+
 /// Runs the ES module `href`, unless it has run or is running, and answers with its namespace. With a top-level `await` that is still pending the
 /// namespace fills up later.
 ///

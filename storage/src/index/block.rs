@@ -1,21 +1,25 @@
 //! The block: some sorted entries of a table in about 4 KiB, with direct access to each.
 //!
 //! ```text
-//! count u16 │ prefix length u16 │ prefix │ entry … │ entry offsets u16 × count │ tag 16, if encrypted │ crc32 u32
+//! prefix │ entry … │ entry offsets u16 × count │ fingerprints u8 × count │ prefix length u16 │ count u16 │ tag 16, if encrypted │ crc32 u32
 //! entry = suffix length varint │ suffix │ slot
 //! ```
 //! All integers are little-endian. The prefix is what all keys of the block share, stored once: keys of one core differ only in their last bytes, so
-//! this saves what restart points would, and a search needs no decoding of neighbours. The crc32 covers the table's number and the block's offset
+//! this saves what restart points would, and a search needs no decoding of neighbours. A fingerprint is the low byte of the key's hash: who asks for one
+//! key looks at those, which lie together, and then at one entry, and so waits for memory twice where a search by halves waits at each step. The crc32 covers the table's number and the block's offset
 //! before the content (and the tag), so that a block from elsewhere (a misdirected write) does not pass.
 
-use super::{Slot, SlotRef};
+use super::{Slot, SlotRef, bloom};
 use crate::format::{Input, put_varint};
 use bytes::Bytes;
 use std::cmp::Ordering;
 
 /// A block is closed when it has grown to this many bytes.
 pub(crate) const BLOCK_BYTES: usize = 4096;
-const HEADER_BYTES: usize = 4;
+/// Lengths of the prefix and of the lists of offsets and fingerprints.
+const LENGTHS_BYTES: usize = 4;
+/// Of an entry in those lists.
+const LISTED_BYTES: usize = 3;
 /// Bytes of a crc.
 pub(crate) const CRC_BYTES: usize = 4;
 
@@ -42,6 +46,7 @@ pub(crate) struct BlockBuilder {
     keys: Vec<Bytes>,
     slots: Vec<u8>,
     ends: Vec<usize>,
+    fingerprints: Vec<u8>,
     key_bytes: usize,
 }
 
@@ -49,6 +54,7 @@ impl BlockBuilder {
     pub(crate) fn push(&mut self, key: Bytes, slot: &SlotRef<'_>) {
         slot.encode(&mut self.slots);
         self.ends.push(self.slots.len());
+        self.fingerprints.push(fingerprint(bloom::hash(&key)));
         self.key_bytes += key.len() + 2;
         self.keys.push(key);
     }
@@ -75,7 +81,8 @@ impl BlockBuilder {
     /// About how many bytes [`finish`](Self::finish) would write.
     pub(crate) fn size(&self) -> usize {
         let shared = self.prefix_len() * self.keys.len().saturating_sub(1);
-        HEADER_BYTES + CRC_BYTES + self.slots.len() + self.key_bytes - shared + 2 * self.keys.len()
+        let lists = LISTED_BYTES * self.keys.len();
+        LENGTHS_BYTES + CRC_BYTES + self.slots.len() + self.key_bytes - shared + lists
     }
 
     /// Appends the content of the block to `out`, and starts anew.
@@ -83,8 +90,6 @@ impl BlockBuilder {
         let begin = out.len();
         let prefix_len = self.prefix_len();
         let prefix = self.keys.first().map_or(&[][..], |k| &k[..prefix_len]);
-        out.extend_from_slice(&(self.keys.len() as u16).to_le_bytes());
-        out.extend_from_slice(&(prefix_len as u16).to_le_bytes());
         out.extend_from_slice(prefix);
         let mut offsets = Vec::with_capacity(self.keys.len() * 2);
         let mut from = 0;
@@ -97,11 +102,16 @@ impl BlockBuilder {
             from = end;
         }
         out.extend_from_slice(&offsets);
-        self.keys.clear();
-        self.slots.clear();
-        self.ends.clear();
-        self.key_bytes = 0;
+        out.extend_from_slice(&self.fingerprints);
+        out.extend_from_slice(&(prefix_len as u16).to_le_bytes());
+        out.extend_from_slice(&(self.keys.len() as u16).to_le_bytes());
+        *self = Self::default();
     }
+}
+
+/// What is kept in a block of the [hash](bloom::hash) of a key.
+pub(crate) fn fingerprint(hash: u64) -> u8 {
+    hash as u8
 }
 
 /// How many leading bytes two keys share.
@@ -125,25 +135,27 @@ pub(crate) struct Block<'a> {
     content: &'a [u8],
     prefix: &'a [u8],
     offsets: &'a [u8],
+    fingerprints: &'a [u8],
 }
 
 impl<'a> Block<'a> {
     /// `content` is the block without tag and crc.
     pub(crate) fn parse(content: &'a [u8]) -> Option<Self> {
-        let head: [u8; HEADER_BYTES] = content.get(..HEADER_BYTES)?.try_into().ok()?;
-        let count = usize::from(u16::from_le_bytes([head[0], head[1]]));
-        let prefix_len = usize::from(u16::from_le_bytes([head[2], head[3]]));
-        let prefix = content.get(HEADER_BYTES..HEADER_BYTES + prefix_len)?;
-        let offsets = content.get(content.len().checked_sub(count * 2)?..)?;
+        let (lists, lengths) = content.split_last_chunk::<LENGTHS_BYTES>()?;
+        let prefix_len = usize::from(u16::from_le_bytes([lengths[0], lengths[1]]));
+        let count = usize::from(u16::from_le_bytes([lengths[2], lengths[3]]));
+        let lists = lists.get(lists.len().checked_sub(count * LISTED_BYTES)?..)?;
+        let (offsets, fingerprints) = lists.split_at_checked(count * 2)?;
         Some(Self {
             content,
-            prefix,
+            prefix: content.get(..prefix_len)?,
             offsets,
+            fingerprints,
         })
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.offsets.len() / 2
+        self.fingerprints.len()
     }
 
     fn entry(&self, index: usize) -> Option<Input<'a>> {
@@ -171,6 +183,23 @@ impl<'a> Block<'a> {
     pub(crate) fn slot(&self, index: usize) -> Option<SlotRef<'a>> {
         let (_, mut input) = self.split(index)?;
         SlotRef::decode(&mut input)
+    }
+
+    /// What `key`, which has this hash, has here; `Some(None)` when it is not in this block.
+    #[inline]
+    pub(crate) fn find(&self, key: &[u8], hash: u64) -> Option<Option<SlotRef<'a>>> {
+        for index in memchr::memchr_iter(fingerprint(hash), self.fingerprints) {
+            let (suffix, mut slot) = self.split(index)?;
+            if key.strip_prefix(self.prefix) == Some(suffix) {
+                return Some(Some(SlotRef::decode(&mut slot)?));
+            }
+        }
+        Some(None)
+    }
+
+    /// True when the fingerprint of this entry is that of its key.
+    pub(crate) fn is_marked(&self, index: usize, key: &[u8]) -> bool {
+        self.fingerprints.get(index) == Some(&fingerprint(bloom::hash(key)))
     }
 
     /// Where `key` is, or where it would be.
@@ -239,6 +268,36 @@ mod tests {
         let mut key = vec![];
         block.key_into(2, &mut key).unwrap();
         assert_eq!(key, b"core-c");
+        let find = |key: &[u8]| block.find(key, bloom::hash(key)).unwrap();
+        for key in [&b"core-a"[..], b"core-ab", b"core-c"] {
+            assert_eq!(find(key), Some(SlotRef::Inline(key)));
+        }
+        for key in [&b""[..], b"c", b"core-", b"core-b", b"core-cc"] {
+            assert_eq!(find(key), None);
+        }
+    }
+
+    #[test]
+    fn keys_with_one_fingerprint_are_told_apart() {
+        let mut alike: Vec<Vec<u8>> = (0..3_000u32).map(|n| n.to_be_bytes().to_vec()).collect();
+        alike.retain(|key| fingerprint(bloom::hash(key)) == 7);
+        assert!(alike.len() > 3);
+        let absent = alike.pop().unwrap();
+        let keys: Vec<&[u8]> = alike.iter().map(|key| &key[..]).collect();
+        let raw = block_of(&keys);
+        let block = Block::parse(&raw[..raw.len() - CRC_BYTES]).unwrap();
+        for key in keys {
+            let slot = block.find(key, bloom::hash(key)).unwrap();
+            assert_eq!(slot, Some(SlotRef::Inline(key)));
+        }
+        assert_eq!(block.find(&absent, bloom::hash(&absent)), Some(None));
+        let mut other = raw.clone();
+        let first = raw.len() - CRC_BYTES - LENGTHS_BYTES - block.count();
+        other[first] ^= 1;
+        let other = Block::parse(&other[..other.len() - CRC_BYTES]).unwrap();
+        for (block, marked) in [(block, true), (other, false)] {
+            assert_eq!(block.is_marked(0, &alike[0]), marked);
+        }
     }
 
     #[test]
@@ -283,6 +342,7 @@ mod tests {
                         let _ = block.key_into(i, &mut vec![]);
                     }
                     let _ = block.search(b"beta");
+                    let _ = block.find(b"beta", bloom::hash(b"beta"));
                 }
             }
         }

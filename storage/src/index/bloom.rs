@@ -76,9 +76,9 @@ impl BloomBuilder {
     }
 }
 
-/// Which page decides about the key, and how to ask it.
-pub(crate) fn question(key: &[u8], pages: u64) -> (u64, impl Fn(&[u8]) -> bool) {
-    let (page, line, bits) = place(hash(key), pages);
+/// Which page decides about the key with this hash, and how to ask it.
+pub(crate) fn question(hash: u64, pages: u64) -> (u64, impl Fn(&[u8]) -> bool) {
+    let (page, line, bits) = place(hash, pages);
     let bits: [(usize, u8); PROBES as usize] = {
         let mut all = [(0, 0); PROBES as usize];
         for (to, from) in all.iter_mut().zip(bits) {
@@ -112,7 +112,7 @@ mod tests {
         let pages = builder.pages;
         let bits = builder.bits;
         let asked = |key: &[u8]| {
-            let (page, may_hold) = question(key, pages);
+            let (page, may_hold) = question(hash(key), pages);
             may_hold(&bits[page as usize * PAGE_BYTES..][..PAGE_BYTES - 4])
         };
         assert!(keys[..10_000].iter().all(|k| asked(k)));

@@ -16,7 +16,7 @@ pub(crate) const RANGE_DELETE_POINTS_MAX: usize = 1024;
 /// What a lookup in one layer of the index says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// The layer has this (a value, or that the key is deleted).
+    /// The layer has this (a value, or that the key is deleted). The bytes are a copy: keeping them keeps no commit and no table in memory.
     Here(Slot),
     /// The layer knows nothing: ask the older one.
     Unknown,
@@ -125,7 +125,7 @@ impl Memtable {
 
     pub(crate) fn get(&self, key: &[u8]) -> Found {
         if let Some(slot) = self.points.get(&Probe::new(key)) {
-            return Found::Here(slot.clone());
+            return Found::Here(slot.as_ref().detached());
         }
         if !self.ranges.is_empty() && self.ranges.covering(key).is_some() {
             return Found::Here(Slot::Deleted);

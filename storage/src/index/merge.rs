@@ -13,10 +13,11 @@ pub(crate) enum Layer {
 }
 
 impl Layer {
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Found, Error> {
+    /// What it knows of a key, which has this [hash](bloom::hash).
+    pub(crate) fn get(&self, key: &[u8], hash: u64) -> Result<Found, Error> {
         match self {
             Layer::Memory(memtable) => Ok(memtable.get(key)),
-            Layer::Table(table) => table.get(key),
+            Layer::Table(table) => table.get(key, hash),
         }
     }
 

@@ -11,6 +11,7 @@ mod ranges;
 mod table;
 mod table_writer;
 
+pub(crate) use bloom::hash as key_hash;
 pub(crate) use memtable::{Found, Memtable};
 pub(crate) use merge::{Cursor, Layer, Merge};
 pub(crate) use ranges::RangeSet;
@@ -90,6 +91,17 @@ impl<'a> SlotRef<'a> {
                 crc: input.u32()?,
             })),
             _ => None,
+        }
+    }
+}
+
+impl SlotRef<'_> {
+    /// The slot with its bytes copied: keeping it keeps no commit and no table in memory.
+    pub(crate) fn detached(self) -> Slot {
+        match self {
+            SlotRef::Deleted => Slot::Deleted,
+            SlotRef::Inline(bytes) => Slot::Inline(Bytes::copy_from_slice(bytes)),
+            SlotRef::Payload(at) => Slot::Payload(at),
         }
     }
 }

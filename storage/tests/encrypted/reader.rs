@@ -111,15 +111,17 @@ fn walk(
     out: &mut Vec<(Vec<u8>, Slot)>,
 ) {
     let block = part(offset, length);
-    let mut head = Bytes(&block);
-    let count = head.number(2) as usize;
-    let prefix_len = head.number(2) as usize;
-    let prefix = head.take(prefix_len).to_vec();
+    let mut lengths = Bytes(&block[block.len() - 4..]);
+    let prefix_len = lengths.number(2) as usize;
+    let count = lengths.number(2) as usize;
+    let prefix = block[..prefix_len].to_vec();
     for index in 0..count {
-        let place = block.len() - 2 * (count - index);
+        let place = block.len() - 4 - 3 * count + 2 * index;
         let at = u16::from_le_bytes([block[place], block[place + 1]]) as usize;
         let mut entry = Bytes(&block[at..]);
         let key = [&prefix, entry.bytes()].concat();
+        let fingerprint = block[block.len() - 4 - count + index];
+        assert_eq!(fingerprint, hash(&key) as u8);
         let slot = match entry.number(1) {
             0 => Slot::Deleted,
             1 => Slot::Value(entry.bytes().to_vec()),
@@ -160,7 +162,7 @@ fn read_table(opener: &Opener, number: u64, file: &[u8], entries: u64, map: &mut
     let footer_at = file.len() as u64 - 128;
     let footer = checked(footer_at, 128);
     assert_eq!(&footer[..8], b"pometabl");
-    assert_eq!(u32_at(footer, 8), 3);
+    assert_eq!(u32_at(footer, 8), 4);
     assert_eq!(u64_at(footer, 16), entries);
     let nonce = &footer[88..104];
     match &opener.cipher {
@@ -202,7 +204,8 @@ fn read_table(opener: &Opener, number: u64, file: &[u8], entries: u64, map: &mut
     }
 }
 
-fn may_hold(pages: &[Vec<u8>], key: &[u8]) -> bool {
+/// The hash of a key, for filter and fingerprints.
+fn hash(key: &[u8]) -> u64 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;
     let fold = |h: u64, w: u64| {
         let wide = u128::from(h ^ w ^ K).wrapping_mul(0xd6e8_feb8_6659_fd93_a5a5_a5a5_a5a5_a5a7);
@@ -215,7 +218,11 @@ fn may_hold(pages: &[Vec<u8>], key: &[u8]) -> bool {
     }
     let mut rest = [0; 8];
     rest[..key.len() - whole].copy_from_slice(&key[whole..]);
-    let hash = fold(fold(h, u64::from_le_bytes(rest)), K);
+    fold(fold(h, u64::from_le_bytes(rest)), K)
+}
+
+fn may_hold(pages: &[Vec<u8>], key: &[u8]) -> bool {
+    let hash = hash(key);
     let line = ((u128::from(hash) * (pages.len() as u128 * 63)) >> 64) as usize;
     let page = &pages[line / 63];
     let mut walk = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
@@ -386,7 +393,7 @@ fn current(files: &Files, key: Option<[u8; 32]>) -> (Opener, Vec<u8>) {
         })
         .max_by_key(|slot| u64_at(slot, 32))
         .expect("a slot is whole");
-    assert_eq!(u32_at(slot, 8), 3);
+    assert_eq!(u32_at(slot, 8), 4);
     let mut opener = Opener {
         store_id: slot[16..32].to_vec(),
         cipher: None,
@@ -421,7 +428,7 @@ pub(crate) fn decode(files: &Files, key: Option<[u8; 32]>) -> State {
     assert_eq!(crc32fast::hash(content), u32_at(&manifest, content.len()));
     let mut input = Bytes(content);
     assert_eq!(input.take(8), b"pomemani");
-    assert_eq!(input.number(4), 3);
+    assert_eq!(input.number(4), 4);
     let _generation = input.varint();
     let _next_table = input.varint();
     let start = input.take(40);

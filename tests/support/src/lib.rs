@@ -1,11 +1,14 @@
 //! What the tests of several crates share. The golden vectors: bytes made by the npm modules, read from `$POME_VECTORS` or `tests/vectors`; processes that
-//! talk in lines of JSON; what a test says that cannot run here.
+//! talk in lines of JSON; a fuzzer; what a test says that cannot run here.
 
+pub mod fuzz;
 pub mod namespace;
 mod process;
+mod runtime;
 mod skip;
 
 pub use process::JsonProcess;
+pub use runtime::block_on;
 pub use skip::{npm_folder, npm_works, skipped};
 
 use serde_json::Value;

@@ -444,6 +444,20 @@ async fn run(ops: Vec<Op>) {
     );
 }
 
+/// The record of a file that was open for writing, and published, named its old content: after a restart that came back, over what somebody else had written.
+#[tokio::test]
+async fn what_was_written_elsewhere_into_an_open_file_stays() {
+    let opened = || vec![Op::Make(0), Op::Open(0), Op::Elsewhere(0, 20)];
+    for then in [
+        vec![Op::Reopen],
+        vec![Op::Write(0, 2, 1), Op::Reopen],
+        vec![Op::Publish, Op::Reopen, Op::Elsewhere(0, 22), Op::Reopen],
+        vec![Op::Reopen, Op::Write(0, 2, 1), Op::Publish, Op::Reopen],
+    ] {
+        run(opened().into_iter().chain(then).collect()).await;
+    }
+}
+
 fn op() -> impl Strategy<Value = Op> {
     // Shallow paths come more often, so that the deep ones have a folder to be in.
     let p = prop_oneof![0usize..3, 0usize..12, 0usize..PATHS];

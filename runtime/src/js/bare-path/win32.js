@@ -83,8 +83,9 @@ exports.join = function join(...paths) {
   const parts = paths.filter((path) => path !== '')
   if (parts.length === 0) return '.'
   // Only a first part that is the beginning of a UNC path may begin the result with two separators.
-  if (!/^[\\/]{2}[^\\/]/.test(parts[0])) parts[0] = parts[0].replace(/^[\\/]{2,}/, '\\')
-  return exports.normalize(parts.join('\\'))
+  const unc = /^[\\/]{2}[^\\/]/.test(parts[0])
+  const joined = parts.join('\\')
+  return exports.normalize(unc ? joined : joined.replace(/^[\\/]{2,}/, '\\'))
 }
 
 exports.relative = function relative(from, to) {
@@ -113,8 +114,8 @@ exports.dirname = function dirname(path) {
   const { end } = rootOf(path)
   const last = lastSegment(path, end, isSeparator)
   if (last === null) return end === 0 ? '.' : path.slice(0, end)
-  let cut = last[0]
-  while (cut > end && isSeparator(path[cut - 1])) cut--
+  // One separator is left out: the last of those before the segment, unless it is the root.
+  const cut = Math.max(end, last[0] - 1)
   return cut === 0 ? '.' : path.slice(0, cut)
 }
 

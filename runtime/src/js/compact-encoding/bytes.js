@@ -30,7 +30,8 @@ function typedArray(TypedArray, prefixed) {
     },
     encode(state, array) {
       if (prefixed) uint.encode(state, array.length)
-      setBytes(state, new Uint8Array(array.buffer, array.byteOffset, array.byteLength))
+      const bytes = array.BYTES_PER_ELEMENT === 1
+      setBytes(state, bytes ? array : new Uint8Array(array.buffer, array.byteOffset, array.byteLength))
     },
     decode(state) {
       let bytes = take(state, prefixed, size)
@@ -96,6 +97,24 @@ function text(encoding, prefixed) {
   return codec
 }
 
+// UTF-8 with its length in front: the most common of all, and one call into Rust each way.
+const prefixedUtf8 = {
+  ...text('utf-8', PREFIXED),
+  preencode(state, string) {
+    state.end += native.textSize(string)
+  },
+  encode(state, string) {
+    state.start = native.encodeText(state.buffer, string, state.start)
+  },
+  decode(state) {
+    const bytes = uint.decode(state)
+    const { buffer, start } = state
+    if (state.end - start < bytes) throw new Error('Out of bounds')
+    state.start = start + bytes
+    return native.decodeText(buffer, start, start + bytes)
+  }
+}
+
 function jsonText(utf8, tail) {
   return {
     preencode(state, value) {
@@ -112,7 +131,7 @@ function jsonText(utf8, tail) {
 
 function family(prefixed) {
   const uint8array = typedArray(Uint8Array, prefixed)
-  const utf8 = text('utf-8', prefixed)
+  const utf8 = prefixed ? prefixedUtf8 : text('utf-8', RAW)
   const utf16le = text('utf16le', prefixed)
 
   // Unlike a uint8array, what is decoded is a view of the class of the buffer it stands in.

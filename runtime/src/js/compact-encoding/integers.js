@@ -96,9 +96,49 @@ const uint8 = {
   }
 }
 
-const uint16 = fixedUint(2)
+// The two that others are made of, written out.
+const uint16 = {
+  preencode(state) {
+    state.end += 2
+  },
+  encode(state, n) {
+    checkUint(n)
+    const { buffer, start } = state
+    buffer[start] = n
+    buffer[start + 1] = n >>> 8
+    state.start = start + 2
+  },
+  decode(state) {
+    const { buffer, start } = state
+    if (state.end - start < 2) throw new Error('Out of bounds')
+    state.start = start + 2
+    return buffer[start] + buffer[start + 1] * 0x100
+  }
+}
+
+const uint32 = {
+  preencode(state) {
+    state.end += 4
+  },
+  encode(state, n) {
+    checkUint(n)
+    const { buffer, start } = state
+    buffer[start] = n
+    buffer[start + 1] = n >>> 8
+    buffer[start + 2] = n >>> 16
+    buffer[start + 3] = n >>> 24
+    state.start = start + 4
+  },
+  decode(state) {
+    const { buffer, start } = state
+    if (state.end - start < 4) throw new Error('Out of bounds')
+    state.start = start + 4
+    const low = buffer[start] + buffer[start + 1] * 0x100
+    return low + buffer[start + 2] * 0x10000 + buffer[start + 3] * 0x1000000
+  }
+}
+
 const uint24 = fixedUint(3)
-const uint32 = fixedUint(4)
 const uint40 = fixedUint(5)
 const uint48 = fixedUint(6)
 const uint56 = fixedUint(7)
@@ -111,7 +151,7 @@ const uint = {
   },
   encode(state, n) {
     if (n <= 0xfc) {
-      checkUint(n)
+      if (n < 0) checkUint(n)
       state.buffer[state.start++] = n
     } else if (n <= 0xffff) {
       state.buffer[state.start++] = 0xfd

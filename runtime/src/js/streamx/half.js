@@ -22,6 +22,11 @@ const {
   TICKING
 } = require('streamx/state')
 
+const READS_NOTHING_ELSE = OPEN_STATUS | READ_ENDING | READ_DONE
+const WRITES_NOTHING_ELSE = OPEN_STATUS | WRITE_FINISHING | WRITE_DONE
+const MAY_OPEN = OPEN_STATUS | TICKING
+const NOT_ACTIVE = ~ACTIVE
+
 function byteLengthOf(data) {
   const sized = typeof data === 'object' && data !== null && typeof data.byteLength === 'number'
   // Anything that is not bytes counts as a kilobyte.
@@ -36,7 +41,10 @@ class Half {
     this.pipeline = null
     this.byteLength = byteLength || byteLengthOf
     this.map = map || null
-    this._bits = bits
+    this._updating = bits.UPDATING
+    this._tick = bits.TICK
+    this._primary = bits.PRIMARY
+    this._now = bits.UPDATING | bits.TICK | bits.PRIMARY | OPEN_STATUS
     this._runTick = () => {
       if ((stream._duplexState & bits.UPDATING) !== 0) return
       stream._duplexState &= ~bits.TICK
@@ -46,26 +54,25 @@ class Half {
 
   // Runs the half after the code that is running now.
   updateNextTick() {
-    const { stream, _bits: bits } = this
-    if ((stream._duplexState & bits.TICK) !== 0) return
-    stream._duplexState |= bits.TICK
+    const { stream, _tick: tick } = this
+    const state = stream._duplexState
+    if ((state & tick) !== 0) return
+    stream._duplexState = state | tick
     // A running update() sees the bit and goes round once more.
-    if ((stream._duplexState & bits.UPDATING) === 0) queueMicrotask(this._runTick)
+    if ((state & this._updating) === 0) queueMicrotask(this._runTick)
   }
 
   // Runs the half now if it has only data to move and is not already running.
   updateCallback() {
-    const { UPDATING, TICK, PRIMARY } = this._bits
-    const state = this.stream._duplexState & (UPDATING | OPEN_STATUS | TICK | PRIMARY)
-    if (state === PRIMARY) this.update()
+    if ((this.stream._duplexState & this._now) === this._primary) this.update()
     else this.updateNextTick()
   }
 
   // Takes the tick bit; true if another round is wanted.
   _again() {
-    const { stream, _bits: bits } = this
-    if ((stream._duplexState & bits.TICK) === 0) return false
-    stream._duplexState &= ~bits.TICK
+    const { stream, _tick: tick } = this
+    if ((stream._duplexState & tick) === 0) return false
+    stream._duplexState &= ~tick
     return true
   }
 
@@ -78,7 +85,7 @@ class Half {
       if ((state & TICKING) !== 0) return
       stream._duplexState |= ACTIVE
       stream._destroy((err) => this._destroyed(err))
-    } else if ((state & (OPEN_STATUS | TICKING)) === OPENING) {
+    } else if ((state & MAY_OPEN) === OPENING) {
       stream._duplexState = (state | ACTIVE) & ~OPENING
       stream._open((err) => this._opened(err))
     }
@@ -90,16 +97,16 @@ class Half {
 
     if ((stream._duplexState & DESTROYING) === 0) {
       const state = stream._duplexState
-      if ((state & (OPEN_STATUS | READ_ENDING | READ_DONE)) === 0) {
+      if ((state & READS_NOTHING_ELSE) === 0) {
         stream._duplexState |= READ_PRIMARY
       }
-      if ((state & (OPEN_STATUS | WRITE_FINISHING | WRITE_DONE)) === 0) {
+      if ((state & WRITES_NOTHING_ELSE) === 0) {
         stream._duplexState |= WRITE_PRIMARY
       }
       stream.emit('open')
     }
 
-    stream._duplexState &= ~ACTIVE
+    stream._duplexState &= NOT_ACTIVE
     if (stream._writableState !== null) stream._writableState.updateCallback()
     if (stream._readableState !== null) stream._readableState.updateCallback()
   }

@@ -34,6 +34,13 @@ const MAY_READ =
   OPEN_STATUS | READ_ACTIVE | READ_ENDING | READ_DONE | READ_NEEDS_PUSH | READ_READ_AHEAD
 const MAY_TELL = OPEN_STATUS | READ_EMIT_READABLE | READ_QUEUED | READ_EMITTED_READABLE
 const MAY_END = OPEN_STATUS | READ_ENDING | READ_QUEUED
+const READING = READ_ACTIVE | READ_NEEDS_PUSH
+const BUSY = READ_PRIMARY | READ_ACTIVE
+const UNTOLD = READ_EMIT_READABLE | READ_QUEUED
+const PUSHED = ~READ_NEEDS_PUSH
+const EMPTY = ~(READ_QUEUED | READ_EMITTED_READABLE)
+const NOT_FLOWING = ~FLOWING
+const NOT_ACTIVE = ~READ_ACTIVE
 
 module.exports = class ReadableHalf extends Half {
   constructor(stream, opts = {}) {
@@ -44,7 +51,14 @@ module.exports = class ReadableHalf extends Half {
     this.readAhead = highWaterMark > 0
     this.queue = new Queue()
     this.pipeTo = null
-    this.afterRead = (err) => this._afterRead(err)
+    this.afterRead = (err) => {
+      if (err) stream.destroy(err)
+      stream._duplexState &= NOT_ACTIVE
+      if (this.readAhead === false && (stream._duplexState & READ_RESUMED) === 0) {
+        stream._duplexState &= ~READ_READ_AHEAD
+      }
+      this.updateCallback()
+    }
   }
 
   get ending() {
@@ -91,7 +105,7 @@ module.exports = class ReadableHalf extends Half {
 
     this.buffered += this.byteLength(data)
     this.queue.push(data)
-    stream._duplexState = (stream._duplexState | READ_QUEUED) & ~READ_NEEDS_PUSH
+    stream._duplexState = (stream._duplexState | READ_QUEUED) & PUSHED
     return this.buffered < this.highWaterMark
   }
 
@@ -100,7 +114,7 @@ module.exports = class ReadableHalf extends Half {
     this.buffered -= this.byteLength(data)
     // Once the queue is empty, 'readable' may be told again.
     if (this.queue.length === 0) {
-      this.stream._duplexState &= ~(READ_QUEUED | READ_EMITTED_READABLE)
+      this.stream._duplexState &= EMPTY
     }
     return data
   }
@@ -132,7 +146,7 @@ module.exports = class ReadableHalf extends Half {
     const { stream } = this
     const data = this.shift()
     if (this.pipeTo !== null && this.pipeTo.write(data) === false) {
-      stream._duplexState &= ~FLOWING
+      stream._duplexState &= NOT_FLOWING
     }
     if ((stream._duplexState & READ_EMIT_DATA) !== 0) stream.emit('data', data)
     return data
@@ -157,15 +171,15 @@ module.exports = class ReadableHalf extends Half {
         this.buffered < this.highWaterMark &&
         (stream._duplexState & MAY_READ) === READ_READ_AHEAD
       ) {
-        stream._duplexState |= READ_ACTIVE | READ_NEEDS_PUSH
+        stream._duplexState |= READING
         stream._read(this.afterRead)
         this._flow()
       }
-      if ((stream._duplexState & MAY_TELL) === (READ_EMIT_READABLE | READ_QUEUED)) {
+      if ((stream._duplexState & MAY_TELL) === UNTOLD) {
         stream._duplexState |= READ_EMITTED_READABLE
         stream.emit('readable')
       }
-      if ((stream._duplexState & (READ_PRIMARY | READ_ACTIVE)) === 0) this._turn()
+      if ((stream._duplexState & BUSY) === 0) this._turn()
     } while (this._again())
     stream._duplexState &= ~READ_UPDATING
   }
@@ -182,16 +196,6 @@ module.exports = class ReadableHalf extends Half {
       if (this.pipeTo !== null) this.pipeTo.end()
     }
     this._openOrDestroy()
-  }
-
-  _afterRead(err) {
-    const { stream } = this
-    if (err) stream.destroy(err)
-    stream._duplexState &= ~READ_ACTIVE
-    if (this.readAhead === false && (stream._duplexState & READ_RESUMED) === 0) {
-      stream._duplexState &= ~READ_READ_AHEAD
-    }
-    this.updateCallback()
   }
 
   // Before the stream is open, opening it will run the half anyway.

@@ -27,6 +27,10 @@ const CLOSED_TO_DATA = WRITE_FINISHING | WRITE_DONE | DESTROY_STATUS
 const MAY_WRITE = OPEN_STATUS | WRITE_ACTIVE | WRITE_QUEUED | WRITE_CORKED
 const MAY_FINISH = OPEN_STATUS | WRITE_FINISHING | WRITE_QUEUED | WRITE_ACTIVE | WRITE_DONE
 const MAY_DRAIN = WRITE_QUEUED | WRITE_UNDRAINED | OPEN_STATUS | WRITE_ACTIVE
+const WRITING = WRITE_ACTIVE | WRITE_WRITING
+const NOT_WRITING = ~WRITING
+const MORE_QUEUED = WRITE_QUEUED | WRITE_ACTIVE
+const BUSY = WRITE_PRIMARY | WRITE_ACTIVE
 
 module.exports = class WritableHalf extends Half {
   constructor(stream, opts = {}) {
@@ -77,7 +81,7 @@ module.exports = class WritableHalf extends Half {
   autoBatch(data, cb) {
     const { stream } = this
     const batch = [data]
-    while ((stream._duplexState & MAY_WRITE) === (WRITE_QUEUED | WRITE_ACTIVE)) {
+    while ((stream._duplexState & MAY_WRITE) === MORE_QUEUED) {
       batch.push(this.shift())
     }
     if ((stream._duplexState & OPEN_STATUS) !== 0) cb(null)
@@ -90,10 +94,10 @@ module.exports = class WritableHalf extends Half {
     do {
       while ((stream._duplexState & MAY_WRITE) === WRITE_QUEUED) {
         const data = this.shift()
-        stream._duplexState |= WRITE_ACTIVE | WRITE_WRITING
+        stream._duplexState |= WRITING
         stream._write(data, this.afterWrite)
       }
-      if ((stream._duplexState & (WRITE_PRIMARY | WRITE_ACTIVE)) === 0) this._turn()
+      if ((stream._duplexState & BUSY) === 0) this._turn()
     } while (this._again())
     stream._duplexState &= ~WRITE_UPDATING
   }
@@ -112,7 +116,7 @@ module.exports = class WritableHalf extends Half {
   _written(err) {
     const { stream } = this
     if (err) stream.destroy(err)
-    stream._duplexState &= ~(WRITE_ACTIVE | WRITE_WRITING)
+    stream._duplexState &= NOT_WRITING
     if (this.drains !== null) this._countDrains()
 
     if ((stream._duplexState & MAY_DRAIN) === WRITE_UNDRAINED) {
@@ -135,18 +139,6 @@ module.exports = class WritableHalf extends Half {
 
     if ((stream._duplexState & WRITE_UPDATING) === 0) this.update()
     else this.updateNextTick()
-  }
-
-  // A promise that resolves once every write up to now is done: `false` if the stream closes first.
-  drained(batches) {
-    const queued = batches ? Math.min(1, this.queue.length) : this.queue.length
-    const writes = queued + ((this.stream._duplexState & WRITE_WRITING) !== 0 ? 1 : 0)
-    if (writes === 0) return Promise.resolve(true)
-
-    const { promise, resolve } = Promise.withResolvers()
-    if (this.drains === null) this.drains = []
-    this.drains.push({ writes, resolve })
-    return promise
   }
 
   _countDrains() {

@@ -42,3 +42,50 @@ for (const bad of [() => {}, Symbol('s'), Promise.resolve(), new WeakMap(), { f(
     console.log(err.name, err.code)
   }
 }
+
+const { symbols } = structuredClone
+class Point {
+  constructor(x) {
+    this.x = x
+  }
+
+  [symbols.serialize]() {
+    return { x: this.x }
+  }
+
+  static [symbols.deserialize]({ x }) {
+    return new Point(x)
+  }
+}
+class Handle extends structuredClone.Transferable {
+  constructor(id) {
+    super()
+    this.id = id
+  }
+
+  [symbols.detach]() {
+    super[symbols.detach]()
+    return this.id
+  }
+
+  static [symbols.attach](id) {
+    return new Handle(id)
+  }
+}
+const handle = new Handle(7)
+const through = structuredClone({ p: new Point(3), list: [handle] }, { interfaces: [Point, Handle], transfer: [handle] })
+console.log(through.p instanceof Point, through.p.x, through.list[0] instanceof Handle, through.list[0].id, handle.detached)
+for (const bad of [
+  () => structuredClone(new Point(1)),
+  () => structuredClone(handle, { interfaces: [Handle] }),
+  () => structuredClone(handle, { interfaces: [Handle], transfer: [handle] }),
+  () => structuredClone(1, { transfer: [{}] })
+]) {
+  try {
+    bad()
+  } catch (err) {
+    console.log(err.name, err.code)
+  }
+}
+const packed = structuredClone.serialize({ a: [1] })
+console.log(structuredClone.deserialize(packed).a[0], structuredClone.deserialize(packed) !== structuredClone.deserialize(packed))

@@ -61,3 +61,11 @@ async function main() {
   await waiting.catch((err) => console.log(err.message))
 }
 main()
+
+const punycode = require('bare-punycode')
+console.log(punycode.toASCII('a@münchen.日本。x'), punycode.toUnicode('xn--mnchen-3ya.de'), punycode.encode('😀a'), punycode.decode('a-8m33k'))
+try {
+  punycode.decode('ls8h=')
+} catch (err) {
+  console.log(err.name, err.message)
+}

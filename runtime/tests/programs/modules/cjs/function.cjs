@@ -1,0 +1,2 @@
+module.exports = function f () { return 'f' }
+module.exports.extra = 'extra'

@@ -1,0 +1,3 @@
+import back from './back.cjs'
+export const own = 'own'
+export const fromBack = back.read()

@@ -1,0 +1,2 @@
+export * from './counter.mjs'
+export * as all from './counter.mjs'

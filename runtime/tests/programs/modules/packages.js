@@ -1,0 +1,2 @@
+const load = require('./pkg/entry.cjs')
+load()

@@ -1,0 +1,1 @@
+console.log('file', Bare.Thread.self.data, require.main === module, Bare.Thread.isMainThread)

@@ -1,0 +1,2 @@
+new Bare.Thread(() => { throw new Error('in a thread') })
+setTimeout(() => console.log('never'), 100000)
