@@ -66,7 +66,7 @@ class Bare extends EventEmitter {
   }
 
   set exitCode (code) {
-    exitCode = code | 0
+    exitCode = code & 0xff
     native.setCode(exitCode)
   }
 

@@ -1,3 +1,2 @@
 function f () { throw new TypeError('boom') }
-setTimeout(() => console.log('never'), 1)
 f()

@@ -1,0 +1,5 @@
+Bare.on('suspend', () => console.log('suspend')).on('idle', () => console.log('idle')).on('resume', () => console.log('resume'))
+Bare.suspend()
+setTimeout(() => console.log('work goes on'), 20)
+setTimeout(() => { Bare.idle(); Bare.resume() }, 40)
+setTimeout(() => console.log('after'), 60)

@@ -1,0 +1,23 @@
+// not in bare: there it may be lost when it comes at once
+// Woken for a while, then idle again: what is still to come waits.
+const flags = new SharedArrayBuffer(4)
+const view = new Int32Array(flags)
+const thread = new Bare.Thread({ data: flags }, (flags) => {
+  const view = new Int32Array(flags)
+  for (const name of ['suspend', 'wakeup', 'idle', 'resume']) Bare.on(name, (...args) => console.log(name, ...args))
+  Bare.on('idle', () => {
+    Atomics.add(view, 0, 1)
+    Atomics.notify(view, 0)
+  })
+  Bare.on('wakeup', () => {
+    setTimeout(() => console.log('in time'), 1)
+    const late = setTimeout(() => console.log('never'), 100000)
+    Bare.on('resume', () => clearTimeout(late))
+  })
+})
+thread.suspend()
+Atomics.wait(view, 0, 0)
+thread.wakeup(100)
+Atomics.wait(view, 0, 1)
+thread.resume()
+thread.join()
