@@ -1,5 +1,6 @@
 //! The native half of `bare-console` and `bare-logger`: where lines go, and a clock.
 
+use crate::engine::text::Text;
 use rquickjs::{Ctx, Object, Result, prelude::Func};
 use std::io::{IsTerminal, Write};
 use std::sync::LazyLock;
@@ -15,12 +16,12 @@ fn write_line(mut to: impl Write, mut text: String) {
     let _ = to.flush();
 }
 
-fn out(text: String) {
-    write_line(std::io::stdout().lock(), text);
+fn out(text: Text) {
+    write_line(std::io::stdout().lock(), text.0);
 }
 
-fn err(text: String) {
-    write_line(std::io::stderr().lock(), text);
+fn err(text: Text) {
+    write_line(std::io::stderr().lock(), text.0);
 }
 
 /// Milliseconds on a clock that never goes back.

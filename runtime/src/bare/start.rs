@@ -2,7 +2,7 @@
 
 use crate::{
     builtin,
-    engine::{BARE_VERSION, host::Host, uncatchable},
+    engine::{BARE_VERSION, host::Host, text::Text, uncatchable},
 };
 use rquickjs::{Ctx, Function, Object, Result};
 use std::io::{IsTerminal, Write};
@@ -69,12 +69,12 @@ fn set_hooks<'js>(ctx: Ctx<'js>, hooks: Object<'js>) {
 }
 
 // A reader that has gone is no error of the program's.
-fn stdout(text: String) {
+fn stdout(text: Text) {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes());
+    let _ = stdout.write_all(text.0.as_bytes());
     let _ = stdout.flush();
 }
 
-fn stderr(text: String) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+fn stderr(text: Text) {
+    let _ = std::io::stderr().lock().write_all(text.0.as_bytes());
 }

@@ -1,5 +1,6 @@
 //! The native half of `bare-url`: the parser.
 
+use crate::engine::text::Text;
 use rquickjs::{
     Array, Ctx, Function, Object, Result,
     prelude::{Func, Opt},
@@ -26,45 +27,38 @@ fn taken<'js>(ctx: &Ctx<'js>, url: &Url) -> Result<Array<'js>> {
     Ok(all)
 }
 
-fn parse<'js>(
-    ctx: Ctx<'js>,
-    input: String,
-    base: Opt<Option<String>>,
-) -> Result<Option<Array<'js>>> {
+fn parse<'js>(ctx: Ctx<'js>, input: Text, base: Opt<Option<Text>>) -> Result<Option<Array<'js>>> {
     let url = match base.0.flatten() {
-        None => Url::parse(&input).ok(),
-        Some(base) => Url::parse(&base).and_then(|base| base.join(&input)).ok(),
+        None => Url::parse(&input.0).ok(),
+        Some(base) => Url::parse(&base.0)
+            .and_then(|base| base.join(&input.0))
+            .ok(),
     };
     url.map(|url| taken(&ctx, &url)).transpose()
 }
 
 /// What a setter makes of a URL; nothing when the value is not for that part.
-fn set<'js>(
-    ctx: Ctx<'js>,
-    href: String,
-    part: String,
-    value: String,
-) -> Result<Option<Array<'js>>> {
+fn set<'js>(ctx: Ctx<'js>, href: String, part: String, value: Text) -> Result<Option<Array<'js>>> {
     let Ok(mut url) = Url::parse(&href) else {
         return Ok(None);
     };
     let done = match part.as_str() {
-        "protocol" => quirks::set_protocol(&mut url, &value),
-        "username" => quirks::set_username(&mut url, &value),
-        "password" => quirks::set_password(&mut url, &value),
-        "host" => quirks::set_host(&mut url, &value),
-        "hostname" => quirks::set_hostname(&mut url, &value),
-        "port" => quirks::set_port(&mut url, &value),
+        "protocol" => quirks::set_protocol(&mut url, &value.0),
+        "username" => quirks::set_username(&mut url, &value.0),
+        "password" => quirks::set_password(&mut url, &value.0),
+        "host" => quirks::set_host(&mut url, &value.0),
+        "hostname" => quirks::set_hostname(&mut url, &value.0),
+        "port" => quirks::set_port(&mut url, &value.0),
         "pathname" => {
-            quirks::set_pathname(&mut url, &value);
+            quirks::set_pathname(&mut url, &value.0);
             Ok(())
         }
         "search" => {
-            quirks::set_search(&mut url, &value);
+            quirks::set_search(&mut url, &value.0);
             Ok(())
         }
         "hash" => {
-            quirks::set_hash(&mut url, &value);
+            quirks::set_hash(&mut url, &value.0);
             Ok(())
         }
         _ => Err(()),

@@ -1,6 +1,6 @@
 //! Strings between JavaScript and Rust without a detour: JavaScript's strings are UTF-16 and may hold half a surrogate pair, Rust's may not.
 
-use rquickjs::{Result, Value, qjs};
+use rquickjs::{Ctx, FromJs, Result, Value, qjs};
 use std::{borrow::Cow, slice};
 
 /// Looks at a string as UTF-8, with U+FFFD in the place of each half of a surrogate pair. `look` may not run JavaScript.
@@ -21,6 +21,18 @@ pub(crate) fn with_utf8<R>(value: &Value<'_>, look: impl FnOnce(&[u8]) -> R) -> 
     // SAFETY: `start` came from JS_ToCStringLen and nothing looks at it any more.
     unsafe { qjs::JS_FreeCString(ctx, start) };
     Ok(answer)
+}
+
+/// A string, with U+FFFD in the place of each half of a surrogate pair: `String` as an argument refuses such strings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Text(pub(crate) String);
+
+impl<'js> FromJs<'js> for Text {
+    fn from_js(_ctx: &Ctx<'js>, value: Value<'js>) -> Result<Self> {
+        with_utf8(&value, |bytes| {
+            Self(String::from_utf8_lossy(bytes).into_owned())
+        })
+    }
 }
 
 /// Looks at a string as UTF-16. `look` may not run JavaScript.
@@ -46,7 +58,7 @@ pub(crate) fn with_utf16<R>(value: &Value<'_>, look: impl FnOnce(&[u16]) -> R) -
 ///
 /// # Errors
 /// When memory runs out.
-pub(crate) fn from_utf16<'js>(ctx: &rquickjs::Ctx<'js>, units: &[u16]) -> Result<Value<'js>> {
+pub(crate) fn from_utf16<'js>(ctx: &Ctx<'js>, units: &[u16]) -> Result<Value<'js>> {
     // SAFETY: the units are copied before the call returns; the value that comes back is owned by the `Value`.
     unsafe {
         let raw = qjs::JS_NewStringUTF16(ctx.as_raw().as_ptr(), units.as_ptr(), units.len() as _);

@@ -41,3 +41,7 @@ try {
 } catch (err) {
   console.log(err.name, err.code)
 }
+
+// Half a surrogate pair is the replacement character wherever bytes are made of it.
+console.log('a\ud800b', '\udc00')
+console.log(encodeURIComponent(Buffer.from('\ud800').toString()))
