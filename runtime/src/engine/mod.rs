@@ -141,6 +141,7 @@ fn run_main(options: &Options, entry: Entry) -> Exit {
         Entry::Script { source, print } => module::run_script(ctx, source, *print),
         Entry::Repl => repl::start(ctx),
     });
+    crate::bare::terminal::restore();
     // The process ends: its memory goes as a whole.
     std::mem::forget(engine);
     ended
