@@ -31,3 +31,4 @@ mod web;
 pub use builtin::builtin_names;
 pub use command::bare_main;
 pub use engine::{BARE_VERSION, Exit, Options, Runtime};
+pub use pear::PearOptions;

@@ -206,6 +206,16 @@ impl std::fmt::Debug for ExtensionSender {
 }
 
 impl ExtensionSender {
+    /// As [`Extension::send`].
+    pub fn send(&self, peer: PeerId, message: impl Into<Bytes>) -> bool {
+        let message = message.into();
+        let sent = self
+            .core
+            .replication
+            .with_existing(|machine| machine.send_extension(peer, &self.name, message));
+        sent.unwrap_or(false)
+    }
+
     /// As [`Extension::broadcast`].
     pub fn broadcast(&self, message: &Bytes) {
         self.core.replication.with_existing(|machine| {

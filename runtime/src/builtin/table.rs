@@ -1,7 +1,7 @@
 //! Every module of the runtime's own, a row each.
 
 use super::Builtin;
-use crate::{bare, core};
+use crate::{bare, core, pear};
 
 macro_rules! source {
     ($name:literal) => {
@@ -182,11 +182,33 @@ pub(super) static TABLE: &[Builtin] = &[
     part("bare-ws/frames", source!("bare-ws/frames")),
     native("bare-zlib", source!("bare-zlib"), bare::zlib::native),
     js("bare-zlib/constants", source!("bare-zlib/constants")),
+    js("@hyperswarm/secret-stream", source!("@hyperswarm/secret-stream")),
+    js("corestore", source!("corestore")),
+    js("hyperbee", source!("hyperbee")),
+    js("hyperbee/lib/messages", source!("hyperbee/lib/messages")),
+    js("hyperblobs", source!("hyperblobs")),
+    js("hypercore", source!("hypercore")),
+    js("hyperdht", source!("hyperdht")),
+    js("hyperdht/testnet", source!("hyperdht/testnet")),
+    js("hyperdrive", source!("hyperdrive")),
+    js("hyperswarm", source!("hyperswarm")),
+    js("localdrive", source!("localdrive")),
+    js("mirror-drive", source!("mirror-drive")),
+    native_part("pear", source!("pear"), pear::native),
+    native_part("pome-core", source!("pome-core"), core::native),
+    part("pome-core/codec", source!("pome-core/codec")),
+    part("pome-core/pulled", source!("pome-core/pulled")),
+    part("pome-core/resource", source!("pome-core/resource")),
+    part("pome-core/wire", source!("pome-core/wire")),
+    part("pome-core/writing", source!("pome-core/writing")),
+    js("protomux", source!("protomux")),
 ];
 
 /// Other names of a module: `(alias, name)`.
 #[rustfmt::skip]
 pub(super) static ALIASES: &[(&str, &str)] = &[
+    ("hyperbee/lib/messages.js", "hyperbee/lib/messages"),
+    ("hyperdht/testnet.js", "hyperdht/testnet"),
 ];
 
 /// What Node has in itself and Bare in a package: the last resort for a name that nothing else answers. Also as `node:` and the name.

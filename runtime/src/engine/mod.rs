@@ -16,6 +16,7 @@ use crate::{
     builtin,
     event_loop::{self, Ended, Loop, Queue},
     module,
+    pear::{self, PearOptions},
 };
 use host::Host;
 use rquickjs::{CatchResultExt, Context, Ctx, Result};
@@ -42,6 +43,8 @@ pub struct Options {
     pub exec_path: Option<PathBuf>,
     /// How much memory the heap of a thread may have, in bytes [default: no limit]. A program that wants more gets an `InternalError`, "out of memory".
     pub memory_limit: Option<usize>,
+    /// The app that it is: it gets a global `Pear` [default: none].
+    pub pear: Option<PearOptions>,
 }
 
 /// How a program ended.
@@ -136,10 +139,15 @@ fn run_main(options: &Options, entry: Entry) -> Exit {
             return Exit::Abort;
         }
     };
-    let ended = engine.run(|ctx| match &entry {
-        Entry::File(file) => module::run_main(ctx, &file.to_string_lossy()),
-        Entry::Script { source, print } => module::run_script(ctx, source, *print),
-        Entry::Repl => repl::start(ctx),
+    let ended = engine.run(|ctx| {
+        if let Some(app) = &options.pear {
+            pear::install(ctx, app)?;
+        }
+        match &entry {
+            Entry::File(file) => module::run_main(ctx, &file.to_string_lossy()),
+            Entry::Script { source, print } => module::run_script(ctx, source, *print),
+            Entry::Repl => repl::start(ctx),
+        }
     });
     crate::bare::terminal::restore();
     // The process ends: its memory goes as a whole.

@@ -1,0 +1,50 @@
+//! Hypercore and what is built on it, under their npm names.
+#![allow(clippy::unwrap_used, reason = "a test that panics says where")]
+
+mod support;
+
+use std::{fs, path::Path};
+
+/// Runs `tests/programs/stack/NAME.js` with a new folder as its argument; `NAME.out` has what it prints.
+fn program(name: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/stack");
+    let file = folder.join(format!("{name}.js"));
+    let own = tempfile::tempdir().unwrap();
+    let home = own.path().join("home");
+    let output = support::run(support::ours(&[
+        file.to_str().unwrap(),
+        home.to_str().unwrap(),
+    ]));
+    let expected = fs::read_to_string(folder.join(format!("{name}.out"))).unwrap();
+    assert_eq!(
+        support::told(&output),
+        format!("{expected}exit 0\n"),
+        "stderr: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn a_core() {
+    program("hypercore");
+}
+
+#[test]
+fn a_writer_and_a_reader() {
+    program("replicate");
+}
+
+#[test]
+fn a_bee() {
+    program("hyperbee");
+}
+
+#[test]
+fn a_drive_and_a_folder() {
+    program("hyperdrive");
+}
+
+#[test]
+fn peers_of_a_topic() {
+    program("swarm");
+}
