@@ -2,6 +2,9 @@
 
 use rquickjs::{Array, ArrayBuffer, Ctx, IntoJs, Object, Value};
 
+/// Makes a value on the JavaScript thread.
+type Make = dyn for<'js> FnOnce(&Ctx<'js>) -> rquickjs::Result<Value<'js>> + Send;
+
 /// The answer of a native operation. Holds no JavaScript value, so it may cross threads.
 pub(crate) enum Reply {
     /// `undefined`.
@@ -21,7 +24,7 @@ pub(crate) enum Reply {
     /// A plain object.
     Map(Vec<(&'static str, Reply)>),
     /// A native object, made on the JavaScript thread.
-    Made(Box<dyn for<'js> FnOnce(&Ctx<'js>) -> rquickjs::Result<Value<'js>> + Send>),
+    Made(Box<Make>),
 }
 
 impl Reply {

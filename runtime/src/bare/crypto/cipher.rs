@@ -33,12 +33,18 @@ pub(super) fn lengths(number: u32) -> Option<Vec<u32>> {
     Some(lengths.to_vec())
 }
 
+/// Changes one block in place.
+type RunBlock = dyn FnMut(&mut [u8; BLOCK_BYTES]) + Send;
+
+/// Changes any number of bytes in place.
+type RunStream = dyn FnMut(&mut [u8]) + Send;
+
 /// One direction of a cipher.
 enum Mode {
     /// Whole blocks only.
-    Blocks(Box<dyn FnMut(&mut [u8; BLOCK_BYTES]) + Send>),
+    Blocks(Box<RunBlock>),
     /// Any number of bytes.
-    Stream(Box<dyn FnMut(&mut [u8]) + Send>),
+    Stream(Box<RunStream>),
 }
 
 fn encrypt<C>(cipher: Option<C>) -> Option<Mode>

@@ -24,9 +24,7 @@ pub(super) fn sign<'js>(
     key: Value<'js>,
 ) -> rquickjs::Result<ArrayBuffer<'js>> {
     let key = bytes::read(&key, |key| {
-        key.try_into()
-            .ok()
-            .map(|seed| SigningKey::from_keypair_bytes(seed))
+        key.try_into().ok().map(SigningKey::from_keypair_bytes)
     })?;
     match key {
         Some(Ok(key)) => {

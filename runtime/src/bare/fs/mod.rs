@@ -23,8 +23,8 @@ impl IntoError for FileFailure {
         let error = self.failure.to_error(ctx)?;
         if let Some(object) = error.as_object() {
             object.set("operation", self.operation)?;
-            object.set("path", self.path)?;
-            object.set("destination", self.destination)?;
+            object.set("path", self.path.as_deref())?;
+            object.set("destination", self.destination.as_deref())?;
             object.set("fd", self.fd.map(|fd| fd as f64))?;
         }
         Ok(error)

@@ -16,8 +16,8 @@ const IO_MAX_BYTES: usize = 0x7fff_f000;
 pub(crate) struct FileFailure {
     pub(crate) failure: Failure,
     pub(crate) operation: &'static str,
-    pub(crate) path: Option<String>,
-    pub(crate) destination: Option<String>,
+    pub(crate) path: Option<Box<str>>,
+    pub(crate) destination: Option<Box<str>>,
     pub(crate) fd: Option<i64>,
 }
 
@@ -31,7 +31,7 @@ impl FileFailure {
         Self {
             failure: failure.into(),
             operation,
-            path: Some(path.into()),
+            path: Some(String::into_boxed_str(path.into())),
             destination: None,
             fd: None,
         }
@@ -44,7 +44,7 @@ impl FileFailure {
         destination: &str,
     ) -> Self {
         Self {
-            destination: Some(destination.to_owned()),
+            destination: Some(destination.into()),
             ..Self::path(failure, operation, path)
         }
     }
