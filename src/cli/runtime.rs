@@ -1,7 +1,7 @@
 //! `pome run`: a program for Bare, in this process. Needs no store; a program has its own.
 
 use super::args::RunArgs;
-use pome_runtime::{Options, Runtime};
+use pome_runtime::{Options, PearOptions, Runtime};
 use std::{path::Path, process::ExitCode};
 
 /// Runs the program to its end. Ends the process with SIGABRT where nobody caught an error, as Bare does.
@@ -21,6 +21,15 @@ pub(crate) fn run(args: RunArgs) -> ExitCode {
         None => app.next(),
     };
     options.args = app.collect();
+    if let Some(file) = &file {
+        options.pear = match PearOptions::find(Path::new(file), &options.args) {
+            Ok(pear) => pear,
+            Err(error) => {
+                eprintln!("{file}: no folder for what the app keeps: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+    }
     let runtime = Runtime::new(options);
     let exit = match (script, file) {
         (Some((source, print)), _) => runtime.eval(&source, print),
