@@ -47,7 +47,7 @@ impl<'js> FromJs<'js> for Count {
 )]
 fn count(value: &Value<'_>) -> Option<u64> {
     let number = value.as_number()?;
-    let whole = number >= 0.0 && number <= 9_007_199_254_740_992.0 && number.fract() == 0.0;
+    let whole = (0.0..=9_007_199_254_740_992.0).contains(&number) && number.fract() == 0.0;
     whole.then_some(number as u64)
 }
 

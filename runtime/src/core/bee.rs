@@ -217,16 +217,16 @@ fn change_out(entry: HistoryEntry) -> Out {
 
 fn history<'js>(ctx: Ctx<'js>, id: u32, options: Options<'js>) -> Result<u32> {
     let bee = with_patience(bee(&ctx, id)?, &options)?;
-    let mut history = HistoryOptions::default();
-    history.gt = options.whole("gt")?;
-    history.gte = options.whole("gte")?;
-    history.lt = options.whole("lt")?;
-    history.lte = options.whole("lte")?;
-    history.live = options.flag("live")?.unwrap_or(false);
-    history.reverse = options.flag("reverse")?.unwrap_or(false);
-    history.limit = options
-        .whole("limit")?
-        .and_then(|limit| u64::try_from(limit).ok());
+    let limit = options.whole("limit")?;
+    let history = HistoryOptions {
+        gt: options.whole("gt")?,
+        gte: options.whole("gte")?,
+        lt: options.whole("lt")?,
+        lte: options.whole("lte")?,
+        live: options.flag("live")?.unwrap_or(false),
+        reverse: options.flag("reverse")?.unwrap_or(false),
+        limit: limit.and_then(|limit| u64::try_from(limit).ok()),
+    };
     let entries = futures_util::stream::once(async move {
         bee.update().await?;
         Ok::<_, pome_bee::Error>(bee.history(history).boxed())

@@ -16,7 +16,7 @@ type Writing = Arc<Mutex<Option<Writer>>>;
 
 /// What writes it.
 pub(super) enum Writer {
-    Drive(WriteStream),
+    Drive(Box<WriteStream>),
     Local(LocalWriter),
     Blob(BlobWriter),
 }

@@ -397,10 +397,12 @@ fn read<'js>(ctx: Ctx<'js>, id: u32, path: String, options: Options<'js>) -> Res
 fn write<'js>(ctx: Ctx<'js>, id: u32, path: String, options: Options<'js>) -> Result<Value<'js>> {
     let how = putting(&ctx, &options)?;
     let dedup = options.flag("dedup")?.unwrap_or(false);
-    on_drive!(&ctx, id, |drive| written(Writer::Drive(match dedup {
-        true => drive.dedup_stream(&path, how).await?,
-        false => drive.write_stream(&path, how).await?,
-    })))
+    on_drive!(&ctx, id, |drive| written(Writer::Drive(Box::new(
+        match dedup {
+            true => drive.dedup_stream(&path, how).await?,
+            false => drive.write_stream(&path, how).await?,
+        }
+    ))))
 }
 
 fn fetching(download: DriveDownload) -> Out {

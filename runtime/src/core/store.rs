@@ -91,13 +91,14 @@ fn signer(options: &Options<'_>) -> Result<Signer> {
 
 /// A manifest as JavaScript has it.
 pub(super) fn manifest(ctx: &Ctx<'_>, options: &Options<'_>) -> Result<Manifest> {
-    let mut made = ManifestOptions::default();
-    made.version = options
-        .count("version")?
-        .map(|version| u8::try_from(version).unwrap_or(u8::MAX));
-    made.allow_patch = options.flag("allowPatch")?.unwrap_or(false);
-    made.quorum = options.count("quorum")?;
-    made.user_data = options.bytes("userData")?.map(Vec::from);
+    let version = options.count("version")?;
+    let mut made = ManifestOptions {
+        version: version.map(|version| u8::try_from(version).unwrap_or(u8::MAX)),
+        allow_patch: options.flag("allowPatch")?.unwrap_or(false),
+        quorum: options.count("quorum")?,
+        user_data: options.bytes("userData")?.map(Vec::from),
+        ..ManifestOptions::default()
+    };
     for key in options.list::<Octets>("linked")?.unwrap_or_default() {
         made.linked.push(Key(sized(ctx, "linked", &key.0)?));
     }
