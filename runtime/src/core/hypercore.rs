@@ -101,11 +101,13 @@ pub(super) fn core(ctx: &Ctx<'_>, id: u32) -> Result<Hypercore> {
     held(ctx, id)
 }
 
-/// A core, and what never changes about it.
+/// A core, and what it is as the program first sees it.
 pub(super) fn described(core: Hypercore) -> Out {
     Out::Fields(vec![
         ("key", Out::bytes(core.key().0)),
         ("discoveryKey", Out::bytes(core.discovery_key().0)),
+        ("length", Out::count(core.length())),
+        ("fork", Out::count(core.fork())),
         ("id", Out::Text(core.id())),
         ("writable", Out::Bool(core.writable())),
         ("snapshotted", Out::Bool(core.is_snapshot())),
@@ -381,10 +383,14 @@ fn downloaded(ctx: Ctx<'_>, id: u32) -> Result<Value<'_>> {
     patient(&ctx, false, quick, async move { again().await })
 }
 
-fn events(ctx: Ctx<'_>, id: u32) -> Result<u32> {
+/// What happens from the moment on at which the program saw this length and fork: peers may have brought more since.
+fn events(ctx: Ctx<'_>, id: u32, length: Count, fork: Count) -> Result<u32> {
     let core = core(&ctx, id)?;
     let mut head = core.watch();
-    let seen = *head.borrow_and_update();
+    let seen = (length.0, fork.0);
+    if *head.borrow_and_update() != seen {
+        head.mark_changed();
+    }
     let events: Events = Arc::new(Mutex::new(News {
         head,
         seen,

@@ -192,7 +192,7 @@ class Hypercore extends Resource {
     if (options.userData) {
       for (const [name, value] of Object.entries(options.userData)) await this.setUserData(name, value)
     }
-    if ([...TOLD].some((name) => this.listenerCount(name) > 0)) this._listen()
+    if ([...TOLD].some((name) => this.listenerCount(name) > 0)) this._listen(described)
   }
 
   async _openCore (options) {
@@ -275,9 +275,10 @@ class Hypercore extends Resource {
     return this
   }
 
-  _listen () {
+  // `seen` has the length and the fork that the program knows of.
+  _listen (seen = this) {
     if (this._news !== 0 || this._handle === 0) return
-    this._news = core.coreEvents(this._handle)
+    this._news = core.coreEvents(this._handle, seen.length, seen.fork)
     this._hear()
   }
 

@@ -48,9 +48,11 @@ async function main () {
   const wanted = copy.get({ key: core.key })
 
   const names = []
+  let named
+  const both = new Promise((resolve) => { named = resolve })
   const chat = (conn, onmessage) => {
     const mux = Protomux.from(conn)
-    const channel = mux.createChannel({ protocol: 'chat', handshake: c.string, onopen: (name) => names.push(name) })
+    const channel = mux.createChannel({ protocol: 'chat', handshake: c.string, onopen: (name) => names.push(name) === 2 && named() })
     const message = channel.addMessage({ encoding: c.string, onmessage })
     channel.open('a name')
     return message
@@ -74,6 +76,7 @@ async function main () {
   theirs.join(topic, { client: true, server: false })
   await theirs.flush()
   console.log(await heard)
+  await both
   console.log(names)
   console.log((await wanted.get(0)).toString(), theirs.connections.size, ours.peers.size)
   await theirs.destroy()
