@@ -66,6 +66,8 @@ pub struct Node {
     tick_at: Duration,
     last_now: Duration,
     stable_ticks: u64,
+    /// Whether others can reach us is asked once more, as soon as it is known where they would.
+    look_again: bool,
     refresh_ticks: u64,
     last_host: Option<Ipv4Addr>,
     checks: usize,
@@ -126,6 +128,7 @@ impl Node {
             tick_at: now + TICK,
             last_now: now,
             stable_ticks: STABLE_TICKS,
+            look_again: false,
             refresh_ticks: REFRESH_TICKS,
             last_host: None,
             checks: 0,

@@ -121,6 +121,10 @@ impl Node {
         if !self.ready {
             return;
         }
+        self.look_again &= self.firewalled;
+        if self.look_again && self.check_nat(true, now) {
+            self.look_again = false;
+        }
         if self.options.ephemeral.is_none() && self.ephemeral {
             self.stable_ticks = self.stable_ticks.saturating_sub(1);
             if self.stable_ticks == 0 {
@@ -172,6 +176,7 @@ impl Node {
 
     fn forget_address(&mut self) {
         self.stable_ticks = MORE_STABLE_TICKS;
+        self.look_again = true;
         self.last_host = None;
         if self.options.address.is_none() {
             self.unproven_samples.clear();
@@ -291,6 +296,35 @@ mod tests {
         assert_eq!(node.address(), None);
         answer(&mut node, third, now);
         assert_eq!(node.address(), Some(third));
+    }
+
+    #[test]
+    fn after_a_change_of_addresses_others_are_asked_whether_they_can_reach_us() {
+        let options = NodeOptions {
+            bootstrap: vec![at(1)],
+            quick_firewall: false,
+            ..NodeOptions::default()
+        };
+        let mut now = Duration::from_secs(1);
+        let mut node = Node::new(options, 1_000, [7; 32], now);
+        answer(&mut node, at(101), now);
+        let mut asked = |node: &mut Node| {
+            now += TICK;
+            node.handle_timeout(now);
+            let sent = std::iter::from_fn(|| node.poll()).filter(|output| {
+                let Output::Send { bytes, .. } = output else {
+                    return false;
+                };
+                matches!(Message::decode(&bytes.clone().into(), at(1)),
+                    Some(Message::Request(request)) if request.internal && request.command == internal::PING_NAT)
+            });
+            (sent.count(), now)
+        };
+        assert_eq!(asked(&mut node).0, 0);
+        let now = asked(&mut node).1;
+        node.network_changed(now);
+        answer(&mut node, at(102), now);
+        assert!(asked(&mut node).0 > 0);
     }
 
     #[test]
