@@ -229,8 +229,9 @@ fn a_bee_is_shared() {
     let mut reader = world.app("bee-reader", &[&key]);
     reader.type_in("pear\n");
     reader.says("pear -> another pome");
-    reader.type_in("apple\nnobody\n");
+    reader.type_in("apple\n");
     reader.says("apple -> a pome");
+    reader.type_in("nobody\n");
     reader.says("no nobody");
     let mut block = world.app("block-reader", &[&key]);
     assert_eq!(block.says("block"), "3 pear another pome");
