@@ -249,7 +249,7 @@ impl HyperDht {
         remote_id: u32,
     ) -> Result<(), Error> {
         let way = connection.udx().and_then(Connector::way);
-        let way = way.filter(|_| !connection.is_relayed());
+        let way = way.filter(|_| !connection.is_relayed() && !connection.is_closed());
         let (socket, to) = way.ok_or(Error::StreamNotConnected)?;
         stream.connect(&socket, remote_id, to);
         Ok(())
