@@ -50,6 +50,8 @@ async function main () {
   for await (const entry of sub.createReadStream()) console.log(entry)
   for await (const entry of bee.createReadStream({ gte: 'p' }, { valueEncoding: 'utf-8' })) console.log(JSON.stringify(entry.key))
 
+  // A watcher that waits keeps no program alive.
+  const alive = setInterval(() => {}, 1000)
   const watcher = bee.watch({ gte: 'w' })
   await watcher.ready()
   const told = watcher.next()
@@ -57,6 +59,7 @@ async function main () {
   const { value: [current, previous] } = await told
   console.log((await current.get('wanted')).value, await previous.get('wanted'))
   await watcher.close()
+  clearInterval(alive)
 
   console.log((await bee.getHeader()).protocol, await Hyperbee.isHyperbee(core))
   await bee.close()
