@@ -16,7 +16,7 @@ use crate::{
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::TryStreamExt;
-use pome_bee::{BeeCache, Hyperbee, Metadata};
+use pome_bee::{BeeCache, HistoryOptions, Hyperbee, Metadata};
 use pome_cores::{CoreOptions, Corestore, DiscoveryKey, Durability, Hypercore, Key};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
@@ -539,13 +539,14 @@ impl Hyperdrive {
         Ok(core.clear(0..core.length()).await?)
     }
 
-    /// Cuts the drive back to `version`, and the contents to what it needs, in one commit. Raises the fork of both cores.
+    /// Cuts the drive back to `version`, and the contents to what it and the versions before it need, in one commit. Raises the fork of both cores. (npm's cuts
+    /// the contents to what `version` itself needs; where an earlier one needs more, the next contents take the place of what it shows.)
     ///
     /// # Errors
     /// [`Error::NoSuchVersion`] when the drive is shorter; [`Error::NotWritable`].
     pub async fn truncate(&self, version: u64) -> Result<(), Error> {
         self.check_writable()?;
-        let blobs_length = self.checkout(version)?.blobs_length().await?;
+        let blobs_length = self.checkout(version)?.blobs_length_ever().await?;
         let blobs = self.blobs().await?;
         let _lock = blobs.lock().await;
         let mut transaction = self.inner.store.transaction();
@@ -567,7 +568,19 @@ impl Hyperdrive {
         let mut entries = std::pin::pin!(self.list("/", ListOptions::default()));
         while let Some(entry) = entries.try_next().await? {
             if let Some(blob) = entry.value.blob {
-                length = length.max(blob.block_offset + blob.block_length);
+                length = length.max(blob.block_offset.saturating_add(blob.block_length));
+            }
+        }
+        Ok(length)
+    }
+
+    /// As [`blobs_length`](Self::blobs_length), of this version and all that are kept before it.
+    async fn blobs_length_ever(&self) -> Result<u64, Error> {
+        let mut length = self.blobs_length().await?;
+        let mut changes = std::pin::pin!(self.history(HistoryOptions::default()));
+        while let Some(change) = changes.try_next().await? {
+            if let Some(blob) = change.entry.and_then(|entry| entry.value.blob) {
+                length = length.max(blob.block_offset.saturating_add(blob.block_length));
             }
         }
         Ok(length)

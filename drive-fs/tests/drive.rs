@@ -461,6 +461,30 @@ async fn blobs_that_do_not_fit_are_errors() {
 }
 
 #[tokio::test]
+async fn what_is_written_after_a_truncation_takes_nothing_from_earlier_versions() {
+    let Fixture { drive, .. } = fixture().await;
+    let put = async |path: &str, content: &str| {
+        let content = content.to_owned();
+        drive
+            .put(path, content, PutOptions::default())
+            .await
+            .unwrap();
+        drive.version()
+    };
+    let first = put("/a", "the first").await;
+    drive.del("/a").await.unwrap();
+    let empty = drive.version();
+    put("/b", "cut off").await;
+    drive.truncate(empty).await.unwrap();
+    put("/c", "another").await;
+    let then = drive.checkout(first).unwrap();
+    assert_eq!(
+        then.get("/a").await.unwrap().as_deref(),
+        Some(&b"the first"[..])
+    );
+}
+
+#[tokio::test]
 async fn a_drive_whose_key_is_not_ours_is_read_only() {
     let (ours, theirs) = (fixture().await, fixture().await);
     let options = DriveOptions {
