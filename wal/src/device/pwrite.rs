@@ -58,6 +58,17 @@ fn boot_id() -> [u8; 16] {
         .to_be_bytes()
 }
 
+/// The lock of a folder. Given up in so many words: a process that was just forked has this file open until it runs its own program, and a lock that is only
+/// closed is held for as long.
+struct Held(fs::File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing the file gives it up too.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
 impl Device for PwriteDevice {
     fn open(&self, name: &str, create: bool) -> io::Result<Arc<dyn File>> {
         let file = fs::OpenOptions::new()
@@ -107,7 +118,7 @@ impl Device for PwriteDevice {
             .mode(0o600)
             .open(self.dir.join("lock"))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Box::new(file))
+        Ok(Box::new(Held(file)))
     }
     fn stamp(&self, name: &str) -> io::Result<FileStamp> {
         let file = fs::File::open(self.dir.join(name))?;
