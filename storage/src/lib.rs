@@ -30,6 +30,7 @@ mod journal;
 mod names;
 mod options;
 mod payload;
+mod queue;
 mod rekey;
 mod repair;
 mod replay;

@@ -14,6 +14,7 @@ use crate::{
     },
     index::{Found, Slot, Table},
     names::StoreFile,
+    queue::Queue,
     replay::{apply, moved_in_vain},
     seal::{Nonces, Seal},
     stamp::make_stamp,
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use pome_wal::{Device, DeviceKind, Log, LogOptions, PayloadRef, Recovery, Replayed};
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, VecDeque},
     io,
     path::Path,
@@ -86,7 +88,8 @@ pub(crate) struct Progress {
 
 /// The parts of an open store.
 ///
-/// Locks are taken in this order: `compacting`, `checkpointing` or `merging`, `writer`, `switch`, `state`, `retired`, `retiring`.
+/// Locks are taken in this order: `compacting`, `checkpointing` or `merging`, `writer`, `queue` or `switch`, `state`, `retired`, `retiring`. Nobody waits for a
+/// sync who holds `writer` or one behind it: the one that leads the sync takes them.
 pub(crate) struct Inner {
     pub(crate) name: String,
     pub(crate) device: Arc<dyn Device>,
@@ -96,6 +99,7 @@ pub(crate) struct Inner {
     pub(crate) seal: Option<Arc<Seal>>,
     /// Held by the one that commits.
     pub(crate) writer: Mutex<Fresh>,
+    pub(crate) queue: Queue,
     pub(crate) state: RwLock<State>,
     pub(crate) switch: Mutex<Switch>,
     pub(crate) checkpointing: Mutex<()>,
@@ -186,12 +190,7 @@ impl Store {
     /// `Full`, `Io`, `KeyTooLong`, `ValueTooLong`: this commit did not happen, and the store goes on. `Poisoned`: the disk failed, now or earlier;
     /// whether this commit is there is known after the next open.
     pub fn commit(&self, batch: Batch, durability: Durability) -> Result<Seq, Error> {
-        let inner = self.inner();
-        let seq = inner.commit(batch)?;
-        if durability == Durability::Synced {
-            inner.wait_synced(seq)?;
-        }
-        Ok(Seq(seq))
+        self.inner().commit(batch, durability).map(Seq)
     }
 
     /// Resolves when commit `seq` is on disk (never blocks the thread; the background sync serves all that wait).
@@ -228,7 +227,7 @@ impl Store {
     pub fn sync(&self) -> Result<(), Error> {
         let inner = self.inner();
         inner.alive()?;
-        inner.wait_synced(inner.log.committed_seq())
+        inner.wait_synced(inner.log.committed_seq()).map(drop)
     }
 
     /// The newest commit that is known to be on disk.
@@ -441,6 +440,7 @@ impl Inner {
             log,
             seal: switch.seal.clone(),
             writer: Mutex::new(fresh),
+            queue: Queue::default(),
             state: RwLock::new(state),
             switch: Mutex::new(switch),
             checkpointing: Mutex::new(()),
@@ -481,18 +481,27 @@ impl Inner {
         error
     }
 
-    fn commit(&self, batch: Batch) -> Result<u64, Error> {
+    fn commit(&self, batch: Batch, durability: Durability) -> Result<u64, Error> {
         batch.check()?;
         if self.options.read_only {
             return Err(Error::ReadOnly {
                 store: self.name.clone(),
             });
         }
+        let synced = durability == Durability::Synced;
         if batch.is_empty() {
             self.alive()?;
-            return Ok(self.log.committed_seq());
+            let seq = self.log.committed_seq();
+            return match synced {
+                true => self.wait_synced(seq),
+                false => Ok(seq),
+            };
         }
         let body = Bytes::from(batch.body);
+        if synced && batch.payloads.is_empty() {
+            self.wake.wait_for_room();
+            return self.commit_together(body);
+        }
         let payloads = match &self.seal {
             Some(seal) if !batch.payloads.is_empty() => {
                 self.alive()?;
@@ -501,11 +510,17 @@ impl Inner {
             _ => batch.payloads,
         };
         self.wake.wait_for_room();
-        let mut fresh = self.writer.lock();
-        self.alive()?;
-        let seq = self.commit_stored(&mut fresh, &body, &payloads)?;
-        self.tell(&fresh);
-        Ok(seq)
+        let seq = {
+            let mut fresh = self.writer.lock();
+            self.alive()?;
+            let seq = self.commit_stored(&mut fresh, &body, &payloads)?;
+            self.tell(&fresh);
+            seq
+        };
+        match synced {
+            true => self.wait_synced(seq),
+            false => Ok(seq),
+        }
     }
 
     /// Wakes those that have work after a commit.
@@ -529,31 +544,43 @@ impl Inner {
         payloads: &[Bytes],
     ) -> Result<u64, Error> {
         let seq = self.log.committed_seq() + 1;
-        let sealed;
-        let stored = match &self.seal {
-            Some(seal) => {
-                sealed = seal.seal_body(seq, body)?;
-                &sealed[..]
-            }
-            None => body,
-        };
+        let stored = self.stored(seq, body)?;
         let committed = self
             .log
-            .commit(stored, payloads)
+            .commit(&stored, payloads)
             .map_err(|e| self.poison(e.into()))?;
         assert_eq!(committed.seq, seq, "a body opens under its own number only");
-        fresh.body_bytes += stored.len() as u64;
         fresh.payload_bytes += payloads.iter().map(|p| p.len() as u64).sum::<u64>();
         let mut state = self.state.write();
+        self.take_in(&mut state, fresh, body, stored.len(), &committed.payloads);
+        Ok(seq)
+    }
+
+    /// A body as it is in the log.
+    pub(crate) fn stored<'b>(&self, seq: u64, body: &'b Bytes) -> Result<Cow<'b, [u8]>, Error> {
+        Ok(match &self.seal {
+            Some(seal) => seal.seal_body(seq, body)?.into(),
+            None => body[..].into(),
+        })
+    }
+
+    /// What a written commit says holds from now on.
+    pub(crate) fn take_in(
+        &self,
+        state: &mut State,
+        fresh: &mut Fresh,
+        body: &Bytes,
+        stored_bytes: usize,
+        payloads: &[PayloadRef],
+    ) {
+        fresh.body_bytes += stored_bytes as u64;
         let before = state.lower.clone();
         let sealed = self.seal.is_some();
-        let deletes = &mut fresh.deletes;
-        let whole = apply(&mut state, body, &committed.payloads, sealed, &[], deletes);
+        let whole = apply(state, body, payloads, sealed, &[], &mut fresh.deletes);
         assert!(whole, "a batch encodes what can be decoded");
         if !Arc::ptr_eq(&before, &state.lower) {
             self.retire(before);
         }
-        Ok(seq)
     }
 
     fn is_large(&self, body_bytes: u64, payload_bytes: u64, times: u64) -> bool {
@@ -574,8 +601,7 @@ impl Inner {
             self.alive()?;
             self.commit_stored(&mut writer, &Bytes::new(), &[])?
         };
-        self.wait_synced(seq)?;
-        Ok(seq)
+        self.wait_synced(seq)
     }
 
     /// Begins a new memtable.
@@ -593,8 +619,16 @@ impl Inner {
         self.retired.lock().push_back((view, Default::default()));
     }
 
-    pub(crate) fn wait_synced(&self, seq: u64) -> Result<(), Error> {
-        let result = self.log.wait_synced(seq);
+    pub(crate) fn wait_synced(&self, seq: u64) -> Result<u64, Error> {
+        self.wait_until_made(|| Some(Ok(seq)))
+    }
+
+    /// Returns when what `made` names is on disk.
+    pub(crate) fn wait_until_made(
+        &self,
+        made: impl Fn() -> Option<Result<u64, Error>>,
+    ) -> Result<u64, Error> {
+        let result = self.log.write_and_wait(made, || self.write_queue());
         let synced = self.log.synced_seq();
         // Of many that one sync has served, one says so.
         if synced > self.progress.borrow().synced {
@@ -604,7 +638,7 @@ impl Inner {
                 moved
             });
         }
-        result.map_err(|e| self.poison(e.into()))
+        result.map_err(|e| self.poison(e))
     }
 
     pub(crate) fn switch_to(&self, switch: &mut Switch, manifest: Manifest) -> Result<(), Error> {

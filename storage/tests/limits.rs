@@ -9,7 +9,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
 };
 
 fn quiet() -> Options {
@@ -168,6 +172,61 @@ fn a_full_disk_fails_the_commit_alone() {
     let store = Store::open_on(Arc::new(device.power_cut()), quiet()).unwrap();
     wanted.insert(9999u32.to_be_bytes().to_vec(), 50_000);
     assert_eq!(lengths(&store), wanted);
+}
+
+/// Many threads whose commits one of them writes, while the disk is full now and then: each is told what became of its own.
+#[test]
+fn each_of_many_committers_is_told_what_became_of_its_commit() {
+    for seed in 0..10 {
+        let device = SimDevice::new(seed);
+        let mut options = quiet();
+        options.log_segment_bytes = 4 << 10;
+        let store = Store::open_on(Arc::new(device.clone()), options.clone()).unwrap();
+        let done = AtomicU32::new(0);
+        let told: Vec<_> = thread::scope(|scope| {
+            let committers: Vec<_> = (0..16u32)
+                .map(|committer| {
+                    let (store, done, device) = (&store, &done, &device);
+                    scope.spawn(move || {
+                        let mut put = BTreeMap::new();
+                        for n in 0..40 {
+                            let key = committer * 1000 + n;
+                            // The longest are too large for a segment of the log.
+                            let len = [10, 200, 700, 1500][n as usize % 4];
+                            match try_put(store, key, len, Durability::Synced) {
+                                Ok(()) => {
+                                    let value = store.get(Space(1), &key.to_be_bytes()).unwrap();
+                                    assert_eq!(value.map(|v| v.len()), Some(len));
+                                    put.insert(key.to_be_bytes().to_vec(), len);
+                                }
+                                Err(e) => assert_eq!(e.code(), "ENOSPC", "{e}"),
+                            }
+                            let mut faults = Faults::default();
+                            if done.fetch_add(1, Ordering::Relaxed) % 64 < 16 {
+                                faults.space_bytes = Some(1);
+                            }
+                            device.set_faults(faults);
+                        }
+                        put
+                    })
+                })
+                .collect();
+            committers
+                .into_iter()
+                .map(|committer| committer.join().unwrap())
+                .collect()
+        });
+        let wanted: BTreeMap<_, _> = told.into_iter().flatten().collect();
+        assert!(
+            (1..640).contains(&wanted.len()),
+            "{} went well",
+            wanted.len()
+        );
+        assert_eq!(lengths(&store), wanted);
+        std::mem::forget(store);
+        let store = Store::open_on(Arc::new(device.power_cut()), options).unwrap();
+        assert_eq!(lengths(&store), wanted);
+    }
 }
 
 #[test]

@@ -390,13 +390,12 @@ impl Plan {
     pub(crate) fn len(&self) -> u64 {
         self.header.frame_len()
     }
-    /// Replaces what is in `out` by header, table, body and padding: all but the payloads.
+    /// Appends header, table, body and padding to `out`, whose length is a multiple of the alignment: all but the payloads.
     pub(crate) fn encode(&mut self, place: &Place, stamp: Stamp, body: &[u8], out: &mut Vec<u8>) {
         self.header.seq = stamp.seq;
         self.header.synced = stamp.synced;
         self.header.boot = stamp.boot;
         self.header.epoch = stamp.epoch;
-        out.clear();
         out.extend_from_slice(&self.header.encode(place));
         for entry in &self.entries {
             out.extend_from_slice(&entry.len.to_le_bytes());

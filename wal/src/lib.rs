@@ -23,6 +23,7 @@ mod log;
 pub mod mutation;
 mod poison;
 mod recovery;
+mod run;
 mod segment;
 mod walk;
 mod writer;
@@ -33,4 +34,5 @@ pub use device::{Device, DeviceKind, File, FileStamp, PwriteDevice, UringDevice}
 pub use device::{Faults, SimDevice};
 pub use error::Error;
 pub use log::{Committed, Damage, Log, LogOptions, PayloadRef, Recovery, Replayed, Start, Torn};
+pub use run::Run;
 pub use walk::{BadRange, Frames, SegmentFrame, SegmentPart};

@@ -7,9 +7,10 @@ use crate::{
     mutation::{Mutation, fits, is_on},
     poison::Poison,
     recovery::{self, Scan},
+    run::Run,
     segment::{self, MAX_LOG_SEGMENT, MIN_LOG_SEGMENT, Readers, at},
     walk::{BadRange, Frames, SegmentPart, Source},
-    writer::{Dirty, LogSegment, Shared, Writer},
+    writer::{Dirty, LogSegment, Shared, Staged, Writer},
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -340,6 +341,7 @@ impl Log {
             positions: VecDeque::new(),
             dirty: Dirty::default(),
             buf: Vec::new(),
+            staged: Staged::default(),
         };
         Ok(Self::with(device, options, log_id, writer))
     }
@@ -429,12 +431,38 @@ impl Log {
         Ok(Committed { seq, payloads })
     }
 
+    /// Begins a run of small commits, which one call writes.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], [`Error::Closed`], [`Error::ReadOnly`].
+    pub fn run(&self) -> Result<Run<'_>, Error> {
+        self.check_writable()?;
+        Ok(Run::new(&self.shared, self.writer.lock()))
+    }
+
     /// Blocks until commit `seq`, which was made, is on disk; all that wait at the same time share one fdatasync.
     ///
     /// # Errors
     /// [`Error::Poisoned`] when it could not be synced: whether it is on disk is then unknown.
     pub fn wait_synced(&self, seq: u64) -> Result<(), Error> {
-        self.group.wait(&self.shared, &self.writer, seq)
+        let made = || Some(Ok::<_, Error>(seq));
+        self.group
+            .wait(&self.shared, &self.writer, made, || ())
+            .map(drop)
+    }
+
+    /// As [`wait_synced`](Self::wait_synced), for a commit that may still be to be written: `made` answers its number once it is, or why it is not.
+    /// Of all that wait, the one that leads the next sync calls its `write` before; that writes what everyone waits for. No lock that `write` takes
+    /// may be held by who waits.
+    ///
+    /// # Errors
+    /// What `made` answers; as [`wait_synced`](Self::wait_synced).
+    pub fn write_and_wait<E: From<Error>>(
+        &self,
+        made: impl Fn() -> Option<Result<u64, E>>,
+        write: impl Fn(),
+    ) -> Result<u64, E> {
+        self.group.wait(&self.shared, &self.writer, made, write)
     }
 
     /// Blocks until everything committed so far is on disk.

@@ -1,4 +1,4 @@
-//! Where the next frame goes. Committers hold [`Writer`] for one write into the page cache.
+//! Where the next frame goes. Committers hold [`Writer`] for one write into the page cache: of one commit, or of many small ones.
 
 use crate::{
     Bytes, Device, Error, File, LogOptions, PayloadRef, Start,
@@ -94,7 +94,17 @@ pub(crate) struct Writer {
     /// `log_written` at the positions that were handed out last.
     pub positions: VecDeque<(u64, u64)>,
     pub dirty: Dirty,
+    /// Frames that will be written next, as they will lie behind each other at the end of the log.
     pub buf: Vec<u8>,
+    pub staged: Staged,
+}
+
+/// Commits whose frames are in the buffer and not yet in the log.
+#[derive(Default)]
+pub(crate) struct Staged {
+    pub commits: u64,
+    /// What the newest of their frames carries.
+    synced: u64,
 }
 
 /// What the next sync has to sync.
@@ -150,24 +160,81 @@ impl Writer {
         body: &[u8],
         payloads: &[Bytes],
     ) -> Result<(u64, Vec<PayloadRef>), Error> {
+        let seq = self.next_seq;
         let mut plan = Plan::new(Kind::Commit, body, payloads)?;
-        let stamp = self.stamp(shared, self.next_seq);
-        let seq = stamp.seq;
-        let large = shared.options.log_segment_bytes / LARGE_BODY_PART;
-        let refs = if payloads.is_empty() && plan.len() <= large {
+        if payloads.is_empty() && Self::is_small(shared, &plan) {
+            self.unstage();
             self.make_room(shared, plan.len() + MARK_BYTES)?;
-            self.write_log_frame(shared, &mut plan, stamp, body)?;
-            self.log.last_seq = seq;
-            self.log.last_mark = None;
-            Vec::new()
-        } else {
-            self.write_payload_frame(shared, &mut plan, stamp, body, payloads)?
-        };
-        self.marked = stamp.synced;
-        self.next_seq += 1;
-        shared.committed.store(seq, Ordering::Release);
-        shared.commits.fetch_add(1, Ordering::Relaxed);
+            self.stage(shared, &mut plan, body);
+            self.write_staged(shared)?;
+            return Ok((seq, Vec::new()));
+        }
+        let stamp = self.stamp(shared, seq);
+        let refs = self.write_payload_frame(shared, &mut plan, stamp, body, payloads)?;
+        self.committed(shared, 1, stamp.synced);
         Ok((seq, refs))
+    }
+
+    /// True for what goes into the log itself.
+    fn is_small(shared: &Shared, plan: &Plan) -> bool {
+        plan.len() <= shared.options.log_segment_bytes / LARGE_BODY_PART
+    }
+
+    /// Forgets what was not written.
+    pub(crate) fn unstage(&mut self) {
+        self.buf.clear();
+        self.staged = Staged::default();
+    }
+
+    /// Stages a commit without payloads behind the others. False, and nothing is done: it does not fit behind them, or is too large for the log itself.
+    pub(crate) fn add(&mut self, shared: &Shared, body: &[u8]) -> Result<bool, Error> {
+        let mut plan = Plan::new(Kind::Commit, body, &[])?;
+        if !Self::is_small(shared, &plan) {
+            return Ok(false);
+        }
+        let len = plan.len() + MARK_BYTES;
+        if self.staged.commits == 0 {
+            self.make_room(shared, len)?;
+        }
+        let end = self.log.offset + self.buf.len() as u64;
+        if end + len > self.log.capacity {
+            return Ok(false);
+        }
+        self.stage(shared, &mut plan, body);
+        Ok(true)
+    }
+
+    fn stage(&mut self, shared: &Shared, plan: &mut Plan, body: &[u8]) {
+        let stamp = self.stamp(shared, self.next_seq + self.staged.commits);
+        let place = Place {
+            log_id: shared.log_id,
+            file: FileId::log(self.log.number),
+            offset: self.log.offset + self.buf.len() as u64,
+        };
+        plan.encode(&place, stamp, body, &mut self.buf);
+        self.staged.commits += 1;
+        self.staged.synced = stamp.synced;
+    }
+
+    /// Writes what is staged: all of it, or nothing.
+    pub(crate) fn write_staged(&mut self, shared: &Shared) -> Result<(), Error> {
+        let Staged { commits, synced } = std::mem::take(&mut self.staged);
+        if commits == 0 {
+            return Ok(());
+        }
+        self.write_log(shared)?;
+        self.log.last_seq = self.next_seq + commits - 1;
+        self.log.last_mark = None;
+        self.committed(shared, commits, synced);
+        Ok(())
+    }
+
+    /// So many more are written, the newest with this stamp.
+    fn committed(&mut self, shared: &Shared, commits: u64, synced: u64) {
+        self.marked = synced;
+        self.next_seq += commits;
+        shared.committed.store(self.next_seq - 1, Ordering::Release);
+        shared.commits.fetch_add(commits, Ordering::Relaxed);
     }
 
     fn stamp(&self, shared: &Shared, seq: u64) -> Stamp {
@@ -197,9 +264,15 @@ impl Writer {
             (Err(e), Some(last)) if e.is_full() => self.log.offset = last,
             (Err(e), _) => return Err(e),
         }
-        let offset = self.log.offset;
-        self.write_log_frame(shared, &mut plan, stamp, &[])?;
-        self.log.last_mark = Some(offset);
+        let place = Place {
+            log_id: shared.log_id,
+            file: FileId::log(self.log.number),
+            offset: self.log.offset,
+        };
+        self.unstage();
+        plan.encode(&place, stamp, &[], &mut self.buf);
+        self.write_log(shared)?;
+        self.log.last_mark = Some(place.offset);
         self.marked = stamp.synced;
         Ok(())
     }
@@ -249,35 +322,25 @@ impl Writer {
         Ok(None)
     }
 
-    fn write_log_frame(
-        &mut self,
-        shared: &Shared,
-        plan: &mut Plan,
-        stamp: Stamp,
-        body: &[u8],
-    ) -> Result<(), Error> {
+    /// Writes the buffer at the end of the log.
+    fn write_log(&mut self, shared: &Shared) -> Result<(), Error> {
         let id = FileId::log(self.log.number);
-        let offset = self.log.offset;
-        let place = Place {
-            log_id: shared.log_id,
-            file: id,
-            offset,
-        };
-        plan.encode(&place, stamp, body, &mut self.buf);
+        let (offset, len) = (self.log.offset, self.buf.len());
         self.dirty.add(id, &self.log.file);
         let file = &self.log.file;
         if let Err(e) = file.write_at(&[IoSlice::new(&self.buf)], offset) {
+            // Each of its frames, since the next one that is written may end where another of them begins.
             let gone = || {
                 if is_on(Mutation::NoUndo) {
                     return Ok(());
                 }
-                file.write_at(&[IoSlice::new(&[0; frame::HEADER])], offset)?;
+                file.write_at(&[IoSlice::new(&vec![0; len])], offset)?;
                 file.sync()
             };
             return Err(undo(shared, id, e, gone()));
         }
-        self.log.offset += plan.len();
-        self.log_written += plan.len();
+        self.log.offset += len as u64;
+        self.log_written += len as u64;
         Ok(())
     }
 
@@ -300,6 +363,7 @@ impl Writer {
                     file: id,
                     offset,
                 };
+                buf.clear();
                 plan.encode(&place, stamp, body, &mut buf);
                 let mut parts = Vec::with_capacity(1 + 2 * payloads.len());
                 parts.push(IoSlice::new(&buf));

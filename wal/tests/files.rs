@@ -2,7 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 use pome_wal::{Bytes, Device, DeviceKind, Error, Log, LogOptions, Recovery, Start};
-use std::sync::Arc;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_open};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 fn options() -> LogOptions {
     let mut options = LogOptions::default();
@@ -40,6 +47,7 @@ on_both_devices!(
     a_new_log_is_small_and_is_not_made_twice,
     the_lock_has_one_holder,
     waiting_committers_share_a_sync,
+    one_of_those_that_wait_writes_for_all,
     many_reads_answer_as_one_does,
     a_sync_of_many_names_what_failed
 );
@@ -203,8 +211,20 @@ fn the_lock_has_one_holder(kind: DeviceKind) {
     let held = device.lock().unwrap();
     let refused = other.lock().err().unwrap();
     assert_eq!(refused.kind(), std::io::ErrorKind::WouldBlock);
+    // A descriptor that a forked process has of it keeps nobody out.
+    let file = |link: &std::fs::DirEntry| std::fs::read_link(link.path()).ok();
+    let lock = dir.path().canonicalize().unwrap().join("lock");
+    let this = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+    let own = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let forked: Vec<_> = own
+        .filter(|link| file(link).is_some_and(|file| file == lock))
+        .map(|link| link.file_name().into_string().unwrap().parse().unwrap())
+        .map(|fd| rustix::process::pidfd_getfd(&this, fd, PidfdGetfdFlags::empty()).unwrap())
+        .collect();
+    assert_eq!(forked.len(), 1);
     drop(held);
     other.lock().unwrap();
+    drop(forked);
 }
 
 fn waiting_committers_share_a_sync(kind: DeviceKind) {
@@ -227,6 +247,61 @@ fn waiting_committers_share_a_sync(kind: DeviceKind) {
     });
     assert_eq!((log.commits(), log.synced_seq()), (800, 800));
     assert!(log.syncs() <= 400, "{} syncs", log.syncs());
+    drop(log);
+    let (_, recovery, seen) = reopen(&device, start);
+    assert_eq!((recovery.damage, seen.len()), (vec![], 800));
+    for thread in 0..16u8 {
+        let of_thread = seen.iter().filter(|s| s.1[0] == thread);
+        assert!(of_thread.map(|s| s.1[1]).eq(0..50));
+    }
+}
+
+/// Each puts down what it has to say, and one of those that wait writes it.
+fn one_of_those_that_wait_writes_for_all(kind: DeviceKind) {
+    type Said = (Vec<u8>, Arc<OnceLock<u64>>);
+    let dir = tempfile::tempdir().unwrap();
+    let device = kind.open(dir.path()).unwrap();
+    let log = Log::create(device.clone(), options(), 7).unwrap();
+    let start = log.position();
+    let said = Mutex::new(Vec::<Said>::new());
+    let runs = AtomicU64::new(0);
+    let write = || {
+        let mut rest = VecDeque::from(std::mem::take(&mut *said.lock().unwrap()));
+        while !rest.is_empty() {
+            let (mut run, mut added) = (log.run().unwrap(), Vec::new());
+            while let Some((body, _)) = rest.front() {
+                let seq = run.next_seq();
+                if !run.add(body).unwrap() {
+                    break;
+                }
+                added.push((rest.pop_front().unwrap().1, seq));
+            }
+            run.write().unwrap();
+            runs.fetch_add(1, Ordering::Relaxed);
+            for (outcome, seq) in added {
+                outcome.set(seq).unwrap();
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..16u8 {
+            let (log, said, write) = (&log, &said, &write);
+            scope.spawn(move || {
+                for i in 0..50u8 {
+                    let outcome = Arc::new(OnceLock::new());
+                    let made = || outcome.get().map(|seq| Ok::<_, Error>(*seq));
+                    // Some are too large for the log itself.
+                    let mut body = vec![thread, i];
+                    body.resize(if i % 16 == 0 { 20_000 } else { 20 }, 7);
+                    said.lock().unwrap().push((body, outcome.clone()));
+                    let seq = log.write_and_wait(made, write).unwrap();
+                    assert!(log.synced_seq() >= seq);
+                }
+            });
+        }
+    });
+    assert_eq!((log.commits(), log.synced_seq()), (800, 800));
+    assert!(runs.into_inner() <= 400, "as many writes as commits");
     drop(log);
     let (_, recovery, seen) = reopen(&device, start);
     assert_eq!((recovery.damage, seen.len()), (vec![], 800));

@@ -30,8 +30,8 @@ struct Model {
     commits: Vec<Commit>,
     /// All up to here were synced.
     synced: u64,
-    /// A commit that failed so badly that it may be there or not.
-    perhaps: Option<Commit>,
+    /// Commits, of one write, that failed so badly that they may be there or not: the first few of them.
+    perhaps: Vec<Commit>,
     /// The last checkpoint.
     start: Start,
     /// A sync failed in this life: the page cache may show what is not on disk.
@@ -91,7 +91,7 @@ impl History {
             model: Model {
                 commits: Vec::new(),
                 synced: 0,
-                perhaps: None,
+                perhaps: Vec::new(),
                 start,
                 sync_failed: false,
                 sync_ever_failed: false,
@@ -152,7 +152,8 @@ impl History {
     /// One random thing. False when the process has to be started again.
     fn step(&mut self, log: &Log) -> bool {
         match self.rng.random_range(0..100) {
-            0..=64 => {
+            0..=12 => self.run_of_commits(log),
+            13..=64 => {
                 let commit = self.commit();
                 match log.commit(&commit.body, &commit.payloads) {
                     Ok(done) => {
@@ -164,7 +165,7 @@ impl History {
                     }
                     Err(e) => {
                         let goes_on = self.failed(&e, log);
-                        self.model.perhaps = (!goes_on).then_some(commit);
+                        self.model.perhaps.extend((!goes_on).then_some(commit));
                         goes_on
                     }
                 }
@@ -211,6 +212,56 @@ impl History {
             }
             _ => false,
         }
+    }
+
+    /// Small commits that one call writes: as many as fit, and all of them or none. False when the process has to be started again.
+    fn run_of_commits(&mut self, log: &Log) -> bool {
+        let mut run = match log.run() {
+            Ok(run) => run,
+            Err(e) => return self.failed(&e, log),
+        };
+        let mut added = Vec::new();
+        for _ in 0..self.rng.random_range(1..8) {
+            let mut commit = self.commit();
+            commit.payloads.clear();
+            let seq = (self.model.commits.len() + added.len() + 1) as u64;
+            assert_eq!(run.next_seq(), seq);
+            match run.add(&commit.body) {
+                Ok(true) => added.push(commit),
+                Ok(false) => {
+                    assert!(!added.is_empty(), "the first always fits");
+                    break;
+                }
+                Err(e) => {
+                    assert!(added.is_empty(), "room was made for the first");
+                    drop(run);
+                    let goes_on = self.failed(&e, log);
+                    self.model.perhaps.extend((!goes_on).then_some(commit));
+                    return goes_on;
+                }
+            }
+        }
+        if self.rng.random_ratio(1, 20) {
+            // Not written: if the first was too large for the log itself, that is.
+            drop(run);
+            let alone = log.committed_seq() as usize - self.model.commits.len();
+            added.truncate(alone);
+            assert!(alone <= 1);
+        } else if let Err(e) = run.write() {
+            let goes_on = self.failed(&e, log);
+            if !goes_on {
+                self.model.perhaps = added;
+            }
+            return goes_on;
+        }
+        for commit in added {
+            self.model.commits.push(commit);
+            self.seen.commits += 1;
+            let seq = self.model.commits.len() as u64;
+            self.model.refs.insert(seq, Vec::new());
+        }
+        assert_eq!(log.committed_seq(), self.model.commits.len() as u64);
+        true
     }
 
     /// True when the log goes on.
@@ -354,7 +405,7 @@ impl History {
             .unwrap();
         let model = &mut self.model;
         let answered = model.commits.len() as u64;
-        model.commits.extend(model.perhaps.take());
+        model.commits.append(&mut model.perhaps);
         for (seq, body, refs) in &replayed {
             let expected = model
                 .commits

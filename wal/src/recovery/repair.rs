@@ -8,7 +8,7 @@ use crate::{
     mutation::{Mutation, is_on},
     poison::Poison,
     segment::{self, MAX_LOG_SEGMENT, at},
-    writer::{Dirty, LogSegment, PayloadSegment, Sealed, Writer},
+    writer::{Dirty, LogSegment, PayloadSegment, Sealed, Staged, Writer},
 };
 use std::{collections::VecDeque, io::IoSlice};
 
@@ -221,6 +221,7 @@ impl Scan {
             positions: VecDeque::new(),
             dirty,
             buf: Vec::new(),
+            staged: Staged::default(),
         })
     }
 
