@@ -35,7 +35,7 @@ pub(crate) enum Lag {
 }
 
 impl Machine {
-    /// Takes over what is on disk now, and tells peers of it. True when that is something new.
+    /// Takes over what is on disk now, and has peers told of it. True when that is something new.
     pub(crate) fn show(&mut self, core: &Core) -> bool {
         let synced = core.store.synced_seq();
         if synced < self.floor {
@@ -64,6 +64,7 @@ impl Machine {
         let full = shown.contiguous == length;
         for peer in self.peers.values_mut().filter(|peer| peer.opened) {
             peer.due.sync = true;
+            peer.mark();
             if full {
                 peer.due.contiguous = true;
                 continue;
@@ -87,8 +88,15 @@ impl Machine {
         true
     }
 
-    /// The commit that must be on disk before all of it may be shown.
+    /// The commit that must be on disk before all of it may be shown. To be asked last, before a peer is left until it is marked again.
     pub(crate) fn lag(&mut self, core: &Core, now: Instant) -> Option<Lag> {
+        let lag = self.lag_behind(core, now);
+        // The disk does not wait for us: what it has since the last look nobody will be woken for, so it is told now.
+        self.show(core);
+        lag
+    }
+
+    fn lag_behind(&mut self, core: &Core, now: Instant) -> Option<Lag> {
         let synced = core.store.synced_seq();
         let (_, head) = core.shown();
         let blocks = self.syncing.back().map(|(seq, _)| *seq);
@@ -244,5 +252,48 @@ fn send_words(peer: &mut Peer, start: u64, words: &mut Vec<u32>) {
         let words = std::mem::take(words);
         let bits = Bits { start, words };
         peer.due.messages.push_back(Message::Bitfield(bits));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pome_storage::{Options, Store};
+
+    use super::{super::messages::Handshake, super::ready::Ready, *};
+    use crate::{Corestore, caps, options::CoreOptions};
+
+    /// Also where the disk is done between the look at what is on it and the decision what to wait for.
+    #[tokio::test]
+    async fn what_comes_to_be_on_disk_while_one_looks_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = Options::default();
+        options.background = false;
+        let cores = Corestore::open(Store::open(dir.path(), options).unwrap()).unwrap();
+        let log = cores.get(CoreOptions::name("log")).await.unwrap();
+        let core = &log.session.core;
+        let (channel, now) = (1, Instant::now());
+        let ready = Arc::new(Ready::default());
+        core.replication.with(core, |machine| {
+            let id = machine.add_peer(core, channel, ready.clone(), [0; 32], now);
+            let handshake = Handshake {
+                seeks: true,
+                capability: caps::replicate(true, &core.key, &[7; 64]),
+            };
+            machine.opened(core, id, &handshake, false, &[7; 64]);
+            while ready.next().is_some() {}
+
+            machine.prepare(core, id, now);
+            assert_eq!(machine.poll(core, id, now), None, "nothing is on disk");
+            core.store.sync().unwrap();
+            assert_eq!(machine.lag(core, now), None, "there is nothing to wait for");
+            assert_eq!(ready.next(), Some(channel), "so it is polled again");
+            machine.prepare(core, id, now);
+            let told = machine.poll(core, id, now);
+            assert!(matches!(told, Some(Message::Sync(_))), "{told:?}");
+            while machine.poll(core, id, now).is_some() {}
+            while ready.next().is_some() {}
+            assert_eq!(machine.lag(core, now), None);
+            assert_eq!(ready.next(), None, "all is told: it is left alone");
+        });
     }
 }
