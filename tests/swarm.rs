@@ -9,7 +9,7 @@ mod process;
 
 use pome_test_support::{namespace, npm_works};
 use process::{
-    Peers, Pome, fuse_works,
+    MountProcess, Peers, Pome, fuse_works,
     places::{Front, HERE, Namespace, Places, works as places_work},
     talk::{Npm, Talker},
 };
@@ -26,6 +26,9 @@ const NPM: &[&str] = &["corestore", "hyperbee", "hyperdrive", "hyperswarm"];
 
 /// Longer than anything takes: what did not come by then does not come.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a machine sleeps.
+const ASLEEP: Duration = Duration::from_secs(20);
 
 struct Room {
     folder: tempfile::TempDir,
@@ -409,4 +412,56 @@ fn where_udp_is_blocked_a_relay_over_tcp_helps() {
     let nobody = Room::new(peers);
     let words = [&words[..], &["--relay", &wrong]].concat();
     assert_eq!(nobody.pome.fails(&words).0, 4);
+}
+
+#[test]
+fn peers_that_lost_each_other_meet_again() {
+    let test = "peers_that_lost_each_other_meet_again";
+    if !places_work(test) || !namespace::inside(test) {
+        return;
+    }
+    let mut places = Places::new(false);
+    let [here, there] = [Front::Open; 2].map(|front| places.add(front).inside);
+    let (_nodes, peers, _) = network_with(&[]);
+    let (mut writer, mut reader) = (Room::new(peers.clone()), Room::new(peers));
+    writer.pome.namespace = Some(here.id());
+    reader.pome.namespace = Some(there.id());
+    writer.pome.ok(&["core", "append", "log", "a"]);
+    let log = key_of(&writer.pome.json(&["core", "info", "log"]));
+    let sharing = writer.share(&["log"], 1);
+    let mut following = reader.talk(&["core", "download", &log, "--live", "--timeout", "120"]);
+    assert_eq!(following.line()["length"], 1);
+    let file = writer.folder.path().join("block");
+    fs::write(&file, vec![7; 300_000]).unwrap();
+    let mut length = 1;
+    let mut comes = |after: &str| {
+        let begin = Instant::now();
+        let words = ["core", "append", "log", "--file", file.to_str().unwrap()];
+        writer.pome.ok(&words);
+        length += 1;
+        while following.line()["length"] != length {}
+        eprintln!("{after}: a block came after {:?}", begin.elapsed());
+    };
+    comes("nothing");
+    // From one packet to the next, large ones are lost without a word. (Several that the system is given in one go are cut before they get there.)
+    for (place, link) in [(&here, "there-1"), (&there, "there-2")] {
+        place.sh(&format!(
+            "ip link set {link} gso_max_segs 1
+             nft add table ip hole
+             nft add chain ip hole in '{{ type filter hook input priority 0; }}'
+             nft 'add rule ip hole in ip length > 1250 drop'"
+        ));
+    }
+    comes("a hole for large packets");
+    // Who shares gets another address.
+    here.sh("ip addr del 5.5.1.1/16 dev there-1 && ip addr add 5.5.1.101/16 dev there-1");
+    comes("another address");
+    // Its machine sleeps.
+    let owner = writer.pome.json(&["status"])[0]["owner"].as_i64().unwrap();
+    MountProcess::signal(owner as i32, "-STOP");
+    std::thread::sleep(ASLEEP);
+    MountProcess::signal(owner as i32, "-CONT");
+    comes("a sleep");
+    following.stop();
+    sharing.stop();
 }
