@@ -48,3 +48,13 @@ fn a_drive_and_a_folder() {
 fn peers_of_a_topic() {
     program("swarm");
 }
+
+#[test]
+fn monitors_branches_marks_and_pools() {
+    program("monitors");
+}
+
+#[test]
+fn opening_by_itself_and_hooks() {
+    program("hooks");
+}

@@ -9,7 +9,8 @@ use super::{
 use bytes::Bytes;
 use futures_util::StreamExt;
 use pome_cores::{
-    ByteStreamOptions, Durability, GetOptions, Hypercore, ReadStreamOptions, SessionOptions,
+    ByteStreamOptions, CommitOptions, Durability, GetOptions, Hypercore, ReadStreamOptions,
+    SessionOptions,
     replication::{CoreEvent, Download, Extension, ExtensionSender, PeerId},
 };
 use rquickjs::{Ctx, Function, Object, Result, Value};
@@ -93,6 +94,11 @@ pub(super) fn add<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
         "coreExtensionMessage" => extension_message,
         "coreReadStream" => read_stream,
         "coreByteStream" => byte_stream,
+        "coreCommit" => commit,
+        "coreStartMarking" => start_marking,
+        "coreMark" => mark,
+        "coreClearMarks" => clear_marks,
+        "coreSweep" => sweep,
     });
     Ok(())
 }
@@ -539,4 +545,50 @@ fn byte_stream<'js>(ctx: Ctx<'js>, id: u32, options: Options<'js>) -> Result<u32
     let pieces = core.byte_stream(reading);
     let out = pieces.map(|piece| piece.map(Out::Bytes).map_err(Failure::from));
     Ok(hold(Box::new(Pull::new(out))))
+}
+
+/// Takes the blocks of a branch over; null when it does not follow from what is there.
+fn commit<'js>(ctx: Ctx<'js>, id: u32, branch: u32, options: Options<'js>) -> Result<Value<'js>> {
+    let (onto, branch) = (core(&ctx, id)?, core(&ctx, branch)?);
+    let mut wanted = CommitOptions::default();
+    wanted.length = options.count("length")?;
+    wanted.signature = options.bytes("signature")?;
+    promise(&ctx, async move {
+        let committed = onto.commit(&branch, wanted).await?;
+        Ok(Out::or_null(committed, |appended| {
+            Out::Fields(vec![
+                ("length", Out::count(appended.length)),
+                ("byteLength", Out::count(appended.byte_length)),
+            ])
+        }))
+    })
+}
+
+fn start_marking(ctx: Ctx<'_>, id: u32) -> Result<Value<'_>> {
+    let core = core(&ctx, id)?;
+    promise(&ctx, async move {
+        core.start_marking().await?;
+        Ok(Out::Undefined)
+    })
+}
+
+fn mark(ctx: Ctx<'_>, id: u32, start: Count, end: Count) -> Result<Value<'_>> {
+    let core = core(&ctx, id)?;
+    promise(&ctx, async move {
+        core.mark(start.0..end.0.max(start.0)).await?;
+        Ok(Out::Undefined)
+    })
+}
+
+fn clear_marks(ctx: Ctx<'_>, id: u32) -> Result<Value<'_>> {
+    let core = core(&ctx, id)?;
+    promise(&ctx, async move {
+        core.clear_marks().await?;
+        Ok(Out::Undefined)
+    })
+}
+
+fn sweep(ctx: Ctx<'_>, id: u32) -> Result<Value<'_>> {
+    let core = core(&ctx, id)?;
+    promise(&ctx, async move { Ok(Out::count(core.sweep().await?)) })
 }

@@ -26,9 +26,11 @@ class Corestore extends Resource {
     this.corestores = new Set()
     this.primaryKey = options.primaryKey || null
     this.ns = options.namespace || null
+    this.manifestVersion = options.manifestVersion === undefined ? 1 : options.manifestVersion
+    this.shouldSuspend = options.suspend !== false
+    this.watchers = new Set()
     this._options = options
     this._handle = 0
-    this._watchers = new Set()
     this._watching = 0
     this._finding = []
     if (this.root !== this) this.root.corestores.add(this)
@@ -53,7 +55,7 @@ class Corestore extends Resource {
     const facts = core.storeFacts(this._handle)
     this.primaryKey = facts.primaryKey
     this.ns = facts.namespace
-    if (this._watchers.size > 0) this._watch()
+    if (this.watchers.size > 0) this._watch()
   }
 
   async _close () {
@@ -135,12 +137,12 @@ class Corestore extends Resource {
   }
 
   watch (listener) {
-    this._watchers.add(listener)
+    this.watchers.add(listener)
     if (this._handle !== 0) this._watch()
   }
 
   unwatch (listener) {
-    this._watchers.delete(listener)
+    this.watchers.delete(listener)
   }
 
   _watch () {
@@ -150,7 +152,7 @@ class Corestore extends Resource {
       core.storeWatched(this._watching, (error, discoveryKey) => {
         if (error || discoveryKey === null || this._watching === -1) return
         hear()
-        for (const listener of [...this._watchers]) listener({ discoveryKey, key: (core.storeAuth(this._handle, discoveryKey) || {}).key })
+        for (const listener of [...this.watchers]) listener({ discoveryKey, key: (core.storeAuth(this._handle, discoveryKey) || {}).key })
       })
     }
     hear()
@@ -171,6 +173,7 @@ class Corestore extends Resource {
 
   async suspend () {
     await this.ready()
+    if (!this.shouldSuspend) return
     await core.storeSuspend(this._handle)
   }
 

@@ -194,6 +194,9 @@ class Batch {
 
   ready () { return this._opening }
 
+  get core () { return this.tree.core }
+  get feed () { return this.tree.core }
+
   get version () {
     const version = this._id === 0 ? null : core.batchVersion(this._id)
     return version === null ? this.tree.version : version
@@ -294,6 +297,7 @@ class Hyperbee extends Resource {
     this.metadata = options.metadata || null
     this.readonly = !!options.readonly
     this.prefix = options.prefix || null
+    this.alwaysDuplicate = options.alwaysDuplicate !== false
     this.sep = options.sep === undefined ? Buffer.alloc(1) : Buffer.from(options.sep)
     this._options = options
     this._parent = options[PARENT] || null

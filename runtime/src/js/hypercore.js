@@ -6,6 +6,7 @@ const codec = require('pome-core/codec')
 const keys = require('hypercore-id-encoding')
 const Pulled = require('pome-core/pulled')
 const { Writable } = require('streamx')
+const Extension = require('hypercore/extension')
 const { protocolStream, attach } = require('pome-core/wire')
 
 // What the core itself tells; a session listens to it as soon as somebody listens to the session.
@@ -60,47 +61,6 @@ class Download {
     if (this._destroyed) return
     this._destroyed = true
     if (this._id !== 0) core.disown(this, this._id)
-  }
-}
-
-class Extension {
-  constructor (session, name, handlers) {
-    this.session = session
-    this.name = name
-    this.onmessage = handlers.onmessage || core.noop
-    this.encoding = codec.from(handlers.encoding)
-    this._id = 0
-    if (session.opened) this._open()
-    else session.ready().then(() => { if (this._id !== -1) this._open() }, core.noop)
-  }
-
-  _open () {
-    this._id = core.own(this, core.coreExtension(this.session._handle, this.name))
-    this._listen()
-  }
-
-  _listen () {
-    core.coreExtensionMessage(this._id, (error, message) => {
-      if (error || message === null || this._id === -1) return
-      this._listen()
-      const [id, bytes] = message
-      const peer = this.session.peers.find((peer) => peer.id === id) || { id }
-      this.onmessage(codec.decode(this.encoding, bytes), peer)
-    })
-  }
-
-  send (message, peer) {
-    if (this._id > 0) core.coreExtensionSend(this._id, codec.encode(this.encoding, message), { peer: peer.id })
-  }
-
-  broadcast (message) {
-    if (this._id > 0) core.coreExtensionSend(this._id, codec.encode(this.encoding, message), null)
-  }
-
-  destroy () {
-    if (this._id > 0) core.disown(this, this._id)
-    this._id = -1
-    this.session.extensions.delete(this.name)
   }
 }
 
@@ -159,6 +119,8 @@ class Hypercore extends Resource {
     this.timeout = options.timeout || 0
     this.wait = options.wait !== false
     this.onwait = options.onwait || null
+    this.onseq = options.onseq || null
+    this.preload = options.preload || null
     this.encryption = null
 
     this._options = options
@@ -353,6 +315,8 @@ class Hypercore extends Resource {
       wait: this._options.wait,
       timeout: this._options.timeout,
       writable: this._options.writable,
+      onwait: this.onwait,
+      onseq: this.onseq,
       valueEncoding: this._options.valueEncoding
     }
     const Session = options.class || this.constructor
@@ -390,9 +354,39 @@ class Hypercore extends Resource {
     return options && options.diff ? { blocks } : null
   }
 
+  // Takes the blocks of a branch (`session({ name })`) over; null when something else was appended meanwhile.
+  async commit (branch, options = {}) {
+    await this._ready()
+    await branch.ready()
+    const { length, signature } = options
+    return core.coreCommit(this._handle, branch._handle, { length: length === -1 ? undefined : length, signature })
+  }
+
+  // From now on each get marks its block; `sweep` clears the others.
+  async startMarking () {
+    await this._ready()
+    await core.coreStartMarking(this._handle)
+  }
+
+  async markBlock (start, end = start + 1) {
+    await this._ready()
+    await core.coreMark(this._handle, start, end)
+  }
+
+  async clearMarkings () {
+    await this._ready()
+    await core.coreClearMarks(this._handle)
+  }
+
+  async sweep () {
+    await this._ready()
+    await core.coreSweep(this._handle)
+  }
+
   async get (index, options = {}) {
     if (!this.opened || this.closing !== null) await this._ready()
     if (!Number.isInteger(index) || index < 0) throw failure('ERR_ASSERTION', 'block index must be a positive integer')
+    if (this.onseq !== null) this.onseq(index, this)
     const waiting = { wait: options.wait, timeout: options.timeout, raw: options.raw || options.decrypt === false }
     const onwait = options.onwait || this.onwait
     if (onwait && options.wait !== false && !(await core.coreHas(this._handle, index, index + 1))) await onwait(index, this)

@@ -5,6 +5,7 @@ const keys = require('hypercore-id-encoding')
 const Pulled = require('pome-core/pulled')
 const { connected } = require('pome-core/wire')
 const EventEmitter = require('bare-events')
+const ConnectionPool = require('hyperdht/pool')
 
 // Nodes as `host:port`.
 function addresses (list) {
@@ -45,6 +46,9 @@ class Server extends EventEmitter {
     this.suspended = false
     this.publicKey = null
     this.firewall = options.firewall || null
+    this.pool = options.pool || null
+    this.holepunch = options.holepunch === undefined ? null : options.holepunch
+    this.relayThrough = options.relayThrough || null
     this._options = options
     this._listening = null
     this._closing = null
@@ -83,6 +87,7 @@ class Server extends EventEmitter {
     this.publicKey = keyPair.publicKey
     this.listening = true
     this.dht.listening.add(this)
+    if (this.pool !== null) this.pool._attachServer(this)
     this._accept()
     this.emit('listening')
   }
@@ -212,6 +217,8 @@ class HyperDHT extends EventEmitter {
     return host && port ? { host, port, family: 4 } : null
   }
 
+  get nodes () { return this.toArray() }
+
   toArray (options = {}) {
     const nodes = this._facts().nodes
     return options.limit ? nodes.slice(0, options.limit) : nodes
@@ -229,8 +236,11 @@ class HyperDHT extends EventEmitter {
 
   connect (publicKey, options = {}) {
     const key = keys.decode(publicKey)
+    const pool = options.pool || null
+    if (pool !== null && pool.has(key)) return pool.get(key)
     const { keyPair = this.defaultKeyPair, relayAddresses, relayThrough, localConnection, holepunch } = options
     const stream = connected(true, 0, { keyPair, remotePublicKey: key })
+    if (pool !== null) pool._attachStream(stream, false)
     const wanted = {
       keyPair,
       relayAddresses: addresses(relayAddresses),
@@ -249,8 +259,14 @@ class HyperDHT extends EventEmitter {
     return stream
   }
 
+  // Connections by the key of the peer, one for each.
+  pool () {
+    return new ConnectionPool(this)
+  }
+
   createServer (options, onconnection) {
     if (typeof options === 'function') return this.createServer({}, options)
+    if (options && options.onconnection) onconnection = options.onconnection
     const server = new Server(this, options || {})
     if (onconnection) server.on('connection', onconnection)
     return server

@@ -10,6 +10,8 @@ const Hypercore = require('hypercore')
 const Hyperbee = require('hyperbee')
 const MirrorDrive = require('mirror-drive')
 const EventEmitter = require('bare-events')
+const crypto = require('hypercore-crypto')
+const { DriveMonitor } = require('pome-core/monitor')
 
 class Download {
   constructor (start) {
@@ -180,6 +182,7 @@ class Hyperdrive extends Resource {
 
   async _close () {
     for (const watcher of [...this._watchers]) await watcher.destroy()
+    await this.closeMonitors()
     if (this._handle === 0 || this._options[HANDLE] !== undefined) return
     await core.driveClose(this._handle)
     await this.corestore.close()
@@ -392,6 +395,17 @@ class Hyperdrive extends Resource {
     return watcher
   }
 
+  // Follows what comes and goes of a file, or of the whole drive.
+  monitor (name, options = {}) {
+    const monitor = new DriveMonitor(this, { name, ...options })
+    this.monitors.add(monitor)
+    return monitor
+  }
+
+  async closeMonitors () {
+    await Promise.allSettled([...this.monitors].map((monitor) => monitor.close()))
+  }
+
   createReadStream (path, options = {}) {
     const { start, end, length } = options
     return new Pulled(() => this._call().then(() => core.driveRead(this._handle, pathOf(path), { start, end, length })), null, { byteLength: (bytes) => bytes.byteLength })
@@ -428,6 +442,22 @@ class Hyperdrive extends Resource {
   static async getDriveKey (store) {
     await store.ready()
     return core.driveKey(store._handle)
+  }
+
+  // The manifest of the contents of a drive whose own core has this one; null for a core that has none.
+  static getContentManifest (manifest, key = null) {
+    if (!manifest || manifest.version < 1) return null
+    if (key === null) key = Hypercore.key(manifest)
+    const [contents] = crypto.namespace('hyperdrive', 1)
+    const signers = manifest.signers.map((signer) => ({ ...signer, namespace: crypto.hash([contents, key, signer.namespace]) }))
+    const { version, allowPatch, quorum } = manifest
+    return { version, hash: 'blake2b', allowPatch, quorum, signers, prologue: null }
+  }
+
+  static getContentKey (manifest, key = null) {
+    if (manifest instanceof Hypercore) return Hyperdrive.getContentKey(manifest.manifest, manifest.key)
+    const contents = Hyperdrive.getContentManifest(manifest, key)
+    return contents === null ? null : Hypercore.key(contents)
   }
 
   static normalizePath (path) {

@@ -73,6 +73,10 @@ class Hyperswarm extends EventEmitter {
     this.suspended = false
     this.listening = false
     this.maxPeers = maxPeers
+    this.maxClientConnections = maxClientConnections === undefined ? Infinity : maxClientConnections
+    this.maxServerConnections = maxServerConnections === undefined ? Infinity : maxServerConnections
+    this.maxParallel = maxParallel === undefined ? 3 : maxParallel
+    this.relayThrough = relayThrough || null
     this._owned = !options.dht
     this._infos = new Map()
     this._sessions = new Map()

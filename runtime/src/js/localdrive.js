@@ -17,6 +17,7 @@ class Localdrive extends Resource {
     this.isLocal = true
     this.followLinks = !!options.followLinks
     this._metadata = options.metadata || null
+    this.metadata = this._metadata || {}
     this.supportsMetadata = this._metadata !== null
     const { atomic, followLinks } = options
     this._handle = core.own(this, core.localOpen(root, { atomic, followLinks }))
@@ -41,8 +42,7 @@ class Localdrive extends Resource {
 
   async _described (entry) {
     if (this._metadata !== null) {
-      const found = await this._metadata.get(entry.key)
-      entry.value.metadata = found === undefined ? null : found
+      entry.value.metadata = await this._metadata.get(entry.key)
     }
     return entry
   }
