@@ -58,3 +58,8 @@ fn monitors_branches_marks_and_pools() {
 fn opening_by_itself_and_hooks() {
     program("hooks");
 }
+
+#[test]
+fn calls_take_effect_in_their_order() {
+    program("order");
+}

@@ -188,12 +188,12 @@ impl<'js> IntoJs<'js> for Out {
     }
 }
 
-/// A promise of what the work answers. It keeps the process alive until then.
+/// A promise of what the work answers. It keeps the process alive until then. Of two calls the first one begins first.
 pub(super) fn promise<'js>(
     ctx: &Ctx<'js>,
     work: impl Future<Output = Outcome> + Send + 'static,
 ) -> Result<Value<'js>> {
-    Ok(Loop::get(ctx).promise(ctx, work)?.into_value())
+    Ok(Loop::get(ctx).promise_begun(ctx, work)?.into_value())
 }
 
 /// Calls `(error, value)` back as an event of its own, so that what a listener throws is an uncaught exception. While it is waited for, the process is
@@ -231,20 +231,16 @@ pub(super) fn patient<'js>(
     );
     let this = Loop::get(ctx);
     let later = this.clone();
-    this.spawn(
-        this.handle(true),
-        quick,
-        move |ctx, outcome| match outcome {
-            Ok(Some(out)) => settle_with(ctx, settle, Ok(out)),
-            Err(failure) => settle_with(ctx, settle, Err(failure)),
-            Ok(None) => {
-                later.spawn(later.handle(stay), slow, move |ctx, outcome| {
-                    settle_with(ctx, settle, outcome)
-                });
-                Ok(())
-            }
-        },
-    );
+    this.begin(ctx, true, quick, move |ctx, outcome| match outcome {
+        Ok(Some(out)) => settle_with(ctx, settle, Ok(out)),
+        Err(failure) => settle_with(ctx, settle, Err(failure)),
+        Ok(None) => {
+            later.spawn(later.handle(stay), slow, move |ctx, outcome| {
+                settle_with(ctx, settle, outcome)
+            });
+            Ok(())
+        }
+    })?;
     Ok(promise.into_value())
 }
 

@@ -21,8 +21,10 @@ use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, VecDeque},
     future::Future,
+    pin::pin,
     rc::Rc,
     sync::OnceLock,
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 use tokio::{sync::mpsc, task::LocalSet};
@@ -76,7 +78,12 @@ struct Inner {
     local: LocalSet,
     /// How many futures are on this thread.
     local_count: Cell<usize>,
+    /// How many outputs were there at once.
+    at_once: Cell<u32>,
 }
+
+/// Of so many outputs that are there at once, one comes as an event.
+const AT_ONCE: u32 = 64;
 
 struct Immediate {
     id: u64,
@@ -202,6 +209,7 @@ impl Loop {
             immediates: RefCell::default(),
             local: LocalSet::new(),
             local_count: Cell::new(0),
+            at_once: Cell::new(0),
         }))
     }
 
@@ -383,6 +391,49 @@ impl Loop {
             settle.with(ctx, output)
         });
         Ok(promise)
+    }
+
+    /// As [`promise`](Self::promise), and begun here and now: what a program starts one after the other begins in that order, and queues for a lock in that
+    /// order. What is done by then takes no thread of the pool.
+    pub(crate) fn promise_begun<'js, F, T>(&self, ctx: &Ctx<'js>, future: F) -> Result<Promise<'js>>
+    where
+        F: Future<Output = std::result::Result<T, JsError>> + Send + 'static,
+        T: for<'any> IntoJs<'any> + Send + 'static,
+    {
+        let (promise, settle) = Settle::new(ctx)?;
+        self.begin(ctx, true, future, move |ctx, output| {
+            settle.with(ctx, output)
+        })?;
+        Ok(promise)
+    }
+
+    /// Runs a future, the first part of it here and now, the rest on the shared pool. `done` gets its output: now when it is there, or as one event; every so
+    /// often as an event all the same, so that a program that only waits for what is there lets the loop turn. Until then the loop is kept alive, if `stay`.
+    pub(crate) fn begin<F, D>(&self, ctx: &Ctx<'_>, stay: bool, future: F, done: D) -> Result<()>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+        D: FnOnce(&Ctx<'_>, F::Output) -> Result<()> + 'static,
+    {
+        let mut future = Box::pin(future);
+        let first = {
+            let _pool = pool().enter();
+            let mut context = Context::from_waker(Waker::noop());
+            // Not to be put off for the sake of other tasks: this is none.
+            pin!(tokio::task::unconstrained(future.as_mut())).poll(&mut context)
+        };
+        let Poll::Ready(output) = first else {
+            self.spawn(self.handle(stay), future, done);
+            return Ok(());
+        };
+        let count = self.0.at_once.get().wrapping_add(1);
+        self.0.at_once.set(count);
+        if !count.is_multiple_of(AT_ONCE) {
+            return done(ctx, output);
+        }
+        let id = self.expect(self.handle(true), done);
+        (self.sender()).send(move |ctx| Loop::get(ctx).finish(ctx, id, Box::new(output)));
+        Ok(())
     }
 
     /// A promise for what a function that blocks comes to, on a thread of the pool.
