@@ -77,7 +77,6 @@ class Hyperswarm extends EventEmitter {
     this.maxServerConnections = maxServerConnections === undefined ? Infinity : maxServerConnections
     this.maxParallel = maxParallel === undefined ? 3 : maxParallel
     this.relayThrough = relayThrough || null
-    this._owned = !options.dht
     this._infos = new Map()
     this._sessions = new Map()
     this._destroying = null
@@ -224,7 +223,7 @@ class Hyperswarm extends EventEmitter {
   async _destroy ({ force = false }) {
     this.destroyed = true
     if (!force) await core.swarmDestroy(this._handle)
-    if (this._owned) await this.dht.destroy({ force })
+    await this.dht.destroy({ force })
     for (const stream of [...this.connections]) stream.destroy()
     core.letGo(this._news)
     core.letGo(this._coming)
