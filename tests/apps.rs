@@ -1,5 +1,6 @@
 //! Apps as people write them, two at a time, on a network of the test's own: both are `pome run`, or one is the same program on npm's modules, in npm's Bare or
-//! in node. Each test runs in a namespace with nothing but loopback. The npm half needs `npm ci --prefix tests/interop`.
+//! in node. Each test runs in a namespace with nothing but loopback. The npm half needs `npm ci` in `tests/interop` and
+//! `tests/suites` (Bare).
 #![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 #![allow(dead_code, reason = "process/ is shared with tests that use all of it")]
 

@@ -35,7 +35,7 @@ impl By {
             Self::Bare => {
                 let works = bare().exists();
                 if !works {
-                    skipped(test, "needs npm's Bare: npm ci --prefix tests/interop");
+                    skipped(test, "needs npm's Bare: npm ci --prefix tests/suites");
                 }
                 works
             }
@@ -44,7 +44,7 @@ impl By {
 }
 
 fn bare() -> PathBuf {
-    npm_folder().join("node_modules/.bin/bare")
+    npm_folder().join("../suites/node_modules/.bin/bare")
 }
 
 fn programs() -> PathBuf {

@@ -2,7 +2,8 @@
 //! second. In turns on one machine, in a network namespace with nothing but loopback.
 //!
 //! `cargo run --release -p pome-bench-runtime` measures and prints a page; `--json FILE` keeps the numbers too, `--render FILE` prints the page of such a file.
-//! Needs `cargo build --release --bin pome`, node, `unshare`, `ip`, and the modules and Bare (`npm ci --prefix tests/interop`).
+//! Needs `cargo build --release --bin pome`, node, `unshare`, `ip`, the modules (`npm ci --prefix tests/interop`) and Bare
+//! (`npm ci --prefix tests/suites`).
 
 mod report;
 
@@ -170,7 +171,7 @@ impl Bench {
                 command.arg("run");
                 command
             }
-            "bare" => Command::new(self.modules.join(".bin/bare")),
+            "bare" => Command::new(self.modules.join("../../suites/node_modules/.bin/bare")),
             _ => Command::new("node"),
         };
         command
@@ -257,7 +258,7 @@ impl Bench {
         let text = |output: std::process::Output| -> Result<String> {
             Ok(String::from_utf8(output.stdout)?.trim().to_owned())
         };
-        let bare = Command::new(self.modules.join(".bin/bare"))
+        let bare = Command::new(self.modules.join("../../suites/node_modules/.bin/bare"))
             .arg("--version")
             .output()?;
         let node = Command::new("node").arg("--version").output()?;
