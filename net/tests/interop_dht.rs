@@ -12,7 +12,7 @@ use data_encoding::HEXLOWER;
 use npm::{MODULES, Npm, addresses};
 use pome_cores::{KeyPair, crypto::hash};
 use pome_net::{
-    dht_rpc::{Dht, DhtOptions, RequestError, node_id},
+    dht_rpc::{Dht, DhtOptions, RequestError, RttStats, node_id},
     hyperdht::{AnnounceOptions, HyperDht, HyperDhtOptions},
 };
 use pome_test_support::{namespace, npm_works};
@@ -118,6 +118,21 @@ fn pome_nodes_join_an_npm_network() {
         let reply = ours[0].ping(all[0]).await.unwrap();
         assert_eq!(reply.id, Some(node_id(all[0])));
         assert_eq!(reply.response.to, ours[0].local_addr());
+
+        // How they answer, one with another; a node that knows nobody is told of one by asking it.
+        let seen = ours[0].rtt_stats().await.unwrap();
+        assert!(seen.all.count >= seen.closest.count, "{seen:?}");
+        assert!(seen.closest.count + 1 >= all.len(), "{seen:?}");
+        assert!(
+            seen.all.errors == 0 && seen.all.closer_nodes > 1.0,
+            "{seen:?}"
+        );
+        assert!(seen.closest.rtt < Duration::from_secs(10), "{seen:?}");
+        let alone = node(&[]).await;
+        assert_eq!(alone.rtt_stats().await.unwrap(), RttStats::default());
+        alone.ping(all[0]).await.unwrap();
+        assert_eq!(alone.nodes(), [all[0]]);
+        alone.close();
 
         // Half of the nodes die without a word.
         for number in theirs.drain(..4) {

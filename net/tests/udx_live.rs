@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says what it expects")]
 //! Streams over real sockets on loopback.
 
-use pome_net::udx::{Duplex, Udx};
+use pome_net::udx::{Duplex, Phase, Udx};
 use pome_test_support::namespace;
 use std::{
     net::SocketAddr,
@@ -87,6 +87,29 @@ async fn messages_datagrams_and_strangers() {
     b.connect(&b_socket, 1, a_socket.local_addr());
     assert!(a.send(bytes::Bytes::from_static(b"quick")));
     assert_eq!(b.recv().await.unwrap(), "quick");
+    assert_eq!((a.id(), a.remote_id()), (1, Some(2)));
+    assert_eq!(a.local_addr(), Some(a_socket.local_addr()));
+    assert_eq!(a.remote_addr(), Some(b_socket.local_addr()));
+    let state = a.state();
+    assert_eq!((state.phase, state.mtu), (Phase::Startup, 1200));
+    assert!(state.cwnd > 0 && state.inflight == 0, "{state:?}");
+    assert_eq!(a.connector().state(), state);
+    // What the sockets count, and what may be set of them.
+    assert_eq!((a_socket.streams(), c_socket.streams()), (1, 0));
+    let (sent, came) = (a_socket.stats(), b_socket.stats());
+    assert_eq!(sent.packets_transmitted, 2, "a datagram and a message");
+    assert_eq!(sent.bytes_transmitted, 5 + 20 + 5);
+    assert_eq!((came.packets_received, came.bytes_received), (2, 30));
+    let (group, loopback) = ([224, 0, 0, 200].into(), [127, 0, 0, 1].into());
+    c_socket.join_multicast(group, loopback).unwrap();
+    c_socket.leave_multicast(group, loopback).unwrap();
+    assert!(c_socket.leave_multicast(group, loopback).is_err());
+    a_socket.set_ttl(7).unwrap();
+    assert_eq!(a_socket.ttl().unwrap(), 7);
+    c_socket.set_recv_buffer_size(40_000).unwrap();
+    c_socket.set_send_buffer_size(50_000).unwrap();
+    assert!((40_000..=80_000).contains(&c_socket.recv_buffer_size().unwrap()));
+    assert!((50_000..=100_000).contains(&c_socket.send_buffer_size().unwrap()));
     // Through a socket that is not the stream's: dropped, unless the firewall lets it in.
     let stranger = here.stream(9, &Default::default()).unwrap();
     stranger.connect(&a_socket, 2, c_socket.local_addr());

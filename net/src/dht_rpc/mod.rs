@@ -18,6 +18,7 @@ mod run;
 mod table;
 mod token;
 mod types;
+mod walk;
 
 pub use adaptive::AdaptiveTimeout;
 pub use dht::{Dht, DhtOptions, KeptSocket, Pending, PunchSocket, Query, QueryResult, Service};
@@ -34,3 +35,4 @@ pub use types::{
     Answer, Ask, Incoming, NodeFilter, NodeOptions, Output, QueryId, QueryOptions, RequestId,
     RequestOptions, Socket, error,
 };
+pub use walk::{Answers, RttStats};

@@ -25,11 +25,18 @@ const LATE_BURST: Duration = Duration::from_millis(10);
 const BUNCH_ROUNDS: u64 = 5;
 const BUNCH_MAX: Duration = Duration::from_millis(100);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+/// What the congestion control (BBR) is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Each round trip sends twice as much, until no more gets through.
+    #[default]
     Startup,
+    /// The queue that this has made on the path becomes empty.
     Drain,
+    /// The path is used, with a little more or less in turns.
     ProbeBandwidth,
+    /// Nearly nothing is sent for a moment, which shows how long the path is without a queue.
     ProbeRtt,
 }
 
@@ -118,6 +125,10 @@ impl Bunches {
 }
 
 impl Bbr {
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
     pub(crate) fn new(packet: usize) -> Self {
         let packet = packet as u64;
         Self {

@@ -1,7 +1,7 @@
 //! A stream in the hands of its user: bytes in order, messages out of order.
 
 use super::{
-    Firewall, Socket, StreamError, StreamStats, Udx,
+    Firewall, Socket, StreamError, StreamState, StreamStats, Udx,
     slot::{Slot, relay_to},
     socket::Table,
 };
@@ -143,6 +143,26 @@ impl Duplex {
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         let remote = |slot: &mut Slot| slot.stream.remote();
         self.udx.peek(self.id, remote).flatten().map(|(_, at)| at)
+    }
+
+    /// The id that the other side has for the stream, once it is connected.
+    pub fn remote_id(&self) -> Option<u32> {
+        let remote = |slot: &mut Slot| slot.stream.remote();
+        self.udx.peek(self.id, remote).flatten().map(|(id, _)| id)
+    }
+
+    /// Where its packets go out, once it is connected.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        let socket = |slot: &mut Slot| slot.socket.clone();
+        let socket = self.udx.peek(self.id, socket).flatten();
+        socket.map(|socket| socket.local_addr())
+    }
+
+    /// How it goes at the moment.
+    pub fn state(&self) -> StreamState {
+        self.udx
+            .peek(self.id, |slot| slot.stream.state())
+            .unwrap_or_default()
     }
 
     /// What was counted so far.
@@ -310,6 +330,11 @@ impl Connector {
     /// As [`Duplex::stats`].
     pub fn stats(&self) -> StreamStats {
         self.peek(|slot| slot.stream.stats()).unwrap_or_default()
+    }
+
+    /// As [`Duplex::state`].
+    pub fn state(&self) -> StreamState {
+        self.peek(|slot| slot.stream.state()).unwrap_or_default()
     }
 
     /// As [`Duplex::path`].

@@ -13,12 +13,15 @@ mod packet;
 mod receive;
 mod rtt;
 mod seq;
+mod settings;
 mod slot;
 mod socket;
 mod stream;
 
+pub use bbr::Phase;
 pub use duplex::{Connector, Duplex};
 pub use packet::{HEADER_BYTES, Header, Kind};
 pub use seq::Seq;
+pub use settings::SocketStats;
 pub use socket::{Datagram, Firewall, Socket, Udx};
-pub use stream::{Event, Stream, StreamError, StreamOptions, StreamStats};
+pub use stream::{Event, Stream, StreamError, StreamOptions, StreamState, StreamStats};

@@ -4,6 +4,7 @@ use super::{
     Duplex,
     batch::Batch,
     receive::{DATAGRAMS_MAX, Receive},
+    settings::Count,
     slot::{Slot, settle},
     stream::{Stream, StreamOptions},
 };
@@ -82,13 +83,15 @@ pub(super) struct Table {
 /// A UDP socket. Cheap to clone; it closes when it is told to, or when nobody holds it and no stream uses it.
 #[derive(Clone)]
 pub struct Socket {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    table: Weak<Table>,
-    io: UdpSocket,
-    state: UdpSocketState,
+pub(super) struct Inner {
+    pub(super) table: Weak<Table>,
+    pub(super) io: UdpSocket,
+    pub(super) state: UdpSocketState,
+    pub(super) sent: Count,
+    pub(super) received: Count,
     local: SocketAddr,
     /// The memory that packets are gathered in.
     batch: Mutex<Batch>,
@@ -167,6 +170,8 @@ impl Udx {
                 batch: Mutex::default(),
                 io,
                 state,
+                sent: Count::default(),
+                received: Count::default(),
                 work: Mutex::default(),
                 wake: Notify::new(),
                 closed: AtomicBool::new(false),
@@ -335,9 +340,13 @@ impl Socket {
         metas: &mut [RecvMeta],
     ) -> io::Result<usize> {
         let io = &self.inner.io;
-        io.try_io(Interest::READABLE, || {
+        let count = io.try_io(Interest::READABLE, || {
             self.inner.state.recv(io.into(), buffers, metas)
-        })
+        })?;
+        for meta in metas.iter().take(count) {
+            self.inner.received.add(meta.len, meta.stride);
+        }
+        Ok(count)
     }
 
     pub(super) fn arm(&self, id: u32, armed: &mut Option<Duration>, at: Option<Duration>) {
@@ -403,7 +412,9 @@ impl Inner {
         };
         self.io.try_io(Interest::WRITABLE, || {
             self.state.try_send((&self.io).into(), &transmit)
-        })
+        })?;
+        self.sent.add(bytes.len(), size);
+        Ok(())
     }
 
     /// Sends what the kernel did not take before.

@@ -1,7 +1,7 @@
 //! One stream: ordered bytes and unordered messages between two ids, as a state machine without a socket.
 
 use super::{
-    bbr::{Bbr, Sample},
+    bbr::{Bbr, Phase, Sample},
     incoming::{Incoming, RANGES_MAX},
     mtu::Mtu,
     outgoing::{Acked, Outgoing, Send},
@@ -124,6 +124,24 @@ pub struct StreamStats {
     pub timeouts: u64,
 }
 
+/// How a stream goes at the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[non_exhaustive]
+pub struct StreamState {
+    /// Smoothed round-trip time; none before the first answer.
+    pub rtt: Option<Duration>,
+    /// Largest IP packet that is known to arrive, in bytes.
+    pub mtu: u16,
+    /// Bytes that may be on the way at once.
+    pub cwnd: u64,
+    /// Bytes on the way.
+    pub inflight: u64,
+    /// Bytes a second that the path was seen to carry.
+    pub bandwidth: f64,
+    /// What the congestion control is doing.
+    pub phase: Phase,
+}
+
 /// One stream, fed with packets and a clock. Times are durations since any fixed moment.
 #[derive(Debug)]
 pub struct Stream {
@@ -243,6 +261,18 @@ impl Stream {
     /// Bytes a second that the path was seen to carry.
     pub fn bandwidth(&self) -> f64 {
         self.bbr.bandwidth()
+    }
+
+    /// How it goes at the moment.
+    pub fn state(&self) -> StreamState {
+        StreamState {
+            rtt: self.rtt(),
+            mtu: self.mtu(),
+            cwnd: self.cwnd(),
+            inflight: self.inflight(),
+            bandwidth: self.bandwidth(),
+            phase: self.bbr.phase(),
+        }
     }
 
     /// What was counted so far.
