@@ -167,6 +167,36 @@ impl Run {
         }
     }
 
+    /// What a driver does that moves a stream from a relay to a straight way, or ends it.
+    fn meet(&mut self, what: u8) {
+        let was_settled = self.stream.is_settled();
+        match what {
+            241.. => self.stream.destroy(),
+            181..=240 => {
+                self.causes += 1;
+                self.stream.ask_for_sign();
+            }
+            121..=180 => {
+                let near = i32::from(what) - 150;
+                let seq = Seq(self.said.ack.0.wrapping_add(near as u32));
+                self.stream.came_from_remote(seq);
+                assert!(self.stream.is_heard());
+                assert!(self.stream.is_settled() || !was_settled);
+            }
+            61..=120 => {
+                let greeting = self.stream.greeting(9);
+                assert!(greeting.len() as u64 <= ANSWER_MAX);
+                let header = Header::decode(&greeting).expect("a header");
+                let carries = Kind::DATA | Kind::END | Kind::MESSAGE | Kind::DESTROY;
+                assert!(header.id == 9 && !header.kind.has(carries));
+            }
+            _ => {
+                let may_be = self.stream.is_heard() && !self.stream.is_changing();
+                assert!(may_be || !was_settled);
+            }
+        }
+    }
+
     fn step(&mut self, script: &mut Script<'_>) {
         match script.byte() % 16 {
             0..=5 => self.near(script),
@@ -200,8 +230,7 @@ impl Run {
                 let every = every.map(Duration::from_millis);
                 self.stream.set_keep_alive(every, self.now);
             }
-            14 if script.byte() > 240 => self.stream.destroy(),
-            14 => {}
+            14 => self.meet(script.byte()),
             _ => {
                 let header = Header {
                     kind: Kind(script.byte()),
