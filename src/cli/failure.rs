@@ -42,6 +42,7 @@ impl Failure {
             | "ETIMEDOUT"
             | "TOO_FEW_NODES"
             | "PEER_CONNECTION_FAILED"
+            | "PEER_UNREACHABLE"
             | "HOLEPUNCH_ABORTED"
             | "HOLEPUNCH_PROBE_TIMEOUT" => status::TIMED_OUT,
             _ => status::ERROR,

@@ -59,6 +59,8 @@ pub struct ConnectOptions {
     /// The way may be taken again by the next connection to this peer, within three seconds after the end of this one, and the ways of such connections are (default
     /// false; the server has to allow it, too).
     pub reusable_socket: bool,
+    /// A peer that says that it is reachable is asked for a sign of life before (default false: one learns that it is not when the connection times out).
+    pub sign_of_life: bool,
     /// A peer that hands the packets on as long as no straight way is open (default: none; the server may name one, too, and then that is used).
     pub relay_through: RelayChoice,
     /// The connection to the relay asks for a sign of life after so long (default 5 s).
@@ -78,6 +80,7 @@ impl Default for ConnectOptions {
             holepunch: HolepunchChoice::default(),
             fast_open: true,
             reusable_socket: false,
+            sign_of_life: false,
             relay_through: RelayChoice::default(),
             relay_keep_alive: Duration::from_secs(5),
             pool: None,
@@ -121,11 +124,24 @@ pub(super) struct Agreed {
     pub(super) relayed: bool,
 }
 
+impl Agreed {
+    /// Where the server can be reached, as it says: there is nothing to be opened.
+    fn open_at(&self) -> Option<SocketAddrV4> {
+        let Shaken {
+            server, relayed, ..
+        } = self.shaken;
+        let relays = self.payload.holepunch.as_ref().map(|info| &info.relays);
+        let is_open = self.payload.firewall == firewall::OPEN
+            || relays.is_none_or(|relays| relays.is_empty());
+        (relayed && is_open).then(|| first_public(&self.payload.addresses4).unwrap_or(server))
+    }
+}
+
 impl HyperDht {
     /// Connects to the peer with this key.
     ///
     /// # Errors
-    /// [`Error::PeerNotFound`] when nobody knows it, [`Error::PeerConnectionFailed`] when it does not answer; the others say what came in the way.
+    /// [`Error::PeerNotFound`] when nobody knows it, [`Error::PeerConnectionFailed`] when it does not answer, [`Error::PeerUnreachable`] when it does, but only through nodes (with [`ConnectOptions::sign_of_life`]); the others say what came in the way.
     pub async fn connect(
         &self,
         public_key: &[u8; 32],
@@ -343,12 +359,12 @@ impl HyperDht {
             door.take(&way);
             return Ok(way);
         }
-        let relays = payload.holepunch.as_ref().map_or(&[][..], |h| &h.relays);
-        if payload.firewall == firewall::OPEN || relays.is_empty() {
+        if let Some(to) = agreed.open_at() {
             self.inner.punches.lock().open += 1;
-            let to = first_public(&payload.addresses4).unwrap_or(shaken.server);
-            return self.open_way(door, to, agreed.relayed).await;
+            let asks = agreed.relayed || options.sign_of_life;
+            return self.open_way(door, to, asks).await;
         }
+        let relays = payload.holepunch.as_ref().map_or(&[][..], |h| &h.relays);
         if agreed.firewall == firewall::OPEN {
             let came = tokio::time::timeout(PASSIVE, door.found()).await;
             return came.map_err(|_| Error::HolepunchAborted);
@@ -390,19 +406,19 @@ impl HyperDht {
         }
     }
 
-    /// To a peer that says that it is reachable. Where a relay would help if it is not, it is asked for a sign of life before.
+    /// To a peer that says that it is reachable. Where something else is done if it is not, it `asks` for a sign of life before.
     pub(super) async fn open_way(
         &self,
         door: &mut Door,
         to: SocketAddrV4,
-        relayed: bool,
+        asks: bool,
     ) -> Result<Way, Error> {
-        if relayed {
+        if asks {
             tokio::select! {
                 biased;
                 way = door.found() => return Ok(way),
                 there = self.dht().ping(to) => {
-                    there.map_err(|_| Error::PeerConnectionFailed)?;
+                    there.map_err(|_| Error::PeerUnreachable)?;
                 }
             }
         }

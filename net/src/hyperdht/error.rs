@@ -47,6 +47,11 @@ pub enum Error {
     /// The peer is known, but no way led to it.
     #[error("the peer is known to the DHT, but could not be reached through it")]
     PeerConnectionFailed,
+    /// The peer answered through a node and says that it is reachable, but it is not from here.
+    #[error(
+        "the peer says that it is reachable, but does not answer from here: a firewall is in between, and a relay would be needed"
+    )]
+    PeerUnreachable,
     /// Somebody answered in the peer's place, or with nonsense.
     #[error("a node answered a handshake wrongly")]
     BadHandshakeReply,
@@ -127,6 +132,7 @@ impl Error {
             Self::ValueTooLarge { .. } => "VALUE_TOO_LARGE",
             Self::PeerNotFound => "PEER_NOT_FOUND",
             Self::PeerConnectionFailed => "PEER_CONNECTION_FAILED",
+            Self::PeerUnreachable => "PEER_UNREACHABLE",
             Self::BadHandshakeReply => "BAD_HANDSHAKE_REPLY",
             Self::HandshakeInvalid => "HANDSHAKE_INVALID",
             Self::ServerIncompatible => "SERVER_INCOMPATIBLE",

@@ -368,6 +368,7 @@ fn needs_relay(error: &Error) -> bool {
         error,
         Error::Dht(
             hyperdht::Error::HolepunchAborted
+                | hyperdht::Error::PeerUnreachable
                 | hyperdht::Error::HolepunchDoubleRandomizedNats
                 | hyperdht::Error::CannotHolepunch
                 | hyperdht::Error::RemoteNotHolepunchable
@@ -429,8 +430,10 @@ async fn attempt(
         });
         return;
     }
-    if let Some(relay) = shared.relay(force_relaying) {
-        options.relay_through = relay.into();
+    match shared.relay(force_relaying) {
+        Some(relay) => options.relay_through = relay.into(),
+        // Then the next attempt has a relay.
+        None => options.sign_of_life = shared.options.relay_through.pick().is_some(),
     }
     match shared.dht.connect(&key, options).await {
         Ok(connection) => shared.opened(link, &key, &connection),
@@ -522,6 +525,7 @@ mod tests {
         use hyperdht::Error;
         for error in [
             Error::HolepunchAborted,
+            Error::PeerUnreachable,
             Error::HolepunchDoubleRandomizedNats,
             Error::CannotHolepunch,
             Error::RemoteNotHolepunchable,
