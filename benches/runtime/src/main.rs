@@ -51,6 +51,9 @@ struct Args {
     /// Only these (`pome`, `bare`, `node`) [default: all]
     #[arg(long, value_delimiter = ',')]
     makes: Vec<String>,
+    /// What else is to be said of this run
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
     /// Write the numbers here, as JSON
     #[arg(long)]
     json: Option<PathBuf>,
@@ -130,6 +133,7 @@ fn measure(args: &Args) -> Result<Measured> {
         versions: bench.versions()?,
         rounds: args.rounds,
         quick: args.quick,
+        note: args.note.clone(),
         runs,
     })
 }

@@ -21,6 +21,8 @@ pub(crate) struct Measured {
     pub(crate) versions: Vec<String>,
     pub(crate) rounds: usize,
     pub(crate) quick: bool,
+    #[serde(default)]
+    pub(crate) note: Option<String>,
     pub(crate) runs: Vec<Run>,
 }
 
@@ -106,6 +108,9 @@ impl Measured {
             self.versions.join(", "),
             self.rounds,
         );
+        if let Some(note) = &self.note {
+            let _ = writeln!(out, "\n{note}");
+        }
         for table in TABLES {
             self.table(table, &mut out);
         }
