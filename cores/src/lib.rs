@@ -26,6 +26,7 @@ pub mod manifest;
 mod marks;
 pub mod merkle;
 pub mod multisig;
+mod npm;
 mod options;
 mod registry;
 mod repair;
@@ -50,6 +51,7 @@ pub use hypercore::Hypercore;
 pub use import::Import;
 pub use local::Local;
 pub use manifest::{Manifest, ManifestError, ManifestOptions, Prologue, Signer};
+pub use npm::{NpmChange, NpmMoment, NpmRows, NpmStorage};
 pub use options::{
     Appended, BlockCipher, CoreAuth, CoreInfo, CoreOptions, CorestoreOptions, GetOptions,
     MAX_BLOCK_SIZE, OnWait, SessionOptions,

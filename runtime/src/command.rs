@@ -16,6 +16,7 @@ Flags:
   --eval|-e <script>      Evaluate an inline script
   --print|-p <script>     Evaluate an inline script and print the result
   --help|-h               Show help
+  --npm                   As the first of all: npm's JavaScript of the Hypercore stack
 ";
 
 /// What a command line asks for.
@@ -105,6 +106,13 @@ fn parse(args: impl IntoIterator<Item = String>) -> Request {
 
 /// Does what Bare does with these arguments (without the name of the program itself), and ends the process with SIGABRT where Bare would.
 pub fn bare_main(args: impl IntoIterator<Item = String>) -> ExitCode {
+    let mut args = args.into_iter().peekable();
+    let npm = args.next_if(|arg| arg == "--npm").is_some();
+    let with = |args| Options {
+        args,
+        npm,
+        ..Options::default()
+    };
     let exit = match parse(args) {
         Request::Help => {
             print!("{HELP}");
@@ -118,25 +126,13 @@ pub fn bare_main(args: impl IntoIterator<Item = String>) -> ExitCode {
             eprintln!("{message}");
             return ExitCode::FAILURE;
         }
-        Request::Repl => Runtime::new(Options::default()).repl(),
+        Request::Repl => Runtime::new(with(Vec::new())).repl(),
         Request::Script {
             source,
             print,
             args,
-        } => {
-            let options = Options {
-                args,
-                ..Options::default()
-            };
-            Runtime::new(options).eval(&source, print)
-        }
-        Request::File { file, args } => {
-            let options = Options {
-                args,
-                ..Options::default()
-            };
-            Runtime::new(options).run_file(Path::new(&file))
-        }
+        } => Runtime::new(with(args)).eval(&source, print),
+        Request::File { file, args } => Runtime::new(with(args)).run_file(Path::new(&file)),
     };
     exit.into_exit_code()
 }

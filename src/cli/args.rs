@@ -230,6 +230,9 @@ pub(crate) struct RunArgs {
     /// Run this text, and print what it comes to
     #[arg(short, long, value_name = "SCRIPT")]
     pub(crate) print: Option<String>,
+    /// Use npm's JavaScript of the Hypercore stack out of `node_modules`, on native addons of pome's [default: where the program needs it]
+    #[arg(long)]
+    pub(crate) npm: bool,
     /// How much memory the heap of each of the program's threads may have, such as `500M` [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(crate) memory_limit: Option<u64>,

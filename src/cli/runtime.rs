@@ -10,6 +10,7 @@ pub(crate) fn run(args: RunArgs) -> ExitCode {
     options.memory_limit = args
         .memory_limit
         .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    options.npm = args.npm;
     let script = match (args.eval, args.print) {
         (Some(source), _) => Some((source, false)),
         (None, Some(source)) => Some((source, true)),

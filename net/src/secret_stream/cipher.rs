@@ -27,6 +27,9 @@ pub const OVERHEAD: usize = 1 + MAC;
 /// The bytes that a sender draws at random and a receiver must know before the first message.
 pub const HEADER: usize = 24;
 
+/// What [`SecretStreamCipher::to_state`] gives, in bytes.
+pub const STATE: usize = 52;
+
 const MAC: usize = 16;
 const BLOCK: usize = 64;
 
@@ -71,6 +74,17 @@ impl Mac {
         }
     }
 
+    /// Takes data that is not part of the message, with zeros up to a multiple of 16.
+    fn additional(&mut self, data: &[u8]) {
+        let (blocks, rest) = data.split_at(data.len() & !15);
+        self.update(blocks);
+        if !rest.is_empty() {
+            let mut last = [0; 16];
+            last[..rest.len()].copy_from_slice(rest);
+            self.update(&last);
+        }
+    }
+
     /// Takes bytes whose number is a multiple of 16.
     fn update(&mut self, bytes: &[u8]) {
         match self {
@@ -80,11 +94,11 @@ impl Mac {
     }
 
     /// Hashes what is left of a body and all that follows it.
-    fn finish(self, rest: &[u8], body_len: usize) -> [u8; MAC] {
+    fn finish(self, rest: &[u8], body_len: usize, additional_len: usize) -> [u8; MAC] {
         let mut tail = [0; 3 * 16];
         tail[..rest.len()].copy_from_slice(rest);
         let lengths = 2 * rest.len();
-        // The first length is that of additional data, which nobody has here.
+        tail[lengths..lengths + 8].copy_from_slice(&(additional_len as u64).to_le_bytes());
         tail[lengths + 8..lengths + 16].copy_from_slice(&((BLOCK + body_len) as u64).to_le_bytes());
         match self {
             Self::Short(mut mac) => {
@@ -167,11 +181,41 @@ impl SecretStreamCipher {
         (message, mac)
     }
 
+    /// The state of [`to_state`](Self::to_state).
+    pub fn from_state(state: &[u8; STATE]) -> Self {
+        let mut key = Zeroizing::new([0; 32]);
+        let mut nonce = [0; 12];
+        key.copy_from_slice(&state[..32]);
+        nonce.copy_from_slice(&state[32..44]);
+        Self { key, nonce }
+    }
+
+    /// The state as libsodium keeps it: the key, the nonce, eight zeros. It is as secret as the key.
+    pub fn to_state(&self) -> Zeroizing<[u8; STATE]> {
+        let mut state = Zeroizing::new([0; STATE]);
+        state[..32].copy_from_slice(&*self.key);
+        state[32..44].copy_from_slice(&self.nonce);
+        state
+    }
+
+    /// Changes the key, as a message with that tag does.
+    pub fn change_key(&mut self) {
+        self.rekey();
+    }
+
     /// Seals `message` in place: its first byte is room for the tag, its last 16 for the MAC, what is between is the body.
     ///
     /// # Panics
     /// When `message` is shorter than [`OVERHEAD`].
     pub fn seal(&mut self, message: &mut [u8]) {
+        self.seal_tagged(message, TAG_MESSAGE, &[]);
+    }
+
+    /// As [`seal`](Self::seal), with a tag of the caller's, and with data that is not sent but has to be the same for whoever opens it.
+    ///
+    /// # Panics
+    /// As [`seal`](Self::seal).
+    pub fn seal_tagged(&mut self, message: &mut [u8], plain_tag: u8, additional: &[u8]) {
         let body_len = message
             .len()
             .checked_sub(OVERHEAD)
@@ -180,8 +224,9 @@ impl SecretStreamCipher {
         let (body, mac_out) = rest.split_at_mut(body_len);
         let (mut state, mut mac) = self.message(body_len);
         let mut block = state.block();
-        block[0] ^= TAG_MESSAGE;
+        block[0] ^= plain_tag;
         tag[0] = block[0];
+        mac.additional(additional);
         mac.update(&block);
         let (first, parts) = state.parts(body);
         state.apply_first(first);
@@ -190,24 +235,29 @@ impl SecretStreamCipher {
             state.cipher.apply_keystream(part);
             mac.update(&part[..part.len() & !15]);
         }
-        let mac = mac.finish(&body[body_len & !15..], body_len);
+        let mac = mac.finish(&body[body_len & !15..], body_len, additional.len());
         mac_out.copy_from_slice(&mac);
-        self.step(&mac, TAG_MESSAGE);
+        self.step(&mac, plain_tag);
     }
 
     /// Opens `message` in place; its body stays between the first byte and the last 16. False when it is not the next message of this
     /// stream: it is undefined then what the body holds, and the stream must not be used further.
     #[must_use]
     pub fn open(&mut self, message: &mut [u8]) -> bool {
-        let Some(body_len) = message.len().checked_sub(OVERHEAD) else {
-            return false;
-        };
+        self.open_tagged(message, &[]).is_some()
+    }
+
+    /// As [`open`](Self::open), with what [`seal_tagged`](Self::seal_tagged) was given besides. The tag, or `None`.
+    #[must_use]
+    pub fn open_tagged(&mut self, message: &mut [u8], additional: &[u8]) -> Option<u8> {
+        let body_len = message.len().checked_sub(OVERHEAD)?;
         let (tag, rest) = message.split_at_mut(1);
         let (body, mac_in) = rest.split_at_mut(body_len);
         let (mut state, mut mac) = self.message(body_len);
         let mut block = state.block();
         let plain_tag = tag[0] ^ block[0];
         block[0] = tag[0];
+        mac.additional(additional);
         mac.update(&block);
         let mut last = [0; 16];
         let rest = &body[body_len & !15..];
@@ -220,14 +270,14 @@ impl SecretStreamCipher {
             mac.update(&part[..part.len() & !15]);
             state.cipher.apply_keystream(part);
         }
-        let mac = mac.finish(&last.0[..last.1], body_len);
+        let mac = mac.finish(&last.0[..last.1], body_len, additional.len());
         if !same(&mac, mac_in) {
             body.zeroize();
-            return false;
+            return None;
         }
         tag[0] = plain_tag;
         self.step(&mac, plain_tag);
-        true
+        Some(plain_tag)
     }
 
     /// To the state for the next message.
@@ -284,7 +334,7 @@ mod tests {
                 let mut mac = Mac::new(&key, len);
                 let (blocks, rest) = body.split_at(body.len() & !15);
                 mac.update(blocks);
-                mac.finish(rest, body.len())
+                mac.finish(rest, body.len(), 0)
             });
             prop_assert_eq!(short, long);
         }

@@ -22,7 +22,7 @@ mod cipher;
 mod datagram;
 mod frame;
 
-pub use cipher::{HEADER, OVERHEAD, SecretStreamCipher};
+pub use cipher::{HEADER, OVERHEAD, STATE, SecretStreamCipher};
 pub use frame::FRAME_MAX;
 
 use crate::{

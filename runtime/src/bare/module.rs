@@ -6,6 +6,7 @@ use crate::{
     engine::{
         bytes::Bytes,
         error::{JsError, os_error},
+        host::Host,
         script,
     },
     module::{
@@ -33,6 +34,7 @@ pub(crate) fn native<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
         "run": run,
         "compile": compile,
         "lex": lex,
+        "adapter": adapter,
         "exportsOf": exports_of,
         "resolve": find,
         "packageType": package_type,
@@ -54,6 +56,13 @@ fn set_hooks<'js>(ctx: Ctx<'js>, hooks: Object<'js>) {
 
 fn load_builtin<'js>(ctx: Ctx<'js>, name: String) -> Result<Value<'js>> {
     builtin::load(&ctx, &name)
+}
+
+/// The module that fits the exports of this one of npm's to what is below it here.
+fn adapter(ctx: Ctx<'_>, href: String) -> Option<&'static str> {
+    let is_npm = Host::get(&ctx).profile.is_npm();
+    let is_storage = href.ends_with("/node_modules/hypercore-storage/index.js");
+    (is_npm && is_storage).then_some("pome-npm/storage")
 }
 
 fn run<'js>(ctx: Ctx<'js>, href: String) -> Result<Value<'js>> {
@@ -115,10 +124,22 @@ fn find<'js>(
         None => default_conditions(),
     };
     conditions.push(kind.clone());
+    let profile = Host::get(&ctx).profile.clone();
+    if profile.suit(&specifier).is_err() {
+        return Err(JsError::new(
+            "PROFILE_MIXED",
+            format!(
+                "PROFILE_MIXED: '{specifier}' needs npm's Hypercore stack, and this program has begun with the native one: run it with --npm"
+            ),
+        )
+        .throw(&ctx));
+    }
     let own: Option<Vec<String>> = options.get("builtins")?;
     let builtin = |name: &str| match &own {
         Some(own) if own.iter().any(|one| one == name) => Some(name.to_owned()),
-        _ => builtin::find(name).map(str::to_owned),
+        _ => builtin::find(name)
+            .filter(|_| profile.is_own(name))
+            .map(str::to_owned),
     };
     let is_asset = kind == "asset";
     let wish = Wish {

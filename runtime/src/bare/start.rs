@@ -31,6 +31,11 @@ pub(crate) fn native<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
 /// What Bare calls this platform and its processor.
 pub(crate) fn platform<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
     let native = Object::new(ctx.clone())?;
+    let profile = Host::get(ctx).profile.clone();
+    native.set(
+        "profile",
+        Function::new(ctx.clone(), move || profile.name())?,
+    )?;
     native.set(
         "platform",
         match std::env::consts::OS {

@@ -108,6 +108,7 @@ fn start<'js>(
     let queue = Queue::new();
     let sender = queue.sender();
     let (argv, memory_limit) = (host.argv.clone(), host.memory_limit);
+    let profile = host.profile.clone();
     let its_interrupt = interrupt.clone();
     let handle = std::thread::Builder::new()
         .name("pome-thread".into())
@@ -117,6 +118,7 @@ fn start<'js>(
             let mut host = Host::new(argv, false);
             host.interrupt = its_interrupt;
             host.memory_limit = memory_limit;
+            host.profile = profile;
             host.set_data(data);
             match Engine::new(host, queue) {
                 Ok(engine) => run(&engine, &specifier, source.as_deref()),

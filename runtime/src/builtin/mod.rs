@@ -3,6 +3,7 @@
 //! A module is a file of JavaScript, `js/<name>.js`, the body of `function (module, exports, require, native)`: CommonJS whose `require` finds other
 //! modules of the table by name, and nothing else. `native` is the object that the Rust half of the module makes, `undefined` where there is none.
 
+pub(crate) mod profile;
 mod table;
 
 use crate::engine::error::{self, JsError};

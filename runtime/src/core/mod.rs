@@ -15,6 +15,7 @@ mod drive;
 mod hypercore;
 mod keys;
 mod local;
+pub(crate) mod npm;
 mod pull;
 mod store;
 mod swarm;

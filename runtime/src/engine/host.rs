@@ -1,7 +1,7 @@
 //! What one thread of a program has besides its heap and its loop: its arguments, how it ends, and who is told of errors that nobody caught.
 
 use super::clone::Clone;
-use crate::{bare::thread::Thread, event_loop::Control};
+use crate::{bare::thread::Thread, builtin::profile::Profile, event_loop::Control};
 use rquickjs::{Ctx, Error, Function, JsLifetime, Object, Persistent, Result, Value};
 use std::{
     cell::{Cell, RefCell},
@@ -28,6 +28,8 @@ pub(crate) struct Host {
     pub(crate) interrupt: Arc<AtomicBool>,
     /// How much memory a heap may have, in bytes.
     pub(crate) memory_limit: Option<usize>,
+    /// The kind of its Hypercore stack.
+    pub(crate) profile: Profile,
     /// What a thread was started with.
     data: RefCell<Option<Clone>>,
     threads: RefCell<BTreeMap<u64, Arc<Thread>>>,
@@ -50,6 +52,7 @@ impl Host {
             is_main,
             interrupt: Arc::default(),
             memory_limit: None,
+            profile: Profile::default(),
             data: RefCell::default(),
             threads: RefCell::default(),
             next_thread: Cell::new(0),

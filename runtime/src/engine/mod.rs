@@ -43,6 +43,8 @@ pub struct Options {
     pub exec_path: Option<PathBuf>,
     /// How much memory the heap of a thread may have, in bytes [default: no limit]. A program that wants more gets an `InternalError`, "out of memory".
     pub memory_limit: Option<usize>,
+    /// True: the Hypercore stack is npm's JavaScript out of `node_modules`, on natives of ours [default: only where the program needs that].
+    pub npm: bool,
     /// The app that it is: it gets a global `Pear` [default: none].
     pub pear: Option<PearOptions>,
 }
@@ -132,6 +134,11 @@ fn run_main(options: &Options, entry: Entry) -> Exit {
     argv.extend(options.args.iter().cloned());
     let mut host = Host::new(argv, true);
     host.memory_limit = options.memory_limit;
+    match &entry {
+        _ if options.npm => host.profile.set_npm(),
+        Entry::File(file) => host.profile.look(file),
+        Entry::Script { .. } | Entry::Repl => {}
+    }
     let engine = match Engine::new(host, Queue::new()) {
         Ok(engine) => engine,
         Err(error) => {

@@ -202,6 +202,8 @@ class Module {
       this._exports = {}
       const run = this._function
       run(createRequire(this._href, { module: this }), this, this._exports, this.filename, this.dirname)
+      const adapter = native.adapter(this._href)
+      if (adapter) this._exports = native.builtin(adapter)(this._exports)
     } else if (this._type === MODULE) {
       this._run()
     }

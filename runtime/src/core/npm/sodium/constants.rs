@@ -1,0 +1,125 @@
+//! The sizes and limits of libsodium.
+
+use rquickjs::{Object, Result};
+
+/// Names without the word `crypto_` in front.
+const CONSTANTS: &[(&str, f64)] = &[
+    ("aead_xchacha20poly1305_ietf_ABYTES", 16.0),
+    ("aead_xchacha20poly1305_ietf_KEYBYTES", 32.0),
+    ("aead_xchacha20poly1305_ietf_NPUBBYTES", 24.0),
+    ("aead_xchacha20poly1305_ietf_NSECBYTES", 0.0),
+    ("aead_xchacha20poly1305_ietf_MESSAGEBYTES_MAX", SAFE_MAX),
+    ("aead_chacha20poly1305_ietf_ABYTES", 16.0),
+    ("aead_chacha20poly1305_ietf_KEYBYTES", 32.0),
+    ("aead_chacha20poly1305_ietf_NPUBBYTES", 12.0),
+    ("aead_chacha20poly1305_ietf_NSECBYTES", 0.0),
+    (
+        "aead_chacha20poly1305_ietf_MESSAGEBYTES_MAX",
+        274_877_906_880.0,
+    ),
+    ("auth_BYTES", 32.0),
+    ("auth_KEYBYTES", 32.0),
+    ("box_SEEDBYTES", 32.0),
+    ("box_PUBLICKEYBYTES", 32.0),
+    ("box_SECRETKEYBYTES", 32.0),
+    ("box_NONCEBYTES", 24.0),
+    ("box_MACBYTES", 16.0),
+    ("box_SEALBYTES", 48.0),
+    ("core_ed25519_BYTES", 32.0),
+    ("core_ed25519_UNIFORMBYTES", 32.0),
+    ("core_ed25519_SCALARBYTES", 32.0),
+    ("core_ed25519_NONREDUCEDSCALARBYTES", 64.0),
+    ("kdf_BYTES_MIN", 16.0),
+    ("kdf_BYTES_MAX", 64.0),
+    ("kdf_CONTEXTBYTES", 8.0),
+    ("kdf_KEYBYTES", 32.0),
+    ("kx_PUBLICKEYBYTES", 32.0),
+    ("kx_SECRETKEYBYTES", 32.0),
+    ("kx_SEEDBYTES", 32.0),
+    ("kx_SESSIONKEYBYTES", 32.0),
+    ("generichash_STATEBYTES", 384.0),
+    ("generichash_BYTES_MIN", 16.0),
+    ("generichash_BYTES_MAX", 64.0),
+    ("generichash_BYTES", 32.0),
+    ("generichash_KEYBYTES_MIN", 16.0),
+    ("generichash_KEYBYTES_MAX", 64.0),
+    ("generichash_KEYBYTES", 32.0),
+    ("hash_BYTES", 64.0),
+    ("hash_sha256_STATEBYTES", 104.0),
+    ("hash_sha256_BYTES", 32.0),
+    ("hash_sha512_STATEBYTES", 208.0),
+    ("hash_sha512_BYTES", 64.0),
+    ("onetimeauth_STATEBYTES", 256.0),
+    ("onetimeauth_BYTES", 16.0),
+    ("onetimeauth_KEYBYTES", 32.0),
+    ("pwhash_ALG_ARGON2I13", 1.0),
+    ("pwhash_ALG_ARGON2ID13", 2.0),
+    ("pwhash_ALG_DEFAULT", 2.0),
+    ("pwhash_BYTES_MIN", 16.0),
+    ("pwhash_BYTES_MAX", 4_294_967_295.0),
+    ("pwhash_PASSWD_MIN", 0.0),
+    ("pwhash_PASSWD_MAX", 4_294_967_295.0),
+    ("pwhash_SALTBYTES", 16.0),
+    ("pwhash_STRBYTES", 128.0),
+    ("pwhash_OPSLIMIT_MIN", 1.0),
+    ("pwhash_OPSLIMIT_MAX", 4_294_967_295.0),
+    ("pwhash_MEMLIMIT_MIN", 8_192.0),
+    ("pwhash_MEMLIMIT_MAX", 4_398_046_510_080.0),
+    ("pwhash_OPSLIMIT_INTERACTIVE", 2.0),
+    ("pwhash_MEMLIMIT_INTERACTIVE", 67_108_864.0),
+    ("pwhash_OPSLIMIT_MODERATE", 3.0),
+    ("pwhash_MEMLIMIT_MODERATE", 268_435_456.0),
+    ("pwhash_OPSLIMIT_SENSITIVE", 4.0),
+    ("pwhash_MEMLIMIT_SENSITIVE", 1_073_741_824.0),
+    ("scalarmult_BYTES", 32.0),
+    ("scalarmult_SCALARBYTES", 32.0),
+    ("scalarmult_ed25519_BYTES", 32.0),
+    ("scalarmult_ed25519_SCALARBYTES", 32.0),
+    ("secretbox_KEYBYTES", 32.0),
+    ("secretbox_NONCEBYTES", 24.0),
+    ("secretbox_MACBYTES", 16.0),
+    ("secretstream_xchacha20poly1305_STATEBYTES", 52.0),
+    ("secretstream_xchacha20poly1305_ABYTES", 17.0),
+    ("secretstream_xchacha20poly1305_HEADERBYTES", 24.0),
+    ("secretstream_xchacha20poly1305_KEYBYTES", 32.0),
+    ("secretstream_xchacha20poly1305_TAGBYTES", 1.0),
+    (
+        "secretstream_xchacha20poly1305_MESSAGEBYTES_MAX",
+        274_877_906_816.0,
+    ),
+    ("secretstream_xchacha20poly1305_TAG_MESSAGE", 0.0),
+    ("secretstream_xchacha20poly1305_TAG_PUSH", 1.0),
+    ("secretstream_xchacha20poly1305_TAG_REKEY", 2.0),
+    ("secretstream_xchacha20poly1305_TAG_FINAL", 3.0),
+    ("shorthash_BYTES", 8.0),
+    ("shorthash_KEYBYTES", 16.0),
+    ("sign_SEEDBYTES", 32.0),
+    ("sign_PUBLICKEYBYTES", 32.0),
+    ("sign_SECRETKEYBYTES", 64.0),
+    ("sign_BYTES", 64.0),
+    ("stream_KEYBYTES", 32.0),
+    ("stream_NONCEBYTES", 24.0),
+    ("stream_chacha20_KEYBYTES", 32.0),
+    ("stream_chacha20_NONCEBYTES", 8.0),
+    ("stream_chacha20_ietf_KEYBYTES", 32.0),
+    ("stream_chacha20_ietf_NONCEBYTES", 12.0),
+    ("stream_xchacha20_KEYBYTES", 32.0),
+    ("stream_xchacha20_NONCEBYTES", 24.0),
+    ("stream_salsa20_KEYBYTES", 32.0),
+    ("stream_salsa20_NONCEBYTES", 8.0),
+];
+
+/// The largest number that JavaScript counts with.
+const SAFE_MAX: f64 = 9_007_199_254_740_991.0;
+
+pub(super) fn add(native: &Object<'_>) -> Result<()> {
+    for (name, value) in CONSTANTS {
+        native.set(format!("crypto_{name}"), *value)?;
+    }
+    native.set("randombytes_SEEDBYTES", 32.0)?;
+    native.set("crypto_pwhash_STRPREFIX", "$argon2id$")?;
+    native.set("crypto_secretbox_PRIMITIVE", "xsalsa20poly1305")?;
+    native.set("crypto_generichash_PRIMITIVE", "blake2b")?;
+    native.set("crypto_sign_PRIMITIVE", "ed25519")?;
+    native.set("crypto_hash_PRIMITIVE", "sha512")
+}

@@ -1,0 +1,3 @@
+// The functions that npm's JavaScript of the stack is run on.
+
+module.exports = native
