@@ -1,4 +1,4 @@
-//! pome beside npm's hyperdht and noise-handshake: connecting by key, handshakes on one core, memory of idle connections. The same work in turns, each peer a
+//! pome beside npm's hyperdht and noise-handshake: connecting by key, downloads over such connections, handshakes on one core, memory of idle connections. The same work in turns, each peer a
 //! process of its own, in a network namespace with nothing but loopback.
 //!
 //! `cargo run --release -p pome-bench-network` measures and prints a page; `--json FILE` keeps the numbers too, `--render FILE` prints the page of such a file.
@@ -9,7 +9,7 @@ mod pome;
 mod report;
 
 use clap::{Parser, ValueEnum};
-use order::{Connected, Memory, Network, Order, Serving, Shaken};
+use order::{Connected, Downloaded, Memory, Network, Order, Serving, Shaken, Shared};
 use pome_bench_support::Machine;
 use report::{Held, Measured, PATTERNS, PEERS};
 use serde::de::DeserializeOwned;
@@ -35,6 +35,8 @@ enum Part {
     Handshakes,
     /// Memory of idle connections
     Memory,
+    /// Cores that are downloaded from a peer that is connected to by key
+    Download,
 }
 
 #[derive(Debug, Parser)]
@@ -49,6 +51,9 @@ struct Args {
     /// Connections that are held
     #[arg(long, default_value_t = 200)]
     held: usize,
+    /// MiB that are downloaded in blocks of 64 KiB; of 100 B there are 400 blocks for each
+    #[arg(long, default_value_t = 64)]
+    mib: usize,
     /// How long each peer shakes hands
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
@@ -125,6 +130,21 @@ fn measure(args: &Args) -> Result<Measured> {
                     let way = report::way(network, firewalled);
                     let rounds = measured.connect.entry(way).or_default();
                     rounds.entry((*make).into()).or_default().push(millis);
+                }
+            }
+        }
+        if wanted(Part::Download) {
+            for (blocks, size, count) in [
+                ("blocks of 64 KiB", 64 << 10, args.mib << 4),
+                ("blocks of 100 B", 100, args.mib * 400),
+            ] {
+                for pair in report::PAIRS {
+                    let seconds = download(*pair, size, count)?;
+                    let name = report::pair(*pair);
+                    eprintln!("round {round}: {name}: {blocks}: {seconds:.2} s");
+                    let rounds = measured.download.entry(blocks.into()).or_default();
+                    let rate = count as f64 / seconds;
+                    rounds.entry(name).or_default().push(rate);
                 }
             }
         }
@@ -241,6 +261,30 @@ fn connect(network: &str, firewalled: bool, make: &str, count: usize) -> Result<
     Ok(connected.millis)
 }
 
+/// Seconds until all blocks are there, from `connect` on, of a writer and a reader of these makes.
+fn download([writer, reader]: [&str; 2], size: usize, count: usize) -> Result<f64> {
+    let folder = tempfile::tempdir()?;
+    let store = |name| folder.path().join(name).to_string_lossy().into_owned();
+    let mut nodes = Peer::start("pome", false)?;
+    let Network { bootstrap } = nodes.tell(&Order::Network { nodes: NODES })?;
+    let mut writer = Peer::start(writer, false)?;
+    let mut reader = Peer::start(reader, false)?;
+    let Shared { key, core } = writer.tell(&Order::Share {
+        folder: store("writer"),
+        bootstrap: bootstrap.clone(),
+        size,
+        count,
+    })?;
+    let downloaded: Downloaded = reader.tell(&Order::Download {
+        folder: store("reader"),
+        bootstrap,
+        key,
+        core,
+        count,
+    })?;
+    Ok(downloaded.seconds)
+}
+
 fn memory(make: &str, held: usize) -> Result<Held> {
     let mut net = Testnet::new("npm", make, false, 1)?;
     let mut hold = |connections| -> Result<[f64; 2]> {
@@ -268,7 +312,12 @@ fn memory(make: &str, held: usize) -> Result<Held> {
 fn versions() -> Result<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/interop/node_modules");
     let mut versions = Vec::new();
-    for module in ["hyperdht", "noise-handshake", "@hyperswarm/secret-stream"] {
+    for module in [
+        "hyperdht",
+        "noise-handshake",
+        "@hyperswarm/secret-stream",
+        "hypercore",
+    ] {
         let text = std::fs::read(folder.join(module).join("package.json"))?;
         let package: serde_json::Value = serde_json::from_slice(&text)?;
         versions.push(format!(

@@ -27,6 +27,21 @@ pub(crate) enum Order {
         keys: Vec<String>,
         connections: usize,
     },
+    /// Make a core of so many blocks in a store in this folder, and replicate it with who connects.
+    Share {
+        folder: String,
+        bootstrap: String,
+        size: usize,
+        count: usize,
+    },
+    /// Connect, and download such a core into a store in this folder.
+    Download {
+        folder: String,
+        bootstrap: String,
+        key: String,
+        core: String,
+        count: usize,
+    },
     /// How much memory is in use, that of files not counted.
     Memory {},
     /// Both sides of as many handshakes as can be done in so many seconds, with nothing in between.
@@ -49,6 +64,20 @@ pub(crate) struct Serving {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Connected {
     pub(crate) millis: Vec<f64>,
+}
+
+/// The answer to [`Order::Share`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Shared {
+    /// Who it is.
+    pub(crate) key: String,
+    pub(crate) core: String,
+}
+
+/// The answer to [`Order::Download`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Downloaded {
+    pub(crate) seconds: f64,
 }
 
 /// The answer to [`Order::Memory`].

@@ -2,16 +2,18 @@
 
 use crate::{
     Result,
-    order::{Connected, Memory, Network, Order, Serving, Shaken},
+    order::{Connected, Downloaded, Memory, Network, Order, Serving, Shaken, Shared},
 };
+use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use pome_cores::KeyPair;
+use pome_cores::{CoreOptions, Corestore, Hypercore, KeyPair, Store};
 use pome_net::{
-    driver::{Channel, Connection},
+    driver::{Channel, Connection, ReplicateOptions, Replication},
     hyperdht::{ConnectOptions, HyperDht, HyperDhtOptions, Server, ServerOptions},
     noise::{Handshake, Pattern, Role},
     protomux::{ChannelOptions, Topic},
 };
+use rand::RngExt;
 use serde_json::{Value, to_value};
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -40,6 +42,36 @@ struct Peer {
     nodes: Vec<HyperDht>,
     client: Option<HyperDht>,
     held: Vec<(Connection, Channel)>,
+    shared: Vec<Hypercore>,
+}
+
+fn open_store(folder: &str) -> Result<Corestore> {
+    Ok(Corestore::open(Store::open(folder, Default::default())?)?)
+}
+
+/// Replicates a store with each peer that comes.
+async fn share(mut server: Server, cores: Corestore) {
+    let mut kept: Vec<(Connection, Replication)> = Vec::new();
+    while let Some(connection) = server.accept().await {
+        let replication = connection.replicate(&cores, ReplicateOptions::default());
+        kept.push((connection, replication));
+    }
+}
+
+/// Random blocks, some at a time.
+async fn fill(core: &Hypercore, size: usize, count: usize) -> Result<()> {
+    let mut left = count;
+    while left > 0 {
+        let batch = left.min(((4 << 20) / size.max(1)).clamp(1, 1000));
+        let blocks = (0..batch).map(|_| {
+            let mut block = vec![0; size];
+            rand::rng().fill(&mut block[..]);
+            Bytes::from(block)
+        });
+        core.append_batch(blocks.collect()).await?;
+        left -= batch;
+    }
+    Ok(())
 }
 
 async fn node(bootstrap: SocketAddrV4, lasting: bool, firewalled: bool) -> Result<HyperDht> {
@@ -131,6 +163,53 @@ impl Peer {
                     self.held.push(made);
                 }
                 serde_json::json!({})
+            }
+            Order::Share {
+                folder,
+                bootstrap,
+                size,
+                count,
+            } => {
+                let cores = open_store(&folder)?;
+                let core = cores.get(CoreOptions::name("bench")).await?;
+                fill(&core, size, count).await?;
+                cores.store().sync()?;
+                let dht = node(bootstrap.parse()?, false, false).await?;
+                let mut options = ServerOptions::default();
+                options.share_local_address = false;
+                let server = dht.listen(&KeyPair::random(), options).await?;
+                let shared = Shared {
+                    key: HEXLOWER.encode(&server.public_key()),
+                    core: core.key().to_hex(),
+                };
+                tokio::spawn(share(server, cores));
+                self.shared.push(core);
+                self.nodes.push(dht);
+                to_value(shared)?
+            }
+            Order::Download {
+                folder,
+                bootstrap,
+                key,
+                core,
+                count,
+            } => {
+                let cores = open_store(&folder)?;
+                let client = node(bootstrap.parse()?, false, false).await?;
+                let copy = cores.get(CoreOptions::key(core.parse()?)).await?;
+                let key = HEXLOWER.decode(key.as_bytes())?;
+                let key = key.first_chunk().ok_or("a short key")?;
+                let mut options = ConnectOptions::default();
+                options.local_connection = false;
+                let began = Instant::now();
+                let connection = client.connect(key, options).await?;
+                let _joined = connection.replicate(&cores, ReplicateOptions::default());
+                copy.download(0..count as u64)?.done().await?;
+                let seconds = began.elapsed().as_secs_f64();
+                if copy.contiguous_length() != count as u64 {
+                    return Err("blocks are missing".into());
+                }
+                to_value(Downloaded { seconds })?
             }
             Order::Memory {} => to_value(Memory {
                 bytes: anonymous()?,

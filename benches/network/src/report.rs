@@ -6,6 +6,13 @@ use std::{collections::BTreeMap, fmt::Write};
 
 /// In their order within a round.
 pub(crate) const PEERS: &[&str] = &["pome", "npm"];
+/// Who writes and who reads.
+pub(crate) const PAIRS: &[[&str; 2]] = &[
+    ["pome", "pome"],
+    ["pome", "npm"],
+    ["npm", "pome"],
+    ["npm", "npm"],
+];
 pub(crate) const PATTERNS: &[&str] = &["IK", "XX"];
 
 /// Of each peer, round by round.
@@ -23,6 +30,9 @@ pub(crate) struct Measured {
     /// By the pattern: handshakes a second.
     pub(crate) handshakes: BTreeMap<String, Rounds<f64>>,
     pub(crate) memory: Rounds<Held>,
+    /// By the kind of blocks, of each pair: blocks a second.
+    #[serde(default)]
+    pub(crate) download: BTreeMap<String, Rounds<f64>>,
 }
 
 /// Bytes of each idle connection at either end.
@@ -41,6 +51,11 @@ pub(crate) fn ways() -> impl Iterator<Item = (&'static str, bool)> {
         ("pome", true),
     ]
     .into_iter()
+}
+
+/// What a writer and a reader are called.
+pub(crate) fn pair([writer, reader]: [&str; 2]) -> String {
+    format!("{writer} → {reader}")
 }
 
 /// What such a way is called.
@@ -67,6 +82,7 @@ impl Measured {
             self.machine, self.rounds, self.versions
         )?;
         self.write_connect(out)?;
+        self.write_download(out)?;
         self.write_handshakes(out)?;
         self.write_memory(out)
     }
@@ -97,6 +113,33 @@ impl Measured {
                 spread(&npm, 1),
                 bold(ratio)
             )?;
+        }
+        Ok(())
+    }
+
+    fn write_download(&self, out: &mut String) -> std::fmt::Result {
+        if self.download.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = PAIRS.iter().map(|names| pair(*names)).collect();
+        writeln!(
+            out,
+            "\n## Downloads over such connections\n\n\
+             Blocks a second of a core that the reader does not know yet, each side with a store of its own on disk, both open, on 20 lasting nodes of pome: from `connect`\n\
+             until every block is checked and stored. × is against npm → npm.\n\n\
+             | | {} |\n| --- {}|",
+            names.join(" | "),
+            "| --- ".repeat(names.len())
+        )?;
+        for (blocks, rounds) in &self.download {
+            let of = |name: &String| rounds.get(name).map_or(&[][..], Vec::as_slice);
+            let npm = names.last().map_or(&[][..], of);
+            write!(out, "| {blocks} |")?;
+            for name in &names {
+                let ratio = Spread::of_ratios(of(name), npm);
+                write!(out, " {}, {} |", spread(of(name), 0), bold(ratio))?;
+            }
+            writeln!(out)?;
         }
         Ok(())
     }

@@ -1,11 +1,13 @@
 // A process that does with npm's hyperdht what it is told: one line of JSON in, one line of JSON out, one after the other.
 //   node --expose-gc network.js
 // What it understands: see benches/network/src/order.rs. The modules are those of tests/interop.
+const crypto = require('crypto')
 const fs = require('fs')
 const path = require('path')
 const readline = require('readline')
 const { createRequire } = require('module')
 const load = createRequire(path.join(__dirname, '../../../tests/interop/package.json'))
+const Corestore = load('corestore')
 const HyperDHT = load('hyperdht')
 const Protomux = load('protomux')
 const Noise = load('noise-handshake')
@@ -73,6 +75,38 @@ const orders = {
   async hold(order) {
     for (let i = 0; i < order.connections; i++) kept.push((await connect(order, order.keys[0])).socket)
     return {}
+  },
+  async share({ folder, bootstrap, size, count }) {
+    const store = new Corestore(folder)
+    const core = store.get({ name: 'bench' })
+    await core.ready()
+    for (let done = 0; done < count; ) {
+      const batch = Math.min(count - done, Math.max(1, Math.floor((4 << 20) / size)), 1000)
+      await core.append(Array.from({ length: batch }, () => crypto.randomBytes(size)))
+      done += batch
+    }
+    const dht = await node(at(bootstrap), { ephemeral: true, firewalled: false })
+    const server = dht.createServer({ shareLocalAddress: false }, (socket) => {
+      socket.on('error', () => {})
+      store.replicate(socket)
+    })
+    await server.listen(HyperDHT.keyPair())
+    kept.push(core)
+    return { key: server.publicKey.toString('hex'), core: core.key.toString('hex') }
+  },
+  async download({ folder, bootstrap, key, core, count }) {
+    const store = new Corestore(folder)
+    const dht = await node(at(bootstrap), { ephemeral: true, firewalled: false })
+    const copy = store.get({ key: Buffer.from(core, 'hex') })
+    await copy.ready()
+    const began = process.hrtime.bigint()
+    const socket = dht.connect(Buffer.from(key, 'hex'), { localConnection: false })
+    socket.on('error', () => {})
+    store.replicate(socket)
+    await copy.download({ start: 0, end: count }).done()
+    const seconds = Number(process.hrtime.bigint() - began) / 1e9
+    if (copy.contiguousLength !== count) throw new Error('blocks are missing')
+    return { seconds }
   },
   async memory() {
     for (let i = 0; i < 5; i++) {
