@@ -61,6 +61,9 @@ pub struct MirrorOptions {
     pub metadata_equals: Option<SameMetadata>,
     /// Take a file for equal when size and time of change are (default: false, contents are compared).
     pub quick: bool,
+    /// Between a folder on disk and a drive: keep modes and times of change, and what is known of folders (default: true). Without it the attributes of a
+    /// file are whether it is executable, and no more, as npm's mirror-drive has it: what comes from a folder has no metadata.
+    pub posix: bool,
     /// Into a drive: store of files above 1 MiB only what the file did not have before, also where it has moved in it (default: false). They become
     /// block-map blobs, which every hyperdrive since version 11.13 reads.
     pub dedup: bool,
@@ -83,6 +86,7 @@ impl Default for MirrorOptions {
             filter: None,
             metadata_equals: None,
             quick: false,
+            posix: true,
             dedup: false,
             transformers: Vec::new(),
             durability: Durability::default(),
@@ -102,6 +106,7 @@ impl fmt::Debug for MirrorOptions {
             .field("filter", &self.filter.is_some())
             .field("metadata_equals", &self.metadata_equals.is_some())
             .field("quick", &self.quick)
+            .field("posix", &self.posix)
             .field("dedup", &self.dedup)
             .field("transformers", &self.transformers.len())
             .field("durability", &self.durability)
@@ -398,8 +403,19 @@ impl Mirrordrive {
         }))
     }
 
+    /// The target of a link as npm's drives tell it, of a node that is on `side`.
+    fn linkname(side: &MirrorSide, node: &Node) -> Option<String> {
+        match (side, node) {
+            (MirrorSide::Local(folder), Node::Local(entry)) => folder.linkname(entry),
+            _ => node.target().map(str::to_owned),
+        }
+    }
+
     /// The target that a link has to have on the other side.
     async fn link_target(&self, from: &Node) -> Result<Option<String>, Error> {
+        if !self.options.posix {
+            return Ok(Self::linkname(&self.source, from));
+        }
         let Some(target) = from.target() else {
             return Ok(None);
         };
@@ -420,7 +436,11 @@ impl Mirrordrive {
         let Some(to) = to else {
             return Ok(Compared::Differs);
         };
+        let posix = self.options.posix;
         let same_attributes = || match to {
+            Node::Hyper(entry) if !posix && matches!(from, Node::Local(_)) => {
+                from.executable() == entry.value.executable
+            }
             Node::Hyper(entry) => {
                 let there = entry.value.metadata.as_ref();
                 from.executable() == entry.value.executable
@@ -428,17 +448,21 @@ impl Mirrordrive {
                         (Some(equals), Node::Hyper(from)) => {
                             equals(from.value.metadata.as_ref(), there)
                         }
-                        _ => from.metadata(there).as_ref() == there,
+                        _ => from.metadata(there, posix).as_ref() == there,
                     }
             }
-            Node::Local(entry) => same_on_disk(from, entry),
+            Node::Local(entry) => same_on_disk(from, entry, posix),
         };
         let attributes = || match same_attributes() {
             true => Compared::Same,
             false => Compared::Attributes,
         };
         if target.is_some() || to.target().is_some() {
-            return Ok(match target == to.target() {
+            let there = match posix {
+                true => to.target().map(str::to_owned),
+                false => Self::linkname(&self.target, to),
+            };
+            return Ok(match target == there.as_deref() {
                 true => attributes(),
                 false => Compared::Differs,
             });
@@ -475,8 +499,8 @@ impl Mirrordrive {
 }
 
 /// What a file on disk must have of a node's attributes: the mode without set-uid and set-gid, and the time.
-fn same_on_disk(from: &Node, to: &crate::LocalEntry) -> bool {
-    let wanted = from.posix_on_disk();
+fn same_on_disk(from: &Node, to: &crate::LocalEntry, posix: bool) -> bool {
+    let wanted = from.posix_on_disk(posix);
     let mode = |posix: &PosixMetadata, executable| posix.mode_of(executable) & 0o1777;
     let same_mode = from.target().is_some()
         || (from.executable() == to.executable

@@ -161,6 +161,48 @@ async fn a_tree_comes_back_as_it_was() {
 }
 
 #[tokio::test]
+async fn as_npm_mirrors_only_the_executable_flag_counts() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    tree(from.path());
+    let (drive, _home) = drive().await;
+    let npm = |source: MirrorSide, target: MirrorSide| {
+        let options = MirrorOptions {
+            posix: false,
+            ..MirrorOptions::default()
+        };
+        Mirrordrive::new(source, target, options)
+    };
+    npm(local(from.path()).into(), drive.clone().into())
+        .run(|_| {})
+        .await
+        .unwrap();
+    let mut entries = std::pin::pin!(drive.list("/", ListOptions::default()));
+    while let Some(entry) = entries.try_next().await.unwrap() {
+        assert_eq!(entry.value.metadata, None, "{}", entry.path);
+    }
+    assert!(drive.entry("/run").await.unwrap().unwrap().value.executable);
+
+    npm(drive.clone().into(), local(to.path()).into())
+        .run(|_| {})
+        .await
+        .unwrap();
+    // Times and modes are the second folder's own.
+    let count = npm(local(to.path()).into(), drive.clone().into())
+        .run(|event| panic!("{event:?}"))
+        .await
+        .unwrap();
+    assert_eq!((count.files, count.change), (14, 0));
+    fs::set_permissions(to.path().join("run"), fs::Permissions::from_mode(0o644)).unwrap();
+    let mut changed = Vec::new();
+    npm(local(to.path()).into(), drive.clone().into())
+        .run(|event| changed.push((event.op, event.path.clone())))
+        .await
+        .unwrap();
+    assert_eq!(changed, [(MirrorOp::Change, "/run".to_owned())]);
+    assert!(!drive.entry("/run").await.unwrap().unwrap().value.executable);
+}
+
+#[tokio::test]
 async fn only_what_differs_is_written() {
     let folder = tempdir().unwrap();
     let root = folder.path();

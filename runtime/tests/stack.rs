@@ -45,6 +45,11 @@ fn a_drive_and_a_folder() {
 }
 
 #[test]
+fn watchers_of_what_the_program_changes() {
+    program("watchers");
+}
+
+#[test]
 fn peers_of_a_topic() {
     program("swarm");
 }

@@ -83,8 +83,11 @@ impl Node {
     }
 
     /// What a folder on disk has to have for this node. An entry that was made on a POSIX file system and names no mode has the default
-    /// one; of any other only the executable flag counts.
-    pub(super) fn posix_on_disk(&self) -> PosixMetadata {
+    /// one; of any other, and of all without `posix`, only the executable flag counts.
+    pub(super) fn posix_on_disk(&self, posix: bool) -> PosixMetadata {
+        if !posix {
+            return PosixMetadata::default();
+        }
         let made_on_posix = match self {
             Self::Hyper(entry) => PosixMetadata::is_in(entry.value.metadata.as_ref()),
             Self::Local(_) => true,
@@ -96,10 +99,12 @@ impl Node {
         posix
     }
 
-    /// The metadata that a drive has to have for this node, where it has `there` so far. What a folder on disk does not know stays.
-    pub(super) fn metadata(&self, there: Option<&Value>) -> Option<Value> {
+    /// The metadata that a drive has to have for this node, where it has `there` so far. What a folder on disk does not know stays; without `posix`
+    /// it knows nothing, and has no metadata.
+    pub(super) fn metadata(&self, there: Option<&Value>, posix: bool) -> Option<Value> {
         match self {
             Self::Hyper(entry) => entry.value.metadata.clone(),
+            Self::Local(_) if !posix => None,
             Self::Local(entry) => PosixMetadata {
                 mode: entry.posix.mode,
                 mtime: entry.posix.mtime,

@@ -21,8 +21,12 @@ pub(super) enum Sink {
         drive: Hyperdrive,
         batch: DriveBatch,
         dedup: bool,
+        posix: bool,
     },
-    Local(Localdrive),
+    Local {
+        folder: Localdrive,
+        posix: bool,
+    },
 }
 
 fn metadata_of(node: Option<&Node>) -> Option<&Value> {
@@ -63,11 +67,15 @@ impl Sink {
                         drive: drive.clone(),
                         batch,
                         dedup: mirror.options.dedup,
+                        posix: mirror.options.posix,
                     },
                 }
             }
             MirrorSide::Local(_) if mirror.options.dry_run => Self::Nothing,
-            MirrorSide::Local(folder) => Self::Local(folder.clone()),
+            MirrorSide::Local(folder) => Self::Local {
+                folder: folder.clone(),
+                posix: mirror.options.posix,
+            },
         })
     }
 
@@ -97,7 +105,7 @@ impl Sink {
                 batch.del(path)?;
                 self.flush_if_full().await
             }
-            Self::Local(folder) => folder.del(path).await,
+            Self::Local { folder, .. } => folder.del(path).await,
         }
     }
 
@@ -105,19 +113,20 @@ impl Sink {
     pub(super) async fn attributes(&mut self, from: &Node, to: Option<&Node>) -> Result<(), Error> {
         match self {
             Self::Nothing => Ok(()),
-            Self::Hyper { batch, .. } => {
+            Self::Hyper { batch, posix, .. } => {
                 let mut value = match to {
                     Some(Node::Hyper(entry)) => entry.value.clone(),
                     _ => EntryValue::default(),
                 };
                 value.executable = from.executable();
-                value.metadata = from.metadata(metadata_of(to));
+                value.metadata = from.metadata(metadata_of(to), *posix);
                 batch.put_entry(from.path(), value)?;
                 self.flush_if_full().await
             }
-            Self::Local(folder) => {
+            Self::Local { folder, posix } => {
+                let attributes = from.posix_on_disk(*posix);
                 folder
-                    .set_attributes(from.path(), from.posix_on_disk(), from.executable())
+                    .set_attributes(from.path(), attributes, from.executable())
                     .await
             }
         }
@@ -131,15 +140,17 @@ impl Sink {
     ) -> Result<(), Error> {
         match self {
             Self::Nothing => Ok(()),
-            Self::Hyper { batch, .. } => {
-                batch.symlink(from.path(), target, from.metadata(metadata_of(to)))?;
+            Self::Hyper { batch, posix, .. } => {
+                let metadata = from.metadata(metadata_of(to), *posix);
+                batch.symlink(from.path(), target, metadata)?;
                 self.flush_if_full().await
             }
-            Self::Local(folder) => {
+            Self::Local { folder, posix: true } => {
                 folder
                     .symlink_verbatim(from.path(), target, from.posix().mtime)
                     .await
             }
+            Self::Local { folder, .. } => folder.symlink(from.path(), target).await,
         }
     }
 
@@ -153,8 +164,8 @@ impl Sink {
         let path = from.path();
         match self {
             Self::Nothing => Ok(()),
-            Self::Hyper { batch, .. } => {
-                let metadata = from.metadata(metadata_of(to));
+            Self::Hyper { batch, posix, .. } => {
+                let metadata = from.metadata(metadata_of(to), *posix);
                 let executable = from.executable();
                 if matches!(from, Node::Hyper(entry) if entry.value.blob.is_none()) {
                     let value = EntryValue {
@@ -183,6 +194,7 @@ impl Sink {
                     drive,
                     batch,
                     dedup,
+                    ..
                 } = self
                 else {
                     return Ok(());
@@ -206,10 +218,10 @@ impl Sink {
                 };
                 batch.put_entry(path, value)
             }
-            Self::Local(folder) => {
+            Self::Local { folder, posix } => {
                 let options = PutOptions {
                     executable: from.executable(),
-                    metadata: from.posix_on_disk().encode_into(None),
+                    metadata: from.posix_on_disk(*posix).encode_into(None),
                     ..PutOptions::default()
                 };
                 let mut pieces = match content().await? {
@@ -227,7 +239,7 @@ impl Sink {
 
     /// Empty folders, and the attributes of the others.
     pub(super) async fn folders(&mut self, mirror: &Mirrordrive) -> Result<(), Error> {
-        if mirror.options.entries.is_some() {
+        if mirror.options.entries.is_some() || !mirror.options.posix {
             return Ok(());
         }
         for prefix in &mirror.options.prefixes {
@@ -267,7 +279,7 @@ impl Sink {
                 }
                 Ok(())
             }
-            Self::Local(folder) => {
+            Self::Local { folder, .. } => {
                 let folder = folder.clone();
                 let mut all = Vec::new();
                 let mut folders = wanted();

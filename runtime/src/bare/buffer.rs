@@ -281,11 +281,7 @@ fn to_string<'js>(
     end: Arg<'js>,
 ) -> Result<Value<'js>> {
     let encoding = encoding(&ctx, given(&name))?;
-    let length = length_of(&buffer)?;
-    let start = clamp(integer(&ctx, given(&start), "Start", 0.0)?, length);
-    let end = clamp(integer(&ctx, given(&end), "End", length as f64)?, length);
-    let part = start..end.max(start);
-    bytes::read(&buffer, |bytes| encoding.text(&ctx, &bytes[part]))?
+    text_of(&ctx, &buffer, encoding, (&start, &end))
 }
 
 fn to_hex<'js>(
@@ -294,11 +290,20 @@ fn to_hex<'js>(
     start: Arg<'js>,
     end: Arg<'js>,
 ) -> Result<Value<'js>> {
-    let length = length_of(&buffer)?;
-    let start = clamp(integer(&ctx, given(&start), "Start", 0.0)?, length);
-    let end = clamp(integer(&ctx, given(&end), "End", length as f64)?, length);
+    text_of(&ctx, &buffer, Encoding::Hex, (&start, &end))
+}
+
+fn text_of<'js>(
+    ctx: &Ctx<'js>,
+    buffer: &Value<'js>,
+    encoding: Encoding,
+    (start, end): (&Arg<'js>, &Arg<'js>),
+) -> Result<Value<'js>> {
+    let length = length_of(buffer)?;
+    let start = clamp(integer(ctx, given(start), "Start", 0.0)?, length);
+    let end = clamp(integer(ctx, given(end), "End", length as f64)?, length);
     let part = start..end.max(start);
-    bytes::read(&buffer, |bytes| Encoding::Hex.text(&ctx, &bytes[part]))?
+    bytes::read(buffer, |bytes| encoding.text(ctx, &bytes[part]))?
 }
 
 fn write<'js>(
@@ -541,38 +546,29 @@ pub(crate) fn native<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
         "swap32": swap32, ();
         "swap64": swap64, ();
         "includes": search::includes, (a, b, c);
-        "indexOf": search::index_of, (a, b, c);
-        "lastIndexOf": search::last_index_of, (a, b, c);
+        "indexOf": search::index_of::<true>, (a, b, c);
+        "lastIndexOf": search::index_of::<false>, (a, b, c);
         "write": write_any, (a, b, c, d);
     }
     number::add(ctx, &methods, &functions)?;
 
-    let add = |name: &str, function: Function<'js>| statics.set(name, function);
-    add("from", named(ctx, "from", Func::from(from))?)?;
-    add("alloc", named(ctx, "alloc", Func::from(alloc))?)?;
-    add(
-        "allocUnsafe",
-        named(ctx, "allocUnsafe", Func::from(alloc_unsafe))?,
-    )?;
-    add(
-        "allocUnsafeSlow",
-        named(ctx, "allocUnsafeSlow", Func::from(alloc_unsafe))?,
-    )?;
-    add(
-        "byteLength",
-        named(ctx, "byteLength", Func::from(byte_length))?,
-    )?;
-    add("concat", named(ctx, "concat", Func::from(concat))?)?;
-    add(
-        "compare",
-        named(ctx, "compare", Func::from(compare_static))?,
-    )?;
-    add(
-        "isEncoding",
-        named(ctx, "isEncoding", Func::from(is_encoding))?,
-    )?;
-    add("isUTF8", named(ctx, "isUTF8", Func::from(is_utf8))?)?;
-    add("isASCII", named(ctx, "isASCII", Func::from(is_ascii))?)?;
+    macro_rules! statics {
+        ($($name:literal: $function:path;)*) => {
+            $(statics.set($name, named(ctx, $name, Func::from($function))?)?;)*
+        };
+    }
+    statics! {
+        "from": from;
+        "alloc": alloc;
+        "allocUnsafe": alloc_unsafe;
+        "allocUnsafeSlow": alloc_unsafe;
+        "byteLength": byte_length;
+        "concat": concat;
+        "compare": compare_static;
+        "isEncoding": is_encoding;
+        "isUTF8": is_utf8;
+        "isASCII": is_ascii;
+    }
 
     native.set("methods", methods)?;
     native.set("functions", functions)?;

@@ -2,25 +2,24 @@
 
 use super::{
     args::{Count, Octets, Options},
-    bridge::{Failure, Out, call_back, coded, held, hold, promise},
+    bridge::{Failure, Out, coded, held, hold, promise},
     hypercore::{core, patience},
     pull::Pull,
+    watching::{self, has_any},
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
 use pome_bee::{
-    Batch, Change, Changed, DiffEntry, Entry, HistoryEntry, HistoryOptions, Hyperbee, Metadata,
+    Batch, Change, DiffEntry, Entry, HistoryEntry, HistoryOptions, Hyperbee, Metadata,
     PutOptions, RangeOptions,
 };
 use pome_cores::Durability;
-use rquickjs::{Ctx, Function, Object, Result, Value};
+use rquickjs::{Ctx, Object, Result, Value};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
 /// A batch; `None` once it was flushed or closed.
 type Open = Arc<Mutex<Option<Batch>>>;
-/// Changes of a range.
-type Watching = Arc<Mutex<BoxStream<'static, pome_bee::Result<Changed>>>>;
 
 pub(super) fn add<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
     super::functions!(ctx, native, {
@@ -38,7 +37,7 @@ pub(super) fn add<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
         "beeHistory" => history,
         "beeDiff" => diff,
         "beeWatch" => watch,
-        "beeChanged" => changed,
+        "beeChanged" => watching::changed::<Hyperbee>,
         "beeClearUnlinked" => clear_unlinked,
         "batchOpen" => batch_open,
         "batchLock" => batch_lock,
@@ -257,26 +256,13 @@ fn diff<'js>(ctx: Ctx<'js>, id: u32, options: Options<'js>) -> Result<u32> {
 }
 
 fn watch<'js>(ctx: Ctx<'js>, id: u32, options: Options<'js>) -> Result<u32> {
-    let changes = bee(&ctx, id)?.watch(bounds(&options)?);
-    let watching: Watching = Arc::new(Mutex::new(changes));
-    Ok(hold(Box::new(watching)))
-}
-
-/// The next change: `[current, previous]`, two bees; null when the bee was closed.
-fn changed<'js>(ctx: Ctx<'js>, id: u32, callback: Function<'js>) -> Result<()> {
-    let watching: Watching = held(&ctx, id)?;
-    call_back(&ctx, false, callback, async move {
-        let next = watching.lock().await.next().await.transpose();
-        match next {
-            Ok(next) => Ok(Out::or_null(next, |changed| {
-                Out::List(vec![
-                    Out::held(changed.current),
-                    Out::held(changed.previous),
-                ])
-            })),
-            Err(pome_bee::Error::Core(pome_cores::Error::Closed)) => Ok(Out::Null),
-            Err(error) => Err(error.into()),
-        }
+    let (bee, range) = (bee(&ctx, id)?, bounds(&options)?);
+    let changes = bee.watch(range.clone()).map(|changed| match changed {
+        Ok(changed) => Ok((changed.current, changed.previous)),
+        Err(error) => Err(Failure::from(error)),
+    });
+    watching::watch(&ctx, bee, changes, move |(now, told)| {
+        has_any(now.diff(&told, range.clone()))
     })
 }
 

@@ -3,24 +3,24 @@
 use super::{
     args::{Count, Octets, Options, bad},
     blobs::{Writer, blob_of, blob_out, reading, written},
-    bridge::{Failure, Out, call_back, coded, held, hold, now, promise},
+    bridge::{Failure, Out, coded, held, hold, now, promise},
     hypercore::core,
     pull::Pull,
+    watching::{self, has_any},
 };
-use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
 use pome_cores::{Corestore, Durability};
 use pome_drive_fs::{
     Difference, DriveBatch, DriveDownload, DriveOptions, Entry, EntryValue, Error, GetOptions,
-    Hyperdrive, Ignore, ListOptions, PutOptions, Watched,
+    Hyperdrive, Ignore, ListOptions, PutOptions,
 };
-use rquickjs::{Ctx, Function, Object, Result, Value};
+use rquickjs::{Ctx, Object, Result, Value};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
 /// A batch; `None` once it was flushed or closed.
 type Open = Arc<Mutex<Option<DriveBatch>>>;
 type Fetching = Arc<Mutex<DriveDownload>>;
-type Watching = Arc<Mutex<BoxStream<'static, std::result::Result<Watched, Error>>>>;
 
 pub(super) fn add<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
     super::functions!(ctx, native, {
@@ -57,7 +57,7 @@ pub(super) fn add<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
         "driveDownloadRange" => download_range,
         "driveDownloaded" => downloaded,
         "driveWatch" => watch,
-        "driveChanged" => changed,
+        "driveChanged" => watching::changed::<Hyperdrive>,
         "driveBatch" => batch,
         "driveBatchPut" => batch_put,
         "driveBatchPutEntry" => batch_put_entry,
@@ -458,26 +458,13 @@ fn downloaded(ctx: Ctx<'_>, id: u32) -> Result<Value<'_>> {
 }
 
 fn watch(ctx: Ctx<'_>, id: u32, folder: String) -> Result<u32> {
-    let changes = drive(&ctx, id)?.watch(&folder).boxed();
-    let watching: Watching = Arc::new(Mutex::new(changes));
-    Ok(hold(Box::new(watching)))
-}
-
-/// The next change: `[current, previous]`, two drives; null when the drive was closed.
-fn changed<'js>(ctx: Ctx<'js>, id: u32, callback: Function<'js>) -> Result<()> {
-    let watching: Watching = held(&ctx, id)?;
-    call_back(&ctx, false, callback, async move {
-        let next = watching.lock().await.next().await.transpose();
-        match next {
-            Ok(next) => Ok(Out::or_null(next, |changed| {
-                Out::List(vec![
-                    Out::held(changed.current),
-                    Out::held(changed.previous),
-                ])
-            })),
-            Err(error) if error.code() == "SESSION_CLOSED" => Ok(Out::Null),
-            Err(error) => Err(error.into()),
-        }
+    let drive = drive(&ctx, id)?;
+    let changes = drive.watch(&folder).map(|changed| match changed {
+        Ok(changed) => Ok((changed.current, changed.previous)),
+        Err(error) => Err(Failure::from(error)),
+    });
+    watching::watch(&ctx, drive, changes, move |(now, told)| {
+        has_any(now.diff(told.version(), &folder))
     })
 }
 

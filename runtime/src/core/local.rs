@@ -201,6 +201,7 @@ fn mirror<'js>(ctx: Ctx<'js>, options: Options<'js>) -> Result<u32> {
         ignore: ignored(&ctx, &options)?,
         dedup: options.flag("dedup")?.unwrap_or(false),
         entries: options.list("entries")?,
+        posix: false,
         ..MirrorOptions::default()
     };
     if let Some(prefixes) = options.list("prefixes")? {

@@ -19,6 +19,7 @@ pub(crate) mod npm;
 mod pull;
 mod store;
 mod swarm;
+mod watching;
 pub(crate) mod z32;
 
 use rquickjs::{Ctx, Object, Result};

@@ -72,6 +72,11 @@ impl JsError {
         Self::of(Class::Syntax, code, message)
     }
 
+    /// What its `code` says.
+    pub(crate) fn code(&self) -> &str {
+        &self.code
+    }
+
     /// What the operating system said to `syscall`: `code` (`ENOENT`), `errno` (negative, as libuv has it), `syscall` and, where there is one, `path`.
     pub(crate) fn os(error: &io::Error, syscall: &'static str, path: Option<&Path>) -> Self {
         let (code, text) = errno::describe(error);

@@ -60,6 +60,9 @@ pub(crate) enum Control {
 /// What to do with the output of a future.
 type Done = Box<dyn for<'js> FnOnce(&Ctx<'js>, Box<dyn Any>) -> Result<()>>;
 
+/// Looks whether there is more to do after all; false when it has nothing to look at any more.
+type Look = Box<dyn Fn(&Loop) -> bool>;
+
 /// The loop of this thread.
 #[derive(Clone, JsLifetime)]
 pub(crate) struct Loop(Rc<Inner>);
@@ -75,6 +78,7 @@ struct Inner {
     held: RefCell<HashMap<u64, Handle>>,
     timers: RefCell<Timers>,
     immediates: RefCell<VecDeque<Immediate>>,
+    looks: RefCell<Vec<Look>>,
     local: LocalSet,
     /// How many futures are on this thread.
     local_count: Cell<usize>,
@@ -207,6 +211,7 @@ impl Loop {
             held: RefCell::default(),
             timers: RefCell::default(),
             immediates: RefCell::default(),
+            looks: RefCell::default(),
             local: LocalSet::new(),
             local_count: Cell::new(0),
             at_once: Cell::new(0),
@@ -505,6 +510,18 @@ impl Loop {
         }
     }
 
+    /// Calls `look` each time when nothing keeps the loop alive any more, until it answers false: what it begins then is waited for.
+    pub(crate) fn look_before_the_end(&self, look: impl Fn(&Self) -> bool + 'static) {
+        self.0.looks.borrow_mut().push(Box::new(look));
+    }
+
+    /// Has everybody look whether there is more to do.
+    fn look_again(&self) {
+        let looks = std::mem::take(&mut *self.0.looks.borrow_mut());
+        let kept: Vec<Look> = looks.into_iter().filter(|look| look(self)).collect();
+        self.0.looks.borrow_mut().extend(kept);
+    }
+
     fn is_alive(&self) -> bool {
         self.0.live.get() > 0
             || self.0.timers.borrow().keep_alive()
@@ -520,7 +537,8 @@ impl Loop {
         let roots = std::mem::take(&mut *self.0.roots.borrow_mut());
         let immediates = std::mem::take(&mut *self.0.immediates.borrow_mut());
         let held = std::mem::take(&mut *self.0.held.borrow_mut());
-        drop((pending, roots, immediates, held));
+        let looks = std::mem::take(&mut *self.0.looks.borrow_mut());
+        drop((pending, roots, immediates, held, looks));
     }
 }
 

@@ -103,6 +103,10 @@ impl Round<'_> {
                     self.idle();
                     continue;
                 }
+                self.event_loop.look_again();
+                if !self.is_done(&queue) {
+                    continue;
+                }
                 self.call(|ctx| self.host.before_exit(ctx));
                 self.settle();
                 if self.is_done(&queue) {

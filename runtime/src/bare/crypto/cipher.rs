@@ -47,14 +47,16 @@ enum Mode {
     Stream(Box<RunStream>),
 }
 
+fn blocks(run: impl FnMut(&mut [u8; BLOCK_BYTES]) + Send + 'static) -> Option<Mode> {
+    Some(Mode::Blocks(Box::new(run)))
+}
+
 fn encrypt<C>(cipher: Option<C>) -> Option<Mode>
 where
     C: BlockModeEncrypt<BlockSize = U16> + Send + 'static,
 {
     let mut cipher = cipher?;
-    Some(Mode::Blocks(Box::new(move |block| {
-        cipher.encrypt_block(block.into());
-    })))
+    blocks(move |block| cipher.encrypt_block(block.into()))
 }
 
 fn decrypt<C>(cipher: Option<C>) -> Option<Mode>
@@ -62,9 +64,7 @@ where
     C: BlockModeDecrypt<BlockSize = U16> + Send + 'static,
 {
     let mut cipher = cipher?;
-    Some(Mode::Blocks(Box::new(move |block| {
-        cipher.decrypt_block(block.into());
-    })))
+    blocks(move |block| cipher.decrypt_block(block.into()))
 }
 
 fn stream<C>(cipher: Option<C>) -> Option<Mode>

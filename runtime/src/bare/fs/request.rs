@@ -87,10 +87,8 @@ pub(crate) enum PathOperation {
     Lstat,
     Statfs,
     Chmod(i64),
-    Chown { uid: i64, gid: i64 },
-    Lchown { uid: i64, gid: i64 },
-    Utimes { atime: f64, mtime: f64 },
-    Lutimes { atime: f64, mtime: f64 },
+    Chown(Owner, AtFlags),
+    Utimes(sys::Timestamps, AtFlags),
     Mkdir { mode: i64, recursive: bool },
     Mkdtemp,
     Rmdir,
@@ -101,6 +99,9 @@ pub(crate) enum PathOperation {
     Opendir,
     Truncate(i64),
 }
+
+/// A user and a group; what is not given stays as it is.
+type Owner = (Option<sys::Uid>, Option<sys::Gid>);
 
 pub(crate) enum PathsOperation {
     Link,
@@ -117,8 +118,8 @@ pub(crate) enum FdOperation {
     Stat,
     Truncate(i64),
     Chmod(i64),
-    Chown { uid: i64, gid: i64 },
-    Utimes { atime: f64, mtime: f64 },
+    Chown(Owner),
+    Utimes(sys::Timestamps),
     Sync,
     Datasync,
 }
@@ -155,31 +156,19 @@ impl Request {
             "chmod" => on_path("chmod", PathOperation::Chmod(args.integer(1)?)),
             "chown" => on_path(
                 "chown",
-                PathOperation::Chown {
-                    uid: args.integer(1)?,
-                    gid: args.integer(2)?,
-                },
+                PathOperation::Chown(owner(args)?, AtFlags::empty()),
             ),
             "lchown" => on_path(
                 "lchown",
-                PathOperation::Lchown {
-                    uid: args.integer(1)?,
-                    gid: args.integer(2)?,
-                },
+                PathOperation::Chown(owner(args)?, AtFlags::SYMLINK_NOFOLLOW),
             ),
             "utimes" => on_path(
                 "utimes",
-                PathOperation::Utimes {
-                    atime: args.number(1)?,
-                    mtime: args.number(2)?,
-                },
+                PathOperation::Utimes(times(args)?, AtFlags::empty()),
             ),
             "lutimes" => on_path(
                 "lutimes",
-                PathOperation::Lutimes {
-                    atime: args.number(1)?,
-                    mtime: args.number(2)?,
-                },
+                PathOperation::Utimes(times(args)?, AtFlags::SYMLINK_NOFOLLOW),
             ),
             "mkdir" => on_path(
                 "mkdir",
@@ -248,20 +237,8 @@ impl Request {
             "fstat" => ("fstat", FdOperation::Stat),
             "ftruncate" => ("ftruncate", FdOperation::Truncate(args.integer(1)?)),
             "fchmod" => ("fchmod", FdOperation::Chmod(args.integer(1)?)),
-            "fchown" => (
-                "fchown",
-                FdOperation::Chown {
-                    uid: args.integer(1)?,
-                    gid: args.integer(2)?,
-                },
-            ),
-            "futimes" => (
-                "futimes",
-                FdOperation::Utimes {
-                    atime: args.number(1)?,
-                    mtime: args.number(2)?,
-                },
-            ),
+            "fchown" => ("fchown", FdOperation::Chown(owner(args)?)),
+            "futimes" => ("futimes", FdOperation::Utimes(times(args)?)),
             "fsync" => ("fsync", FdOperation::Sync),
             "fdatasync" => ("fdatasync", FdOperation::Datasync),
             _ => return Ok(None),
@@ -324,12 +301,14 @@ fn file_mode(mode: i64) -> Mode {
     Mode::from_raw_mode((mode as u32) & 0o7777)
 }
 
-fn owner(uid: i64, gid: i64) -> (Option<sys::Uid>, Option<sys::Gid>) {
+fn owner(args: &Args<'_, '_>) -> rquickjs::Result<Owner> {
     // -1 leaves it as it is.
-    (
-        u32::try_from(uid).ok().map(sys::Uid::from_raw),
-        u32::try_from(gid).ok().map(sys::Gid::from_raw),
-    )
+    let id = |at| Ok::<_, rquickjs::Error>(u32::try_from(args.integer(at)?).ok());
+    Ok((id(1)?.map(sys::Uid::from_raw), id(2)?.map(sys::Gid::from_raw)))
+}
+
+fn times(args: &Args<'_, '_>) -> rquickjs::Result<sys::Timestamps> {
+    Ok(stat::timestamps(args.number(1)?, args.number(2)?))
 }
 
 fn read_to_end(file: &OwnedFd) -> Result<Reply, Failure> {
@@ -381,29 +360,11 @@ fn on_path_itself(what: PathOperation, path: &str) -> Result<Reply, Failure> {
         PathOperation::Lstat => return stat::path(path, AtFlags::SYMLINK_NOFOLLOW),
         PathOperation::Statfs => return stat::filesystem(path),
         PathOperation::Chmod(mode) => sys::chmod(path, file_mode(mode))?,
-        PathOperation::Chown { uid, gid } => {
-            let (uid, gid) = owner(uid, gid);
-            sys::chown(path, uid, gid)?;
+        PathOperation::Chown(owner, flags) => {
+            sys::chownat(sys::CWD, path, owner.0, owner.1, flags)?;
         }
-        PathOperation::Lchown { uid, gid } => {
-            let (uid, gid) = owner(uid, gid);
-            sys::chownat(sys::CWD, path, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
-        }
-        PathOperation::Utimes { atime, mtime } => {
-            sys::utimensat(
-                sys::CWD,
-                path,
-                &stat::timestamps(atime, mtime),
-                AtFlags::empty(),
-            )?;
-        }
-        PathOperation::Lutimes { atime, mtime } => {
-            sys::utimensat(
-                sys::CWD,
-                path,
-                &stat::timestamps(atime, mtime),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )?;
+        PathOperation::Utimes(times, flags) => {
+            sys::utimensat(sys::CWD, path, &times, flags)?;
         }
         PathOperation::Mkdir { mode, .. } => sys::mkdir(path, file_mode(mode))?,
         PathOperation::Mkdtemp => return tree::make_temporary(path),
@@ -472,13 +433,8 @@ fn on_fd(what: FdOperation, fd: i64) -> Result<Reply, Failure> {
         FdOperation::Stat => return stat::file(&file),
         FdOperation::Truncate(length) => return truncate(&file, length),
         FdOperation::Chmod(mode) => sys::fchmod(&file, file_mode(mode))?,
-        FdOperation::Chown { uid, gid } => {
-            let (uid, gid) = owner(uid, gid);
-            sys::fchown(&file, uid, gid)?;
-        }
-        FdOperation::Utimes { atime, mtime } => {
-            sys::futimens(&file, &stat::timestamps(atime, mtime))?;
-        }
+        FdOperation::Chown(owner) => sys::fchown(&file, owner.0, owner.1)?,
+        FdOperation::Utimes(times) => sys::futimens(&file, &times)?,
         FdOperation::Sync => sys::fsync(&file)?,
         FdOperation::Datasync => sys::fdatasync(&file)?,
     }

@@ -55,8 +55,11 @@ async function main () {
   await local.put('/new.txt', 'from the folder')
   await local.del('/x')
   const back = local.mirror(drive)
-  for await (const { op, key } of back) if (op !== 'change') console.log(op, key)
+  for await (const { op, key } of back) console.log(op, key)
+  console.log(back.count, (await drive.entry('/notes/today.txt')).value.metadata)
   console.log((await drive.get('/new.txt')).toString(), await drive.exists('/x'))
+
+  for await (const { op, key } of local.mirror(drive, { includeEquals: true })) console.log(op, key)
 
   const blobs = await drive.getBlobs()
   console.log(blobs.core.length > 0, drive.contentKey.equals(blobs.key))
