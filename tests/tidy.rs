@@ -33,6 +33,8 @@ const UNSAFE_ROOMS: &[&str] = &[
     "runtime/src/engine/class.rs",
     "runtime/src/engine/text.rs",
     "runtime/src/engine/clone.rs",
+    "runtime/src/engine/limit.rs",
+    "runtime/src/engine/realm.rs",
     "runtime/src/engine/script.rs",
     "runtime/src/engine/shared.rs",
     "runtime/src/engine/uncatchable.rs",

@@ -4,7 +4,7 @@
 mod support;
 
 use std::{
-    io::Write,
+    io::{BufRead, BufReader, Write},
     process::{Command, Stdio},
 };
 
@@ -42,6 +42,59 @@ fn scripts_on_the_command_line() {
     );
 }
 
+#[test]
+fn typed_lines_may_await() {
+    let lines = "const later = await new Promise((resolve) => setTimeout(resolve, 5, 'late'))\nlater + ' line'\nawait Promise.reject(new Error('no'))\n_error.message\n.exit\n'never'\n";
+    assert_eq!(
+        typed(support::ours(&[]), lines),
+        "late line\nno\nexit 0\nUncaught Error: no"
+    );
+}
+
+/// Ctrl-C ends a loop without end, and what was declared before is still there.
+#[test]
+fn a_typed_line_is_ended_by_ctrl_c() {
+    let mut child = support::ours(&[])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = || {
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        line
+    };
+    writeln!(stdin, "const x = 5; console.log('begins'); while (true);").unwrap();
+    assert_eq!(line(), "begins\n");
+    let interrupt = |id: u32| {
+        let status = Command::new("kill")
+            .args(["-INT", &id.to_string()])
+            .status();
+        assert!(status.unwrap().success());
+    };
+    interrupt(child.id());
+    writeln!(stdin, "x + 1; console.log(_error.code)").unwrap();
+    assert_eq!(line(), "INTERRUPTED\n");
+    writeln!(
+        stdin,
+        "setTimeout(console.log, 1, 'awaits'); await new Promise(() => {{}})"
+    )
+    .unwrap();
+    assert_eq!(line(), "awaits\n");
+    interrupt(child.id());
+    assert_eq!(line(), "\n");
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn what_fails_fails_as_in_bare() {
+    support::programs_that_fail("errors");
+}
+
 fn typed(mut command: Command, lines: &str) -> String {
     let mut child = command
         .stdin(Stdio::piped())
@@ -71,13 +124,42 @@ fn memory_that_is_not_there_is_a_named_error() {
     let mut options = pome_runtime::Options::default();
     options.memory_limit = Some(32 << 20);
     let program = "
+        const all = []
+        const fill = () => { while (true) all.push(new Uint8Array(1 << 20)) }
         try {
-            const all = []
-            while (true) all.push(new Uint8Array(1 << 20))
+            fill()
         } catch (err) {
-            Bare.exitCode = err.message === 'out of memory' ? 7 : 1
+            all.length = 0
+            Bare.exitCode = err.name === 'InternalError' && err.message === 'out of memory' ? 7 : 1
         }
+        // It goes on after that, also in a promise.
+        Promise.resolve().then(fill).catch((err) => {
+            all.length = 0
+            if (err.message !== 'out of memory') Bare.exitCode = 2
+        })
     ";
-    let exit = pome_runtime::Runtime::new(options).eval(program, false);
-    assert_eq!(exit, pome_runtime::Exit::Code(7));
+    let runtime = pome_runtime::Runtime::new(options);
+    assert_eq!(runtime.eval(program, false), pome_runtime::Exit::Code(7));
+    // Nobody catches it: the program is over, and says why.
+    let uncaught = "
+        const all = []
+        Bare.on('uncaughtException', (err) => Bare.exit(require('bare-inspect')(err).includes('InternalError: out of memory') ? 8 : 1))
+        while (true) all.push(new Uint8Array(1 << 20))
+    ";
+    assert_eq!(runtime.eval(uncaught, false), pome_runtime::Exit::Code(8));
+    let uncaught = "const all = []; while (true) all.push(new Uint8Array(1 << 20))";
+    assert_eq!(runtime.eval(uncaught, false), pome_runtime::Exit::Abort);
+    // A thread has a heap of its own with the same limit.
+    let thread = "
+        new Bare.Thread(() => {
+            try {
+                new Uint8Array(64 << 20)
+            } catch (err) {
+                Bare.exit(0)
+            }
+            Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+        }).join()
+        Bare.exitCode = 3
+    ";
+    assert_eq!(runtime.eval(thread, false), pome_runtime::Exit::Code(3));
 }

@@ -50,6 +50,11 @@ fn watchers_of_what_the_program_changes() {
 }
 
 #[test]
+fn nodes_with_commands_of_their_own() {
+    program("dht_rpc");
+}
+
+#[test]
 fn peers_of_a_topic() {
     program("swarm");
 }

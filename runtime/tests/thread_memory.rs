@@ -25,6 +25,32 @@ fn threads(count: u32) {
     );
 }
 
+/// Threads that say something through a channel before they end.
+fn talking(count: u32) {
+    let program = format!(
+        "const Channel = require('bare-channel')
+        async function main () {{
+            for (let i = 0; i < {count}; i++) {{
+                const channel = new Channel()
+                const port = channel.connect()
+                const thread = new Bare.Thread({{ data: channel.handle }}, (handle) => {{
+                    const port = require('bare-channel').from(handle).connect()
+                    port.unref()
+                    port.writeSync(new Uint8Array(100000))
+                }})
+                if ((await port.read()).byteLength !== 100000) throw new Error('something else')
+                thread.join()
+                await port.close()
+            }}
+        }}
+        main()"
+    );
+    assert_eq!(
+        Runtime::new(Options::default()).eval(&program, false),
+        Exit::Code(0)
+    );
+}
+
 #[test]
 fn a_thousand_threads_leave_nothing_behind() {
     threads(50);
@@ -33,4 +59,10 @@ fn a_thousand_threads_leave_nothing_behind() {
     let more = resident().saturating_sub(before);
     // Each has a heap of more than a megabyte while it runs.
     assert!(more < 16 << 20, "{more} bytes more after 1,000 threads");
+
+    talking(20);
+    let before = resident();
+    talking(200);
+    let more = resident().saturating_sub(before);
+    assert!(more < 16 << 20, "{more} bytes more after 200 that talked");
 }

@@ -145,7 +145,10 @@ impl Sink {
                 batch.symlink(from.path(), target, metadata)?;
                 self.flush_if_full().await
             }
-            Self::Local { folder, posix: true } => {
+            Self::Local {
+                folder,
+                posix: true,
+            } => {
                 folder
                     .symlink_verbatim(from.path(), target, from.posix().mtime)
                     .await

@@ -1,8 +1,11 @@
-//! bare-dns: names of hosts, as the machine resolves them.
+//! bare-dns: names of hosts, as the machine resolves them ([`lookup`]), and the records that servers have of them ([`resolver`]).
+
+mod message;
+mod resolver;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use rquickjs::{Ctx, Function, Object};
+use rquickjs::{Class, Ctx, Function, Object, prelude::Func};
 
 use super::{failure::Failure, reply::Reply, task};
 
@@ -64,5 +67,16 @@ fn failure(error: std::io::Error) -> Failure {
 pub(crate) fn native<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let native = Object::new(ctx.clone())?;
     native.set("lookup", Function::new(ctx.clone(), lookup)?)?;
+    Class::<resolver::Resolver>::define(&native)?;
+    native.set("systemServers", Func::from(resolver::system_servers))?;
+    native.set(
+        "reverseName",
+        Func::from(|ip: String| resolver::reverse_name(&ip)),
+    )?;
+    // As it is written afterwards; undefined for what is no address.
+    native.set(
+        "server",
+        Func::from(|text: String| resolver::server_address(&text).map(resolver::server_text)),
+    )?;
     Ok(native)
 }

@@ -2,6 +2,7 @@
 
 mod args;
 pub(crate) mod buffer;
+pub(crate) mod channel;
 pub(crate) mod console;
 pub(crate) mod crypto;
 pub(crate) mod dns;
@@ -13,6 +14,7 @@ pub(crate) mod io;
 pub(crate) mod module;
 pub(crate) mod os;
 pub(crate) mod path;
+pub(crate) mod realm;
 pub(crate) mod repl;
 mod reply;
 pub(crate) mod signals;

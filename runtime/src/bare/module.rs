@@ -13,6 +13,7 @@ use crate::{
         self, lexer,
         resolve::{self, Failed, Wish},
         source::{Disk, Packages, Protocol, Source, path_of},
+        typescript,
     },
 };
 use rquickjs::{Ctx, Error, Function, Object, Result, Value, prelude::Opt};
@@ -37,6 +38,7 @@ pub(crate) fn native<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
         "adapter": adapter,
         "exportsOf": exports_of,
         "resolve": find,
+        "stripTypes": strip_types,
         "packageType": package_type,
         "realpath": real_path,
         "exists": exists,
@@ -84,6 +86,12 @@ fn lex<'js>(ctx: Ctx<'js>, source: String) -> Result<Object<'js>> {
 
 fn exports_of(source: String) -> Vec<String> {
     lexer::esm_exports(&source)
+}
+
+/// The source without types, of a file that may have some.
+fn strip_types(ctx: Ctx<'_>, source: String) -> Result<String> {
+    typescript::strip(&source)
+        .map_err(|error| JsError::syntax_error("", error.to_string()).throw(&ctx))
 }
 
 fn parse(ctx: &Ctx<'_>, href: &str) -> Result<Url> {

@@ -16,6 +16,9 @@ pub(crate) fn native<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
     native.set("argv", host.argv.clone())?;
     native.set("pid", std::process::id())?;
     native.set("isMain", host.is_main)?;
+    let mode = std::env::var("BARE_CHANNEL_FD")
+        .and_then(|_| std::env::var("BARE_CHANNEL_SERIALIZATION_MODE"));
+    native.set("channelMode", mode.ok())?;
     native.set("version", BARE_VERSION)?;
     native.set("engineVersion", ENGINE_VERSION)?;
     native.set("stderrIsTerminal", std::io::stderr().is_terminal())?;

@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::process::{CommandExt, ExitStatusExt},
     },
     process::{Child, Command, ExitStatus, Stdio},
@@ -30,7 +30,12 @@ struct Wanted {
     command: Command,
     /// Which of the three are pipes.
     pipes: [bool; 3],
+    /// Whether it talks with us: how, in the words of `BARE_CHANNEL_SERIALIZATION_MODE`.
+    channel: Option<String>,
 }
+
+/// Programs are started one at a time: what one of them is to have, no other one gets.
+static STARTING: Mutex<()> = Mutex::new(());
 
 impl Wanted {
     fn read(ctx: &Ctx<'_>, options: &Object<'_>) -> rquickjs::Result<Self> {
@@ -69,7 +74,25 @@ impl Wanted {
                 _ => command.stderr(stdio),
             };
         }
-        Ok(Self { command, pipes })
+        Ok(Self {
+            command,
+            pipes,
+            channel: options.get("channel")?,
+        })
+    }
+
+    /// Starts it; our end of the channel, if it has one.
+    fn spawn(mut self) -> Result<(Child, Option<OwnedFd>), Failure> {
+        let _starting = STARTING.lock();
+        let Some(mode) = self.channel else {
+            return Ok((self.command.spawn()?, None));
+        };
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty())?;
+        self.command
+            .env("BARE_CHANNEL_FD", theirs.as_raw_fd().to_string())
+            .env("BARE_CHANNEL_SERIALIZATION_MODE", mode);
+        Ok((self.command.spawn()?, Some(ours.into())))
     }
 
     /// A slot is a descriptor by number, `'pipe'` or `'ignore'`.
@@ -94,7 +117,7 @@ pub(crate) struct Process {
     #[qjs(skip_trace)]
     child: Mutex<Option<Child>>,
     #[qjs(skip_trace)]
-    pipes: Mutex<[Option<OwnedFd>; 3]>,
+    pipes: Mutex<[Option<OwnedFd>; 4]>,
     #[qjs(skip_trace)]
     live: Rc<Liveness>,
     #[qjs(get)]
@@ -105,15 +128,14 @@ pub(crate) struct Process {
 impl Process {
     #[qjs(constructor)]
     fn new<'js>(ctx: Ctx<'js>, options: Object<'js>) -> rquickjs::Result<Self> {
-        let mut wanted = Wanted::read(&ctx, &options)?;
-        let mut child = wanted
-            .command
+        let (mut child, channel) = Wanted::read(&ctx, &options)?
             .spawn()
-            .map_err(|error| Failure::from(error).throw(&ctx))?;
+            .map_err(|failure| failure.throw(&ctx))?;
         let pipes = [
             child.stdin.take().map(OwnedFd::from),
             child.stdout.take().map(OwnedFd::from),
             child.stderr.take().map(OwnedFd::from),
+            channel,
         ];
         Ok(Self {
             pid: child.id(),
@@ -123,7 +145,7 @@ impl Process {
         })
     }
 
-    /// Our end of a pipe, once.
+    /// Our end of a pipe, once; 3 is the channel.
     fn pipe<'js>(
         &self,
         ctx: Ctx<'js>,
@@ -192,7 +214,10 @@ fn run_to_end<'js>(
 }
 
 fn collect(mut command: Command, input: Option<Vec<u8>>, max: u64) -> Result<Reply, Failure> {
-    let mut child = command.spawn()?;
+    let mut child = {
+        let _starting = STARTING.lock();
+        command.spawn()?
+    };
     let pid = child.id();
     let feeder = child.stdin.take().zip(input).map(|(mut stdin, input)| {
         // A program that ends before it has read everything is not an error of ours.

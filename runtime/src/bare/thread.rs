@@ -68,7 +68,7 @@ pub(crate) fn native<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
 /// What the thread that runs this was given.
 fn data<'js>(ctx: Ctx<'js>) -> Result<Value<'js>> {
     match Host::get(&ctx).take_data() {
-        Some(data) => data.into_value(&ctx),
+        Some(data) => data.value(&ctx),
         None => Ok(Value::new_null(ctx)),
     }
 }

@@ -10,8 +10,8 @@ use super::{
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use pome_bee::{
-    Batch, Change, DiffEntry, Entry, HistoryEntry, HistoryOptions, Hyperbee, Metadata,
-    PutOptions, RangeOptions,
+    Batch, Change, DiffEntry, Entry, HistoryEntry, HistoryOptions, Hyperbee, Metadata, PutOptions,
+    RangeOptions,
 };
 use pome_cores::Durability;
 use rquickjs::{Ctx, Object, Result, Value};

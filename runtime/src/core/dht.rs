@@ -76,7 +76,7 @@ pub(super) fn dht(ctx: &Ctx<'_>, id: u32) -> Result<HyperDht> {
 }
 
 /// `host:port`, with an id in front of it (`id@host:port`) that does not matter.
-fn address(text: &str) -> Option<SocketAddrV4> {
+pub(super) fn address(text: &str) -> Option<SocketAddrV4> {
     let text = text.rsplit('@').next()?;
     if let Ok(address) = text.parse() {
         return Some(address);
@@ -85,7 +85,7 @@ fn address(text: &str) -> Option<SocketAddrV4> {
     Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
 }
 
-fn addresses<'js>(
+pub(super) fn addresses<'js>(
     ctx: &Ctx<'js>,
     options: &Options<'js>,
     name: &str,
@@ -100,7 +100,7 @@ fn addresses<'js>(
 }
 
 /// Those that the environment names, or those of the public network.
-fn bootstrap() -> Vec<SocketAddrV4> {
+pub(super) fn bootstrap() -> Vec<SocketAddrV4> {
     match std::env::var(BOOTSTRAP_VARIABLE) {
         Ok(text) if text == "none" => Vec::new(),
         Ok(text) if !text.is_empty() => text.split(',').filter_map(address).collect(),
@@ -108,14 +108,19 @@ fn bootstrap() -> Vec<SocketAddrV4> {
     }
 }
 
-fn open<'js>(ctx: Ctx<'js>, options: Options<'js>) -> Result<u32> {
-    let port = u16::try_from(options.count("port")?.unwrap_or(0)).unwrap_or(0);
-    let host = match options.text("host")? {
+/// The address of the sockets of a node.
+pub(super) fn host_of<'js>(ctx: &Ctx<'js>, options: &Options<'js>) -> Result<Ipv4Addr> {
+    match options.text("host")? {
         Some(host) => host
             .parse()
-            .map_err(|_| bad(&ctx, "the host must be an IPv4 address"))?,
-        None => Ipv4Addr::UNSPECIFIED,
-    };
+            .map_err(|_| bad(ctx, "the host must be an IPv4 address")),
+        None => Ok(Ipv4Addr::UNSPECIFIED),
+    }
+}
+
+fn open<'js>(ctx: Ctx<'js>, options: Options<'js>) -> Result<u32> {
+    let port = u16::try_from(options.count("port")?.unwrap_or(0)).unwrap_or(0);
+    let host = host_of(&ctx, &options)?;
     let mut how = match options.flag("bootstrapper")?.unwrap_or(false) {
         true => HyperDhtOptions::bootstrapper(SocketAddrV4::new(host, port)),
         false => HyperDhtOptions::default(),
@@ -183,7 +188,7 @@ fn facts(ctx: Ctx<'_>, id: u32) -> Result<Out> {
     ]))
 }
 
-fn address_out(at: SocketAddrV4) -> Out {
+pub(super) fn address_out(at: SocketAddrV4) -> Out {
     Out::Fields(vec![
         ("host", Out::Text(at.ip().to_string())),
         ("port", Out::count(at.port().into())),

@@ -11,6 +11,7 @@ pub(crate) mod compact_encoding;
 mod connection;
 pub(crate) mod crypto;
 mod dht;
+mod dht_rpc;
 mod drive;
 mod hypercore;
 mod keys;
@@ -45,6 +46,7 @@ pub(crate) fn native<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
     local::add(ctx, &native)?;
     connection::add(ctx, &native)?;
     dht::add(ctx, &native)?;
+    dht_rpc::add(ctx, &native)?;
     swarm::add(ctx, &native)?;
     keys::add(ctx, &native)?;
     Ok(native)

@@ -76,11 +76,7 @@ pub(super) fn watch<V: View>(
 }
 
 /// Calls back with the next change, `[current, previous]`; with null when what is watched was closed.
-pub(super) fn changed<'js, V: View>(
-    ctx: Ctx<'js>,
-    id: u32,
-    callback: Function<'js>,
-) -> Result<()> {
+pub(super) fn changed<'js, V: View>(ctx: Ctx<'js>, id: u32, callback: Function<'js>) -> Result<()> {
     let watched: Rc<Watched<V>> = held(&ctx, id)?;
     let changes = watched.changes.clone();
     let (told, tell) = tokio::sync::oneshot::channel();

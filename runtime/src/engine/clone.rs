@@ -16,6 +16,8 @@ pub(crate) struct Clone {
 
 // SAFETY: the memory that the pointers name is counted with an atomic, and is there for any thread as long as this is.
 unsafe impl Send for Clone {}
+// SAFETY: nobody writes through the pointers here, nor changes the list, once it is made.
+unsafe impl Sync for Clone {}
 
 impl Clone {
     /// Copies a value out of its heap.
@@ -57,7 +59,7 @@ impl Clone {
     }
 
     /// Copies it into a heap.
-    pub(crate) fn into_value<'js>(self, ctx: &Ctx<'js>) -> Result<Value<'js>> {
+    pub(crate) fn value<'js>(&self, ctx: &Ctx<'js>) -> Result<Value<'js>> {
         // SAFETY: the bytes were written by `of` in this process, and the memory that they name is held by `self` until the new buffers hold it too.
         let value = unsafe {
             let value = qjs::JS_ReadObject2(

@@ -1,6 +1,6 @@
 //! What one thread of a program has besides its heap and its loop: its arguments, how it ends, and who is told of errors that nobody caught.
 
-use super::clone::Clone;
+use super::{clone::Clone, limit};
 use crate::{bare::thread::Thread, builtin::profile::Profile, event_loop::Control};
 use rquickjs::{Ctx, Error, Function, JsLifetime, Object, Persistent, Result, Value};
 use std::{
@@ -26,6 +26,8 @@ pub(crate) struct Host {
     pub(crate) is_main: bool,
     /// Set from any thread: JavaScript that is running ends at once.
     pub(crate) interrupt: Arc<AtomicBool>,
+    /// Set from any thread: the call that is running ends with an error, and the program goes on.
+    pub(crate) break_off: Arc<AtomicBool>,
     /// How much memory a heap may have, in bytes.
     pub(crate) memory_limit: Option<usize>,
     /// The kind of its Hypercore stack.
@@ -51,6 +53,7 @@ impl Host {
             argv,
             is_main,
             interrupt: Arc::default(),
+            break_off: Arc::default(),
             memory_limit: None,
             profile: Profile::default(),
             data: RefCell::default(),
@@ -189,6 +192,7 @@ impl Host {
             // The way out of a call that ends the program.
             return;
         }
+        limit::spare(ctx, self.memory_limit);
         let told = match self.hook(ctx, "uncaught") {
             Ok(Some(hook)) => hook.call::<_, bool>((thrown,)),
             Ok(None) => Ok(false),
@@ -199,6 +203,7 @@ impl Host {
 
     /// A rejection that nobody handled.
     pub(crate) fn rejected(&self, ctx: &Ctx<'_>, rejection: Rejection) -> Result<()> {
+        limit::spare(ctx, self.memory_limit);
         let promise = rejection.promise.restore(ctx)?;
         let reason = rejection.reason.restore(ctx)?;
         let told = match self.hook(ctx, "rejected")? {

@@ -6,6 +6,8 @@ pub(crate) mod clone;
 pub(crate) mod errno;
 pub(crate) mod error;
 pub(crate) mod host;
+pub(crate) mod limit;
+pub(crate) mod realm;
 pub(crate) mod script;
 pub(crate) mod shared;
 pub(crate) mod text;
@@ -176,8 +178,10 @@ impl Engine {
             runtime.set_memory_limit(bytes);
         }
         runtime.set_max_stack_size(STACK_BYTES_JS);
-        let interrupt = host.interrupt.clone();
-        runtime.set_interrupt_handler(Some(Box::new(move || interrupt.load(Ordering::Relaxed))));
+        let (interrupt, break_off) = (host.interrupt.clone(), host.break_off.clone());
+        runtime.set_interrupt_handler(Some(Box::new(move || {
+            interrupt.load(Ordering::Relaxed) || break_off.load(Ordering::Relaxed)
+        })));
         let host = Rc::new(host);
         let tracker = host.clone();
         runtime.set_host_promise_rejection_tracker(Some(Box::new(

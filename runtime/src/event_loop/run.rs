@@ -109,6 +109,7 @@ impl Round<'_> {
                 }
                 self.call(|ctx| self.host.before_exit(ctx));
                 self.settle();
+                self.event_loop.look_again();
                 if self.is_done(&queue) {
                     break;
                 }

@@ -410,6 +410,11 @@ function typeOf (module) {
   return native.packageType(module._href, sourceOf(module._protocol)) === 'module' ? MODULE : SCRIPT
 }
 
+function isTypeScript (href) {
+  const extension = native.extension(href)
+  return extension === '.ts' || extension === '.mts' || extension === '.cts'
+}
+
 function read (module, type, source) {
   module._type = type
   const href = module._href
@@ -424,6 +429,7 @@ function read (module, type, source) {
   }
   if (isText && typeof source !== 'string') source = Buffer.from(source).toString()
   if (!isText && typeof source === 'string') source = Buffer.from(source)
+  if ((type === SCRIPT || type === MODULE) && isTypeScript(href)) source = native.stripTypes(source)
   switch (type) {
     case SCRIPT:
       module._source = source

@@ -2,6 +2,7 @@
 
 const { EventTarget } = require('bare-events/web')
 const hrtime = require('bare-hrtime')
+const { IntervalHistogram, RecordableHistogram } = require('bare-performance/histogram')
 
 const started = hrtime.bigint()
 // Milliseconds since 1970 at which `now()` was 0.
@@ -163,6 +164,14 @@ class Performance extends EventTarget {
 
   getEntriesByType(type) {
     return entries.filter((entry) => entry.entryType === type)
+  }
+
+  createHistogram(opts) {
+    return new RecordableHistogram(opts)
+  }
+
+  monitorEventLoopDelay(opts) {
+    return new IntervalHistogram(opts)
   }
 
   toJSON() {

@@ -109,6 +109,23 @@ bare.Addon = require('bare-start/addon')
 bare.Thread = thread.Thread
 bare.IPC = null
 
+// A starter that wants bytes of this program gets them through `Bare.IPC`, which is opened when it is first looked at.
+if (native.isMain && native.channelMode === 'binary') {
+  Object.defineProperty(bare, 'IPC', {
+    configurable: true,
+    enumerable: true,
+    get () {
+      const fd = require('pome-io').channel()
+      const value = fd === undefined ? null : new (require('bare-pipe'))(fd)
+      Object.defineProperty(bare, 'IPC', { configurable: true, enumerable: true, writable: true, value })
+      return value
+    },
+    set (value) {
+      Object.defineProperty(bare, 'IPC', { configurable: true, enumerable: true, writable: true, value })
+    }
+  })
+}
+
 function inspect (value) {
   if (native.has('bare-inspect')) {
     try {

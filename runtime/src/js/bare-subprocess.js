@@ -6,15 +6,8 @@ const os = require('bare-os')
 const env = require('bare-env')
 const { isURL, fileURLToPath } = require('bare-url')
 const { signals } = require('bare-os/constants')
-const errors = require('pome-io/errors')('SubprocessError', [
-  'UNKNOWN_SIGNAL',
-  'IPC_CHANNEL_ALREADY_DEFINED',
-  'NO_IPC_CHANNEL',
-  'CHANNEL_DISCONNECTED',
-  'INVALID_MESSAGE',
-  'MESSAGE_TOO_LARGE',
-  'UNKNOWN_SERIALIZATION_MODE'
-])
+const Channel = require('bare-subprocess/channel')
+const errors = require('bare-subprocess/errors')
 
 class Subprocess extends EventEmitter {
   constructor() {
@@ -73,15 +66,18 @@ class Subprocess extends EventEmitter {
   }
 
   send(message, handle = null, cb) {
+    if (this.channel !== undefined) return this.channel.send(message, handle, cb)
     if (typeof handle === 'function') cb = handle
     const err = errors.NO_IPC_CHANNEL('Subprocess has no IPC channel')
     if (cb) queueMicrotask(() => cb(err))
     return false
   }
 
-  disconnect() {}
+  disconnect() {
+    if (this.channel !== undefined) this.channel.disconnect()
+  }
 
-  _start(options) {
+  _start(options, channelAt) {
     this.spawnfile = options.file
     this.spawnargs = options.args
     this._handle = new native.Process(options)
@@ -96,7 +92,20 @@ class Subprocess extends EventEmitter {
       if (i > 0) this._closing.push(new Promise((resolve) => this.stdio[i].once('close', resolve)))
     }
     if (this.stdio[0]) this.stdio[0].resume()
+    if (options.channel) this._talk(options.channel, channelAt)
     this._handle.wait((err, status) => this._onexit(err, status))
+  }
+
+  // Through a pipe that goes both ways.
+  _talk(mode, at) {
+    const pipe = new Pipe(undefined, {}, this._handle.pipe(3))
+    this.stdio[at] = pipe
+    this._closing.push(new Promise((resolve) => pipe.once('close', resolve)))
+    if (mode === 'binary') return
+    this.channel = new Channel(this, pipe)
+    this.once('disconnect', () => {
+      this.channel = undefined
+    })
   }
 
   async _onexit(err, status) {
@@ -140,6 +149,7 @@ function toOptions(file, args, opts) {
       detached: Boolean(detached),
       uid,
       gid,
+      channel: null,
       stdio: toStdio(opts.stdio)
     }
   }
@@ -153,6 +163,7 @@ function toStdio(stdio) {
     const slot = stdio[i]
     if (slot === undefined || slot === null || slot === 'pipe' || slot === 'overlapped') return 'pipe'
     if (slot === 'inherit') return i
+    if (slot === 'ipc') return 'ignore'
     if (slot === 'ignore' || typeof slot === 'number') return slot
     if (typeof slot.fd === 'number') return slot.fd
     throw new TypeError(`Unknown stdio: ${slot}`)
@@ -170,8 +181,17 @@ exports.spawn = function spawn(file, args, opts) {
   if (!['json', 'advanced', 'binary'].includes(serialization)) {
     throw errors.UNKNOWN_SERIALIZATION_MODE(`Unknown serialization mode '${serialization}'`)
   }
+  const slots = Array.isArray(options.opts.stdio) ? options.opts.stdio : []
+  const at = slots.indexOf('ipc')
+  if (at !== -1) {
+    if (slots.lastIndexOf('ipc') !== at) throw errors.IPC_CHANNEL_ALREADY_DEFINED('Only one IPC channel per subprocess')
+    if (serialization === 'advanced') {
+      throw errors.UNKNOWN_SERIALIZATION_MODE("Serialization mode 'advanced' is not there: a message between programs is JSON, or bytes")
+    }
+    options.native.channel = serialization
+  }
   const subprocess = new Subprocess()
-  subprocess._start(options.native)
+  subprocess._start(options.native, at)
   return subprocess
 }
 

@@ -9,6 +9,7 @@ mod engines;
 pub(crate) mod lexer;
 pub(crate) mod resolve;
 pub(crate) mod source;
+pub(crate) mod typescript;
 
 use rquickjs::{
     Array, Ctx, Error, Function, JsLifetime, Module, Object, Persistent, Promise, Result, Value,

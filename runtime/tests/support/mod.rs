@@ -76,6 +76,15 @@ pub(crate) fn told(output: &Output) -> String {
 /// to stdout, and a last line for how it ends. Each line of a `NAME.err` has to be somewhere in what it prints to stderr. npm's `bare`, where it is
 /// installed, has to print the same to stdout, but for programs that begin with the comment `// not in bare`.
 pub(crate) fn programs(folder: &str) {
+    run_programs(folder, false);
+}
+
+/// As [`programs`]; npm's `bare` has to print the lines of `NAME.err` to stderr as well.
+pub(crate) fn programs_that_fail(folder: &str) {
+    run_programs(folder, true);
+}
+
+fn run_programs(folder: &str, both_fail: bool) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/programs")
         .join(folder);
@@ -117,9 +126,18 @@ pub(crate) fn programs(folder: &str) {
             continue;
         }
         if let Some(command) = npms(&[file.to_str().unwrap()]) {
-            let got = told(&run(command));
+            let output = run(command);
+            let got = told(&output);
             if got != expected {
                 wrong.push(format!("{name}: npm's bare\n{got}expected\n{expected}"));
+            }
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            let lines = fs::read_to_string(file.with_extension("err")).unwrap_or_default();
+            for line in lines
+                .lines()
+                .filter(|line| both_fail && !stderr.contains(line))
+            {
+                wrong.push(format!("{name}: npm's bare has no {line:?} in\n{stderr}"));
             }
         }
     }

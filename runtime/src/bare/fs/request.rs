@@ -304,7 +304,10 @@ fn file_mode(mode: i64) -> Mode {
 fn owner(args: &Args<'_, '_>) -> rquickjs::Result<Owner> {
     // -1 leaves it as it is.
     let id = |at| Ok::<_, rquickjs::Error>(u32::try_from(args.integer(at)?).ok());
-    Ok((id(1)?.map(sys::Uid::from_raw), id(2)?.map(sys::Gid::from_raw)))
+    Ok((
+        id(1)?.map(sys::Uid::from_raw),
+        id(2)?.map(sys::Gid::from_raw),
+    ))
 }
 
 fn times(args: &Args<'_, '_>) -> rquickjs::Result<sys::Timestamps> {

@@ -1,6 +1,9 @@
 //! Descriptors that a program did not open itself: what they are, and how to use them without waiting.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::LazyLock,
+};
 
 use rquickjs::Ctx;
 use rustix::{
@@ -8,6 +11,7 @@ use rustix::{
     io::{FdFlags, fcntl_setfd},
 };
 
+use super::poll;
 use crate::bare::{failure::Failure, fs::descriptors};
 
 /// What a descriptor is.
@@ -102,4 +106,16 @@ fn enter(ctx: &Ctx<'_>, ends: [OwnedFd; 2]) -> rquickjs::Result<Vec<i32>> {
         fcntl_setfd(end, FdFlags::CLOEXEC).map_err(|errno| Failure::from(errno).throw(ctx))?;
     }
     Ok(ends.into_iter().map(descriptors::enter).collect())
+}
+
+/// The descriptor by which this process talks with its starter, open for [`descriptors::get`]; nothing where the starter wants no talk.
+pub(super) fn channel() -> Option<i32> {
+    static CHANNEL: LazyLock<Option<i32>> = LazyLock::new(|| {
+        let number: i32 = std::env::var("BARE_CHANNEL_FD").ok()?.parse().ok()?;
+        let fd = poll::inherited(number)?;
+        // Not for the programs that are started from here.
+        fcntl_setfd(&fd, FdFlags::CLOEXEC).ok()?;
+        Some(descriptors::enter(fd))
+    });
+    *CHANNEL
 }

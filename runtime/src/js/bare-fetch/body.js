@@ -1,5 +1,6 @@
 // What Request and Response have in common: a body that is read once.
 
+const { isBlob, isFormData, toBlob } = require('bare-form-data')
 const errors = require('bare-fetch/errors')
 
 module.exports = class Body {
@@ -13,6 +14,10 @@ module.exports = class Body {
     else if (body instanceof URLSearchParams) {
       this._contentType = 'application/x-www-form-urlencoded;charset=UTF-8'
       this._body = Buffer.from(body.toString())
+    } else if (isFormData(body) || isBlob(body)) {
+      const blob = isBlob(body) ? body : toBlob(body)
+      this._contentType = blob.type || null
+      this._body = blob._bytes
     } else if (ArrayBuffer.isView(body)) this._body = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
     else if (body instanceof ArrayBuffer) this._body = Buffer.from(body)
     else if (typeof body[Symbol.asyncIterator] === 'function' || typeof body[Symbol.iterator] === 'function') this._body = body

@@ -24,3 +24,16 @@ try {
 } catch (err) {
   console.log(err.name)
 }
+
+const histogram = performance.createHistogram()
+for (const value of [1, 2, 3, 1000, 5000, 123456, 123456, 99999999]) histogram.record(value)
+console.log(histogram.count, histogram.min, histogram.max, histogram.mean, Math.round(histogram.stddev), histogram.percentile(50), histogram.percentile(99))
+const small = performance.createHistogram({ lowest: 1, highest: 1000, figures: 2 })
+for (const value of [5, 500, 700, 5000]) small.record(value)
+console.log(small.count, small.min, small.max, small.mean, small.percentile(50), small.exceeds)
+histogram.add(small)
+console.log(histogram.count, histogram.exceeds, [...histogram.percentiles.keys()].at(-1))
+histogram.reset()
+console.log(histogram.count, histogram.max)
+const delay = performance.monitorEventLoopDelay({ resolution: 1 })
+console.log(delay.enable(), delay.enable(), delay.disable(), delay.disable())

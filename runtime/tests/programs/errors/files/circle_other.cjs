@@ -1,0 +1,3 @@
+const main = require('../circle.js')
+exports.saw = Object.keys(main)
+exports.main = main

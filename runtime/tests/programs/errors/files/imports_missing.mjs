@@ -1,0 +1,2 @@
+import './is-not-here.mjs'
+console.log('never')

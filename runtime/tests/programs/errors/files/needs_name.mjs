@@ -1,0 +1,2 @@
+import { nothing } from './has_name.mjs'
+console.log('never', nothing)

@@ -1,0 +1,1 @@
+import './files/imports_missing.mjs'

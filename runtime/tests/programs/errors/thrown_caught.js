@@ -1,0 +1,6 @@
+Bare.on('uncaughtException', (err) => console.log('caught', err))
+Bare.on('unhandledRejection', (reason) => console.log('rejected', reason))
+setTimeout(() => { throw undefined }, 1)
+setTimeout(() => { throw 'text' }, 2)
+setTimeout(() => Promise.reject(false), 3)
+setTimeout(() => console.log('still here'), 10)

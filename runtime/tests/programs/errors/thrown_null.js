@@ -1,0 +1,2 @@
+// not in bare, which fails itself at this
+throw null

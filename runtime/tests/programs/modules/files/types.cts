@@ -1,0 +1,3 @@
+import type { Something } from './nowhere'
+const value: Something = module.exports ? 'cts' : null
+console.log(value)
