@@ -14,7 +14,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! What is not promised: programs are not kept apart from the machine; a program may do what its user may.
+//! What a program may reach of the machine is [`Permissions`]: by default what its user may. It is no border against a program that gets out of the engine.
 
 mod bare;
 mod builtin;
@@ -26,9 +26,14 @@ mod engine;
 mod event_loop;
 mod module;
 mod pear;
+mod permissions;
 mod web;
 
 pub use builtin::builtin_names;
 pub use command::bare_main;
 pub use engine::{BARE_VERSION, Exit, Options, Runtime};
-pub use pear::PearOptions;
+pub use pear::{
+    AppDrive, AppDriveError, AppHome, AppRecord, Checkout, LinkError, PearLink, PearOptions,
+    ShiftError,
+};
+pub use permissions::Permissions;

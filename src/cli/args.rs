@@ -1,6 +1,12 @@
 //! What a person may type. Plain data: it also travels to the owner of the store, which does the work.
 
-use super::keys::Handed;
+use super::{
+    app::args::{
+        AppArgs, DataArgs, DumpArgs, GcArgs, InfoArgs, InitArgs, ReleaseArgs, RunArgs, ShiftArgs,
+        StageArgs,
+    },
+    keys::Handed,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use serde::{Deserialize, Serialize};
 use std::{net::Ipv4Addr, path::PathBuf};
@@ -164,8 +170,31 @@ pub(crate) enum Command {
         /// The key of a core, bee or drive that is shared, or the public key of a peer
         key: Option<String>,
     },
-    /// Run a program for Bare: a file in CommonJS or ESM with its arguments; without one, lines as they are typed
+    /// Run a program for Bare or an app for Pear: a file in CommonJS or ESM, a folder or a `pear://KEY`, with its arguments; without one, lines as they are
+    /// typed
     Run(RunArgs),
+    /// Make a project for an app
+    Init(InitArgs),
+    /// Bring an app up to date with its project, and say what differs
+    Stage(StageArgs),
+    /// Let others have an app
+    Seed(AppArgs),
+    /// Say which version of an app others run
+    Release(ReleaseArgs),
+    /// Say what an app is, and its newest changes
+    Info(InfoArgs),
+    /// Copy the files of an app into a folder
+    Dump(DumpArgs),
+    /// Make the link of an app that is to be staged
+    Touch,
+    /// List the apps that ran here; needs no store
+    Data(DataArgs),
+    /// Remove what no app on this machine keeps; needs no store
+    Gc(GcArgs),
+    /// Hand what one app keeps to another; needs no store
+    Shift(ShiftArgs),
+    /// Say which versions this is
+    Versions,
     /// Print the completions for a shell
     Completions {
         /// Which shell
@@ -222,25 +251,6 @@ pub(crate) struct MountArgs {
     pub(crate) cache_size: Option<u64>,
 }
 
-#[derive(Debug, Clone, Args, Serialize, Deserialize)]
-pub(crate) struct RunArgs {
-    /// Run this text instead of a file
-    #[arg(short, long, value_name = "SCRIPT", conflicts_with = "print")]
-    pub(crate) eval: Option<String>,
-    /// Run this text, and print what it comes to
-    #[arg(short, long, value_name = "SCRIPT")]
-    pub(crate) print: Option<String>,
-    /// Use npm's JavaScript of the Hypercore stack out of `node_modules`, on native addons of pome's [default: where the program needs it]
-    #[arg(long)]
-    pub(crate) npm: bool,
-    /// How much memory the heap of each of the program's threads may have, such as `500M` [default: no limit]
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
-    pub(crate) memory_limit: Option<u64>,
-    /// The program, and what it gets as `Bare.argv`
-    #[arg(value_name = "APP [ARGS]", trailing_var_arg = true)]
-    pub(crate) app: Vec<String>,
-}
-
 /// Which versions a drive keeps.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[group(required = true, multiple = false)]
@@ -290,7 +300,7 @@ fn size(text: &str) -> Result<Size, String> {
     Ok(Size(Some(bytes)))
 }
 
-fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let wanted = || "a size is wanted, such as `500M`, `20G` or `20GB`".to_owned();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits.parse().map_err(|_| wanted())?;

@@ -1,7 +1,7 @@
 //! One place where every command meets the code that does it.
 
 use super::{
-    args::Command, bee, core, drive, failure::Failure, io::Io, mount, service::Service, share,
+    app, args::Command, bee, core, drive, failure::Failure, io::Io, mount, service::Service, share,
     store,
 };
 
@@ -19,11 +19,22 @@ pub(crate) async fn execute(
         Command::Core(command) => core::execute(service, command, &mut io).await,
         Command::Bee(command) => bee::execute(service, command, &mut io).await,
         Command::Share(args) => share::share(service, args, &mut io).await,
+        Command::Stage(args) => app::stage::stage(service, args, &mut io).await,
+        Command::Seed(args) => app::seed::seed(service, args, &mut io).await,
+        Command::Release(args) => app::release::release(service, args, &mut io).await,
+        Command::Info(args) => app::info::info(service, args, &mut io).await,
+        Command::Dump(args) => app::dump::dump(service, args, &mut io).await,
+        Command::Touch => app::release::touch(service, &mut io).await,
         Command::Store(command) => store::execute(service, command, &mut io).await,
         Command::Completions { .. }
         | Command::Man
         | Command::Owner
         | Command::Run(_)
+        | Command::Init(_)
+        | Command::Data(_)
+        | Command::Gc(_)
+        | Command::Shift(_)
+        | Command::Versions
         | Command::Dht(_)
         | Command::Doctor { .. } => Err(Failure::usage(
             "this command does not work on an open store",

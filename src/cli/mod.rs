@@ -1,6 +1,7 @@
 //! The command line. `args` is what a person may type, `run` decides who does it (this process, or the store's owner), `command` does it, and `present`
 //! shows it. Its contract is `docs/cli.md`.
 
+mod app;
 mod args;
 mod backup;
 mod bee;
@@ -35,7 +36,7 @@ mod store;
 mod swarms;
 
 use clap::Parser;
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 /// Parses the command line and runs it.
 pub(crate) fn main() -> ExitCode {
@@ -45,11 +46,32 @@ pub(crate) fn main() -> ExitCode {
     if name.file_name() == Some("bare".as_ref()) {
         return pome_runtime::bare_main(args.map(|arg| arg.to_string_lossy().into_owned()));
     }
-    let cli = match args::Cli::try_parse() {
+    let words: Vec<_> = match name.file_name() == Some("pear".as_ref()) {
+        true => std::iter::once("pome".into())
+            .chain(as_pear(args))
+            .collect(),
+        false => std::env::args_os().collect(),
+    };
+    let cli = match args::Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
     run::run(cli)
+}
+
+/// Pear's words: the same, but that `--store` of `run` is the folder for what the app keeps.
+fn as_pear(args: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    let mut runs = None;
+    args.map(move |arg| {
+        let text = arg.to_string_lossy();
+        let is_run = *runs.get_or_insert(text == "run");
+        match text.strip_prefix("--store") {
+            Some(rest) if is_run && (rest.is_empty() || rest.starts_with('=')) => {
+                format!("--app-storage{rest}").into()
+            }
+            _ => arg,
+        }
+    })
 }
 
 /// Prints what clap has to say: help and version on stdout, complaints on stderr (and as JSON on stdout where `--json` was asked for).

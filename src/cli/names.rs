@@ -30,6 +30,9 @@ pub(crate) struct Named {
     pub(crate) kind: Kind,
     /// z-base-32.
     pub(crate) key: String,
+    /// Where a drive's is not its name: an app may be called what no drive can be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) namespace: Option<String>,
 }
 
 /// A name, or a key.
@@ -90,9 +93,21 @@ impl Names {
     }
 
     pub(crate) fn set(&self, name: &str, kind: Kind, key: Key) -> Result<(), Failure> {
+        self.set_in(name, kind, key, name)
+    }
+
+    /// The same for a drive in a namespace of another name.
+    pub(crate) fn set_in(
+        &self,
+        name: &str,
+        kind: Kind,
+        key: Key,
+        namespace: &str,
+    ) -> Result<(), Failure> {
         let row = Named {
             kind,
             key: key.to_string(),
+            namespace: (namespace != name).then(|| namespace.into()),
         };
         let row =
             serde_json::to_vec(&row).map_err(|e| Failure::new("NAME", format!("{name:?}: {e}")))?;

@@ -1,6 +1,7 @@
 //! Who does the work: this process, when nobody owns the store; else the owner. A long-lived command starts the owner where there is none.
 
 use super::{
+    app,
     args::{Cli, Command, CoreCommand, DhtCommand, Global, StoreCommand},
     backup, command, dht, doctor,
     failure::Failure,
@@ -14,6 +15,7 @@ use super::{
     service::Service,
 };
 use pome_net::hyperdht::BOOTSTRAP;
+use pome_runtime::PearLink;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -47,7 +49,15 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     let outcome = match command {
         Command::Completions { shell } => manual::completions(shell),
         Command::Man => manual::man(),
-        Command::Run(args) => return runtime::run(args),
+        Command::Run(args) => match runtime::run(args, &global, how) {
+            Ok(code) => return code,
+            Err(failure) => Err(failure),
+        },
+        Command::Init(args) => app::init::init(&args, how),
+        Command::Data(args) => app::machine::data(&args, how),
+        Command::Gc(args) => app::machine::gc(&args, how),
+        Command::Shift(args) => app::machine::shift(&args, how),
+        Command::Versions => app::machine::versions(how),
         Command::Dht(command) => without_store(&global, how, async move |io| {
             dht::execute(command, io).await
         }),
@@ -87,7 +97,7 @@ fn log(global: &Global) {
         .try_init();
 }
 
-fn runtime() -> Result<Runtime, Failure> {
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -114,7 +124,7 @@ fn without_store(
 }
 
 /// What a command's work depends on besides the command.
-fn context(global: &Global) -> Result<Context, Failure> {
+pub(crate) fn context(global: &Global) -> Result<Context, Failure> {
     let cwd = std::env::current_dir().map_err(|e| Failure::io("the working folder", &e))?;
     Ok(Context {
         version: VERSION.into(),
@@ -204,6 +214,7 @@ impl Command {
             self,
             Self::Mount(_)
                 | Self::Share(_)
+                | Self::Seed(_)
                 | Self::Dht(
                     DhtCommand::Node(_)
                         | DhtCommand::Testnet { .. }
@@ -224,6 +235,9 @@ impl Command {
             Self::Share(share) if alone && share.listen.is_none() => Err(Failure::usage(
                 "with whom? `--listen HOST:PORT` takes connections, `--peer HOST:PORT` names a peer",
             )),
+            Self::Seed(_) if alone => {
+                Err(Failure::usage("with whom? `--peer HOST:PORT` names a peer"))
+            }
             _ if peers.is_empty() || self.asks_peers() => Ok(()),
             _ => Err(Failure::usage(NO_PEERS)),
         }
@@ -268,6 +282,9 @@ impl Command {
                 | B::Info { bee } => is_key(bee),
                 B::Put { .. } | B::Del { .. } | B::Batch { .. } => false,
             },
+            Self::Seed(app) => PearLink::is_link(&app.channel),
+            Self::Info(info) => PearLink::is_link(&info.app.channel),
+            Self::Dump(_) => true,
             _ => false,
         }
     }
@@ -276,6 +293,7 @@ impl Command {
     fn asks_peers(&self) -> bool {
         match self {
             Self::Mount(_) | Self::Drive(_) | Self::Bee(_) | Self::Share(_) => true,
+            Self::Seed(_) | Self::Info(_) | Self::Dump(_) => true,
             Self::Core(core) => !matches!(core, CoreCommand::Create { .. } | CoreCommand::Ls),
             _ => false,
         }
@@ -289,7 +307,7 @@ impl Command {
         }
         use super::args::{BeeCommand as B, CoreCommand as C, DriveCommand as D};
         match self {
-            Self::Mount(_) | Self::Owner => true,
+            Self::Mount(_) | Self::Owner | Self::Stage(_) | Self::Touch => true,
             Self::Drive(command) => matches!(command, D::Create { .. }),
             Self::Core(command) => matches!(
                 command,
@@ -435,7 +453,7 @@ fn in_time(dir: &Path, global: &Global, deadline: Instant) -> Result<(), Failure
 }
 
 /// Does work that needs no open store in this process.
-async fn alone(
+pub(crate) async fn alone(
     context: Context,
     how: Presentation,
     work: impl AsyncFnOnce(&mut Io) -> Result<(), Failure>,

@@ -45,6 +45,11 @@ pub(crate) struct Service {
     collecting: Arc<parking_lot::Mutex<HashSet<Key>>>,
 }
 
+/// What the drive of an app is called in this store: a name has no `/`.
+fn app_name(namespace: &str) -> String {
+    namespace.replace('/', ":")
+}
+
 /// Old versions are dropped so long after a change.
 const COLLECT_AFTER: Duration = Duration::from_secs(1);
 
@@ -258,19 +263,45 @@ impl Service {
         Ok(drive)
     }
 
+    /// The drive of an app of ours, by the namespace that it has in Pear's store. Where there is none it is one that has nothing in it, with `if_new`.
+    pub(crate) async fn app(&self, namespace: &str, if_new: bool) -> Result<Hyperdrive, Failure> {
+        let row = self.names.of_kind(&app_name(namespace), Kind::Drive)?;
+        if row.is_none() && !if_new {
+            return Err(Failure::not_found(format!(
+                "nothing was staged into {namespace:?} yet"
+            )));
+        }
+        self.drive_in(namespace).await
+    }
+
+    /// Has it among the drives of this store.
+    pub(crate) fn name_app(&self, namespace: &str, drive: &Hyperdrive) -> Result<(), Failure> {
+        let name = app_name(namespace);
+        match self.names.of_kind(&name, Kind::Drive)? {
+            Some(_) => Ok(()),
+            None => self
+                .names
+                .set_in(&name, Kind::Drive, drive.key(), namespace),
+        }
+    }
+
     async fn drive_by_name(&self, name: &str) -> Result<Hyperdrive, Failure> {
+        let row = self.names.get(name)?;
+        let namespace = row.as_ref().and_then(|row| row.namespace.as_deref());
+        self.drive_in(namespace.unwrap_or(name)).await
+    }
+
+    async fn drive_in(&self, namespace: &str) -> Result<Hyperdrive, Failure> {
         let mut drives = self.drives.lock().await;
-        if let Some(row) = self.names.get(name)?
-            && let Ok(key) = row.key.parse::<Key>()
-            && let Some(drive) = drives.get(&key)
-        {
+        let key = Hyperdrive::drive_key(&self.corestore.namespace(namespace)).await?;
+        if let Some(drive) = drives.get(&key) {
             return Ok(drive.clone());
         }
         let options = DriveOptions {
             cache: Some(self.cache.clone()),
             ..DriveOptions::default()
         };
-        let drive = Hyperdrive::open(self.corestore.namespace(name), options).await?;
+        let drive = Hyperdrive::open(self.corestore.namespace(namespace), options).await?;
         drives.insert(drive.key(), drive.clone());
         Ok(drive)
     }

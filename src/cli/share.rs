@@ -162,7 +162,8 @@ async fn accept(server: Option<&tcp::Server>) -> Result<Connection, pome_net::Er
     }
 }
 
-async fn next(found: &mut Option<broadcast::Receiver<[u8; 32]>>) -> Option<[u8; 32]> {
+/// The next peer that connects.
+pub(crate) async fn next(found: &mut Option<broadcast::Receiver<[u8; 32]>>) -> Option<[u8; 32]> {
     loop {
         match found.as_mut()?.recv().await {
             Ok(key) => return Some(key),

@@ -154,7 +154,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    fn new(name: String, mut child: Child) -> Self {
+    pub(crate) fn new(name: String, mut child: Child) -> Self {
         let (sender, lines) = mpsc::channel();
         let output = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {

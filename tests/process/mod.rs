@@ -46,6 +46,11 @@ impl Pome {
         self
     }
 
+    /// The folder that apps have in common.
+    pub(crate) fn apps(&self) -> PathBuf {
+        self.store.with_extension("apps")
+    }
+
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let binary = env!("CARGO_BIN_EXE_pome");
         let mut command = match self.namespace {
@@ -59,6 +64,7 @@ impl Pome {
         command
             .args(args)
             .env("POME_STORE", &self.store)
+            .env("POME_APPS", self.apps())
             .env_remove("SUDO_USER")
             .stdin(Stdio::null());
         for (variable, value) in self.variables() {

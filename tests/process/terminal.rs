@@ -42,6 +42,7 @@ impl Terminal {
         let mut child = Command::new("script")
             .args(["-q", "-f", "-c", &line, "/dev/null"])
             .env("POME_STORE", &pome.store)
+            .env("POME_APPS", pome.apps())
             .envs(pome.variables())
             .env("SHELL", "/bin/sh")
             .env_remove("SUDO_USER")
@@ -98,6 +99,15 @@ impl Terminal {
         });
         self.seen += new.len();
         new
+    }
+
+    /// Types an answer when it is asked for; the terminal shows it.
+    pub(crate) fn reply(&mut self, prompt: &str, line: &str) {
+        self.wait_for(prompt);
+        self.keyboard
+            .write_all(line.as_bytes())
+            .expect("a keyboard");
+        self.keyboard.write_all(b"\r").expect("a keyboard");
     }
 
     /// Types an answer when it is asked for, and when the terminal shows no more what is typed.

@@ -8,10 +8,14 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use rquickjs::{Class, Ctx, Function, Object, prelude::Func};
 
 use super::{failure::Failure, reply::Reply, task};
+use crate::permissions;
 
 /// `lookup(host, family, all, callback)`: the addresses, as `{ address, family }`, in the machine's order.
 fn lookup<'js>(ctx: Ctx<'js>, host: String, family: u8, callback: Function<'js>) {
-    task::blocking(&ctx, callback, move || resolve(&host, family));
+    match permissions::socket(&ctx, &host) {
+        Ok(()) => task::blocking(&ctx, callback, move || resolve(&host, family)),
+        Err(refused) => task::blocking(&ctx, callback, move || Err::<Reply, _>(refused)),
+    }
 }
 
 fn resolve(host: &str, family: u8) -> Result<Reply, Failure> {

@@ -15,6 +15,7 @@ use crate::{
         source::{Disk, Packages, Protocol, Source, path_of},
         typescript,
     },
+    permissions,
 };
 use rquickjs::{Ctx, Error, Function, Object, Result, Value, prelude::Opt};
 use std::{fs, io, path::Path};
@@ -109,7 +110,10 @@ fn with_source<'js, R>(
         return Ok(work(&Protocol(protocol)));
     }
     let packages = ctx.userdata::<Packages>().ok_or(Error::Unknown)?;
-    Ok(work(&Disk(&packages)))
+    Ok(work(&Disk {
+        packages: &packages,
+        ctx,
+    }))
 }
 
 fn json<'js>(options: &Object<'js>, name: &str) -> Result<Option<serde_json::Value>> {
@@ -228,6 +232,23 @@ fn exists(ctx: Ctx<'_>, href: String, is_asset: bool) -> Result<bool> {
 
 fn read_file(ctx: &Ctx<'_>, href: &str) -> Result<Vec<u8>> {
     let url = parse(ctx, href)?;
+    if let Some(drive) = Host::get(ctx).app.clone()
+        && let Some(path) = drive.path_of(&url)
+    {
+        return match drive.read(&path) {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(os_error(
+                ctx,
+                &io::ErrorKind::NotFound.into(),
+                "open",
+                Some(Path::new(href)),
+            )),
+            Err(error) => {
+                let message = format!("{}: {href}: {error}", error.code());
+                Err(JsError::new(error.code(), message).throw(ctx))
+            }
+        };
+    }
     let Some(path) = path_of(&url) else {
         return Err(JsError::new(
             "UNKNOWN_PROTOCOL",
@@ -235,6 +256,7 @@ fn read_file(ctx: &Ctx<'_>, href: &str) -> Result<Vec<u8>> {
         )
         .throw(ctx));
     };
+    permissions::file(ctx, &path).map_err(|refused| refused.throw(ctx))?;
     fs::read(&path).map_err(|error: io::Error| os_error(ctx, &error, "open", Some(&path)))
 }
 

@@ -11,7 +11,10 @@ use rquickjs::{Ctx, Function, Object, prelude::Func};
 use rustix::process::{self, Pid};
 
 use super::{environment, failure::Failure, reply::Reply};
-use crate::engine::errno;
+use crate::{
+    engine::{errno, host::Host},
+    permissions,
+};
 
 /// Signals of Linux by name, as `os.constants.signals` has them.
 pub(crate) const SIGNALS: &[(&str, i32)] = &[
@@ -78,6 +81,14 @@ where
     native.set(name, function)
 }
 
+/// Asks whether the program may steer that process: itself it always may.
+fn permit(ctx: &Ctx<'_>, pid: i32) -> rquickjs::Result<()> {
+    if u32::try_from(pid) == Ok(std::process::id()) {
+        return Ok(());
+    }
+    permissions::process(ctx, &format!("the process {pid}")).map_err(|refused| refused.throw(ctx))
+}
+
 /// Adds a function of two numbers that may fail.
 fn define_of_two<'js, F>(
     native: &Object<'js>,
@@ -85,13 +96,11 @@ fn define_of_two<'js, F>(
     answer: F,
 ) -> rquickjs::Result<()>
 where
-    F: Fn(i32, i32) -> Answer + 'static,
+    F: Fn(&Ctx<'js>, i32, i32) -> rquickjs::Result<Reply> + 'static,
 {
     let function = Function::new(
         native.ctx().clone(),
-        move |ctx: Ctx<'js>, first: i32, second: i32| {
-            answer(first, second).map_err(|failure| failure.throw(&ctx))
-        },
+        move |ctx: Ctx<'js>, first: i32, second: i32| answer(&ctx, first, second),
     )?;
     native.set(name, function)
 }
@@ -101,8 +110,19 @@ pub(crate) fn native<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     define_machine(&native)?;
     define_process(&native)?;
     define_user(&native)?;
-    native.set("getEnvKeys", Func::from(environment::names))?;
-    native.set("getEnv", Func::from(|name: String| environment::get(&name)))?;
+    // Of what the program did not set itself it may not see all.
+    let sees = |ctx: &Ctx<'_>, name: &str| {
+        environment::is_own(name) || Host::get(ctx).permissions.allows_variable(name)
+    };
+    let names = move |ctx: Ctx<'js>| {
+        let mut names = environment::names();
+        names.retain(|name| sees(&ctx, name));
+        names
+    };
+    let get =
+        move |ctx: Ctx<'js>, name: String| environment::get(&name).filter(|_| sees(&ctx, &name));
+    native.set("getEnvKeys", Function::new(ctx.clone(), names)?)?;
+    native.set("getEnv", Function::new(ctx.clone(), get)?)?;
     native.set(
         "setEnv",
         Func::from(|name: String, value: String| environment::set(&name, Some(&value))),
@@ -295,10 +315,11 @@ fn interfaces() -> Answer {
 fn define_process(native: &Object<'_>) -> rquickjs::Result<()> {
     define(native, "execPath", || Ok(path(std::env::current_exe()?)))?;
     define(native, "cwd", || Ok(path(std::env::current_dir()?)))?;
-    define_of(native, "chdir", |path: String| {
-        std::env::set_current_dir(path)?;
-        Ok(Reply::Nothing)
+    let change = Function::new(native.ctx().clone(), |ctx: Ctx<'_>, path: String| {
+        permissions::link(&ctx, &path).map_err(|refused| refused.throw(&ctx))?;
+        std::env::set_current_dir(path).map_err(|error| Failure::from(error).throw(&ctx))
     })?;
+    native.set("chdir", change)?;
     define(native, "pid", || {
         Ok(Reply::Number(std::process::id().into()))
     })?;
@@ -306,7 +327,10 @@ fn define_process(native: &Object<'_>) -> rquickjs::Result<()> {
         let parent = process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
         Ok(Reply::Number(parent.into()))
     })?;
-    define_of_two(native, "kill", kill)?;
+    define_of_two(native, "kill", |ctx, pid, signal| {
+        permit(ctx, pid)?;
+        kill(pid, signal).map_err(|failure| failure.throw(ctx))
+    })?;
     define(native, "cpuUsage", || cpu_usage(UsageWho::RUSAGE_SELF))?;
     define(native, "threadCpuUsage", || {
         cpu_usage(UsageWho::RUSAGE_THREAD)
@@ -332,9 +356,13 @@ fn define_process(native: &Object<'_>) -> rquickjs::Result<()> {
         let priority = process::getpriority_process(find(pid)?)?;
         Ok(Reply::Number(priority.into()))
     })?;
-    define_of_two(native, "setPriority", |pid, priority| {
-        process::setpriority_process(find(pid)?, priority)?;
-        Ok(Reply::Nothing)
+    define_of_two(native, "setPriority", |ctx, pid, priority| {
+        permit(ctx, pid)?;
+        let set = || -> Answer {
+            process::setpriority_process(find(pid)?, priority)?;
+            Ok(Reply::Nothing)
+        };
+        set().map_err(|failure| failure.throw(ctx))
     })?;
     Ok(())
 }

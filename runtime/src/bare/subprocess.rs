@@ -23,7 +23,7 @@ use super::{
     reply::Reply,
     task::{self, Liveness},
 };
-use crate::engine::bytes;
+use crate::{engine::bytes, permissions};
 
 /// What a program is started with, as the face gives it.
 struct Wanted {
@@ -95,6 +95,11 @@ impl Wanted {
         Ok((self.command.spawn()?, Some(ours.into())))
     }
 
+    fn permit(&self, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
+        let program = self.command.get_program().to_string_lossy();
+        permissions::process(ctx, &program).map_err(|refused| refused.throw(ctx))
+    }
+
     /// A slot is a descriptor by number, `'pipe'` or `'ignore'`.
     fn stdio(wanted: &Value<'_>) -> Result<(Stdio, bool), Failure> {
         if let Some(fd) = wanted.as_number() {
@@ -128,9 +133,9 @@ pub(crate) struct Process {
 impl Process {
     #[qjs(constructor)]
     fn new<'js>(ctx: Ctx<'js>, options: Object<'js>) -> rquickjs::Result<Self> {
-        let (mut child, channel) = Wanted::read(&ctx, &options)?
-            .spawn()
-            .map_err(|failure| failure.throw(&ctx))?;
+        let wanted = Wanted::read(&ctx, &options)?;
+        wanted.permit(&ctx)?;
+        let (mut child, channel) = wanted.spawn().map_err(|failure| failure.throw(&ctx))?;
         let pipes = [
             child.stdin.take().map(OwnedFd::from),
             child.stdout.take().map(OwnedFd::from),
@@ -201,6 +206,7 @@ fn run_to_end<'js>(
     max: f64,
 ) -> rquickjs::Result<Reply> {
     let mut wanted = Wanted::read(&ctx, &options)?;
+    wanted.permit(&ctx)?;
     let input = match input.is_object() {
         true => Some(bytes::copy(&input)?),
         false => None,

@@ -8,7 +8,10 @@ use std::{cell::Cell, future::Future, rc::Rc};
 use rquickjs::{Ctx, Function, Persistent, Value};
 
 use super::{failure::Failure, reply::Reply};
-use crate::event_loop::{Handle, Loop};
+use crate::{
+    engine::error::JsError,
+    event_loop::{Handle, Loop},
+};
 
 /// What can be thrown or handed to a callback as an `Error`.
 pub(crate) trait IntoError {
@@ -19,6 +22,12 @@ pub(crate) trait IntoError {
 impl IntoError for Failure {
     fn into_error<'js>(self, ctx: &Ctx<'js>) -> rquickjs::Result<Value<'js>> {
         self.to_error(ctx)
+    }
+}
+
+impl IntoError for JsError {
+    fn into_error<'js>(self, ctx: &Ctx<'js>) -> rquickjs::Result<Value<'js>> {
+        rquickjs::IntoJs::into_js(self, ctx)
     }
 }
 

@@ -109,6 +109,7 @@ fn start<'js>(
     let sender = queue.sender();
     let (argv, memory_limit) = (host.argv.clone(), host.memory_limit);
     let profile = host.profile.clone();
+    let (permissions, app) = (host.permissions.clone(), host.app.clone());
     let its_interrupt = interrupt.clone();
     let handle = std::thread::Builder::new()
         .name("pome-thread".into())
@@ -119,6 +120,8 @@ fn start<'js>(
             host.interrupt = its_interrupt;
             host.memory_limit = memory_limit;
             host.profile = profile;
+            host.permissions = permissions;
+            host.app = app;
             host.set_data(data);
             match Engine::new(host, queue) {
                 Ok(engine) => run(&engine, &specifier, source.as_deref()),

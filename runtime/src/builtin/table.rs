@@ -225,6 +225,7 @@ pub(super) static TABLE: &[Builtin] = &[
     js("localdrive", source!("localdrive")),
     js("mirror-drive", source!("mirror-drive")),
     native_part("pear", source!("pear"), pear::native),
+    part("pear/bus", source!("pear/bus")),
     native_part("pome-core", source!("pome-core"), core::native),
     part("pome-core/codec", source!("pome-core/codec")),
     part("pome-core/pulled", source!("pome-core/pulled")),

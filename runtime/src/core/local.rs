@@ -6,6 +6,7 @@ use super::{
     bridge::{Failure, Out, held, hold, now, promise},
     drive::{drive, ignored, pulled, putting},
 };
+use crate::permissions;
 use pome_drive_fs::{
     LocalEntry, LocalOptions, Localdrive, MirrorEvent, MirrorOptions, MirrorSide, Mirrordrive,
 };
@@ -34,11 +35,16 @@ fn local(ctx: &Ctx<'_>, id: u32) -> Result<Localdrive> {
 }
 
 fn local_open<'js>(ctx: Ctx<'js>, root: String, options: Options<'js>) -> Result<u32> {
+    now(&ctx, permissions::file(&ctx, &root))?;
+    let follow_links = options.flag("followLinks")?.unwrap_or(false);
+    if follow_links {
+        now(&ctx, permissions::link(&ctx, &root))?;
+    }
     let opened = Localdrive::open(
         root,
         LocalOptions {
             atomic: options.flag("atomic")?.unwrap_or(false),
-            follow_links: options.flag("followLinks")?.unwrap_or(false),
+            follow_links,
             create: true,
         },
     );
@@ -130,6 +136,7 @@ fn local_del(ctx: Ctx<'_>, id: u32, path: String) -> Result<Value<'_>> {
 
 fn local_symlink(ctx: Ctx<'_>, id: u32, path: String, target: String) -> Result<Value<'_>> {
     let drive = local(&ctx, id)?;
+    now(&ctx, permissions::link(&ctx, &path))?;
     promise(&ctx, async move {
         drive.symlink(&path, &target).await?;
         Ok(Out::Undefined)

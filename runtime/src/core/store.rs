@@ -5,6 +5,7 @@ use super::{
     bridge::{Failure, Out, Outcome, call_back, coded, held, hold, now, promise},
     hypercore::described,
 };
+use crate::permissions;
 use pome_cores::{
     CoreOptions, Corestore, CorestoreOptions, DiscoveryKey, Key, KeyPair, Manifest,
     ManifestOptions, Prologue, Signer, Store,
@@ -41,6 +42,7 @@ pub(super) fn add<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
 }
 
 fn open<'js>(ctx: Ctx<'js>, path: String, options: Options<'js>) -> Result<Value<'js>> {
+    now(&ctx, permissions::file(&ctx, &path))?;
     let mut cores = CorestoreOptions::default();
     cores.primary_key = options.array("primaryKey")?;
     cores.writable = options.flag("writable")?.unwrap_or(true);

@@ -1,7 +1,10 @@
 //! What one thread of a program has besides its heap and its loop: its arguments, how it ends, and who is told of errors that nobody caught.
 
 use super::{clone::Clone, limit};
-use crate::{bare::thread::Thread, builtin::profile::Profile, event_loop::Control};
+use crate::{
+    bare::thread::Thread, builtin::profile::Profile, event_loop::Control, pear::AppDrive,
+    permissions::Permissions,
+};
 use rquickjs::{Ctx, Error, Function, JsLifetime, Object, Persistent, Result, Value};
 use std::{
     cell::{Cell, RefCell},
@@ -32,6 +35,10 @@ pub(crate) struct Host {
     pub(crate) memory_limit: Option<usize>,
     /// The kind of its Hypercore stack.
     pub(crate) profile: Profile,
+    /// What it may reach of the machine.
+    pub(crate) permissions: Arc<Permissions>,
+    /// The drive that it comes from, whose files are modules.
+    pub(crate) app: Option<AppDrive>,
     /// What a thread was started with.
     data: RefCell<Option<Clone>>,
     threads: RefCell<BTreeMap<u64, Arc<Thread>>>,
@@ -56,6 +63,8 @@ impl Host {
             break_off: Arc::default(),
             memory_limit: None,
             profile: Profile::default(),
+            permissions: Arc::default(),
+            app: None,
             data: RefCell::default(),
             threads: RefCell::default(),
             next_thread: Cell::new(0),

@@ -19,13 +19,14 @@ use crate::{
     event_loop::{self, Ended, Loop, Queue},
     module,
     pear::{self, PearOptions},
+    permissions::Permissions,
 };
 use host::Host;
 use rquickjs::{CatchResultExt, Context, Ctx, Result};
 use std::{
     path::{Path, PathBuf},
     rc::Rc,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
 };
 
 /// What `Bare.version` says: the version of Bare whose behaviour and packages' demands are met.
@@ -49,6 +50,8 @@ pub struct Options {
     pub npm: bool,
     /// The app that it is: it gets a global `Pear` [default: none].
     pub pear: Option<PearOptions>,
+    /// What the program may reach of the machine [default: all that its user may].
+    pub permissions: Permissions,
 }
 
 /// How a program ended.
@@ -141,6 +144,8 @@ fn run_main(options: &Options, entry: Entry) -> Exit {
         Entry::File(file) => host.profile.look(file),
         Entry::Script { .. } | Entry::Repl => {}
     }
+    host.permissions = Arc::new(options.permissions.clone());
+    host.app = options.pear.as_ref().and_then(|app| app.drive.clone());
     let engine = match Engine::new(host, Queue::new()) {
         Ok(engine) => engine,
         Err(error) => {

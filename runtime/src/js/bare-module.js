@@ -559,6 +559,14 @@ native.setHooks({
 
   // The program itself; `specifier` is what was typed.
   main (specifier) {
+    const app = /^(pear:\/\/[^/]+\/)(.*)$/.exec(specifier)
+    if (app !== null) {
+      // A file of the app that this is, in its drive.
+      const href = resolve('./' + app[2], app[1], { isImport: true })
+      Bare.argv[1] = href
+      load(href)
+      return
+    }
     const folder = native.toHref('./')
     const isPath = /^(\.{0,2}\/|\.{1,2}$)/.test(specifier) || /^[a-z][a-z0-9+.-]+:/.test(specifier)
     const href = resolve(isPath ? specifier : native.toPath(native.toHref('./' + specifier)), folder, { isImport: true })
@@ -569,8 +577,9 @@ native.setHooks({
   // The program of a thread.
   thread (specifier, source) {
     const href = native.toHref(specifier)
-    if (source === null || source === undefined) load(resolve(native.toPath(href), native.toHref('./'), { isImport: true }))
-    else load(href, { source })
+    if (source !== null && source !== undefined) load(href, { source })
+    else if (href.startsWith('pear:')) load(resolve(href, href, { isImport: true }))
+    else load(resolve(native.toPath(href), native.toHref('./'), { isImport: true }))
   },
 
   // A program that was given as text.

@@ -1,5 +1,6 @@
 //! Where the resolver looks: the disk, or what a protocol of the program's has instead.
 
+use crate::{engine::host::Host, permissions};
 use rquickjs::{Ctx, Function, JsLifetime, Object};
 use serde_json::Value;
 use std::{cell::RefCell, collections::HashMap, fs, path::PathBuf, rc::Rc};
@@ -21,8 +22,39 @@ pub(crate) trait Source {
 #[derive(Default, JsLifetime)]
 pub(crate) struct Packages(RefCell<HashMap<String, Rc<Value>>>);
 
-/// The disk.
-pub(crate) struct Disk<'a>(pub(crate) &'a Packages);
+/// The disk, and the drive of an app that has one.
+pub(crate) struct Disk<'a, 'js> {
+    pub(crate) packages: &'a Packages,
+    pub(crate) ctx: &'a Ctx<'js>,
+}
+
+impl Disk<'_, '_> {
+    /// The path of a file that the program may look at.
+    fn path(&self, url: &Url) -> Option<PathBuf> {
+        let path = path_of(url)?;
+        // Where it may not look there is nothing for it.
+        permissions::file(self.ctx, &path).ok().map(|()| path)
+    }
+
+    /// True for a file in the drive of the app; `None` when that is not where it would be.
+    fn is_in_drive(&self, url: &Url) -> Option<bool> {
+        let drive = Host::get(self.ctx).app.clone()?;
+        let path = drive.path_of(url)?;
+        // What cannot be had is asked for again when it is read, which says why.
+        Some(drive.is_file(&path).unwrap_or(true))
+    }
+
+    fn text(&self, url: &Url) -> Option<String> {
+        let drive = Host::get(self.ctx).app.clone();
+        if let Some(drive) = drive
+            && let Some(path) = drive.path_of(url)
+        {
+            let bytes = drive.read(&path).ok().flatten()?;
+            return String::from_utf8(bytes).ok();
+        }
+        fs::read_to_string(self.path(url)?).ok()
+    }
+}
 
 /// The path of a `file:` URL.
 pub(crate) fn path_of(url: &Url) -> Option<PathBuf> {
@@ -39,27 +71,33 @@ fn parse(url: &Url, text: &str) -> Result<Rc<Value>, String> {
     }
 }
 
-impl Source for Disk<'_> {
+impl Source for Disk<'_, '_> {
     fn exists(&self, url: &Url, is_asset: bool) -> bool {
-        path_of(url)
+        if let Some(is_file) = self.is_in_drive(url) {
+            return is_file;
+        }
+        self.path(url)
             .and_then(|path| fs::metadata(path).ok())
             .is_some_and(|found| found.is_file() || (is_asset && found.is_dir()))
     }
 
     fn package(&self, url: &Url) -> Result<Option<Rc<Value>>, String> {
-        if let Some(known) = self.0.0.borrow().get(url.as_str()) {
+        if let Some(known) = self.packages.0.borrow().get(url.as_str()) {
             return Ok(Some(known.clone()));
         }
-        let Some(text) = path_of(url).and_then(|path| fs::read_to_string(path).ok()) else {
+        let Some(text) = self.text(url) else {
             return Ok(None);
         };
         let value = parse(url, &text)?;
-        self.0.0.borrow_mut().insert(url.to_string(), value.clone());
+        self.packages
+            .0
+            .borrow_mut()
+            .insert(url.to_string(), value.clone());
         Ok(Some(value))
     }
 
     fn real(&self, url: &Url) -> Url {
-        path_of(url)
+        self.path(url)
             .and_then(|path| fs::canonicalize(path).ok())
             .and_then(|path| Url::from_file_path(path).ok())
             .unwrap_or_else(|| url.clone())

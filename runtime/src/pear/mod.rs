@@ -1,8 +1,20 @@
-//! Pear: what an app knows of itself, and the folder that is its own.
+//! Pear: what an app knows of itself, the folder that is its own, and the drive that it may come from.
 
-mod storage;
+mod checkpoint;
+mod drive;
+mod home;
+mod link;
 
-use rquickjs::{Ctx, JsLifetime, Object, Result};
+pub use drive::{AppDrive, AppDriveError, Checkout};
+pub use home::{AppHome, AppRecord, ShiftError};
+pub use link::{LinkError, PearLink};
+
+use crate::{
+    engine::{bytes::Bytes, error::JsError, host::Host},
+    event_loop::Loop,
+};
+
+use rquickjs::{Ctx, Function, JsLifetime, Null, Object, Persistent, Result};
 use serde_json::{Value, json};
 use std::{
     fs, io,
@@ -29,7 +41,7 @@ use std::{
 pub struct PearOptions {
     /// What it is called: `pear.name` or `name` of its package.json, else the name of its folder.
     pub name: String,
-    /// Its folder.
+    /// Its folder; empty for an app in a drive.
     pub dir: PathBuf,
     /// Its file, relative to the folder.
     pub main: String,
@@ -43,21 +55,32 @@ pub struct PearOptions {
     pub dev: bool,
     /// The `pear` field of its package.json.
     pub options: Value,
+    /// The drive that it comes from (default: none, it is on this disk).
+    pub drive: Option<AppDrive>,
+    /// What it is told of as `flags` besides `dev`: an object.
+    pub flags: Value,
+    /// Tell it of updates (default: true).
+    pub updates: bool,
 }
 
 impl PearOptions {
-    /// The app that a file or folder is, if there is a package.json with a `pear` field above it.
+    /// The app that a file or folder is, if there is a package.json with a `pear` field above it. Without a folder of the caller's for what it keeps it gets its
+    /// own.
     ///
     /// # Errors
     /// From the file system.
-    pub fn find(path: &Path, args: &[String]) -> io::Result<Option<Self>> {
+    pub fn find(
+        path: &Path,
+        args: &[String],
+        storage: Option<PathBuf>,
+    ) -> io::Result<Option<Self>> {
         let Ok(path) = fs::canonicalize(path) else {
             // Whoever runs it says what is wrong.
             return Ok(None);
         };
         match package(&path)? {
             Some((_, package)) if package.get("pear").is_some() => {
-                Self::from_disk(&path, args.to_vec(), None).map(Some)
+                Self::from_disk(&path, args.to_vec(), storage).map(Some)
             }
             _ => Ok(None),
         }
@@ -79,31 +102,21 @@ impl PearOptions {
         };
         let link = format!("file://{}", file.display());
         let file = match file.is_dir() {
-            true => file.join(
-                package
-                    .get("main")
-                    .and_then(Value::as_str)
-                    .unwrap_or("index.js"),
-            ),
+            true => file.join(main_in(&package)),
             false => file,
         };
+        let name = name_in(&package).unwrap_or_else(|| {
+            let folder = dir.file_name().unwrap_or_default();
+            folder.to_string_lossy().into_owned()
+        });
         let storage = match storage {
             Some(storage) => storage,
-            None => storage::of(&link)?,
+            None => AppHome::of_user()?.storage_from_disk(&link, &name)?,
         };
         fs::create_dir_all(&storage)?;
         let options = package.get("pear").cloned().unwrap_or_else(|| json!({}));
-        let own = options.get("name").or(package.get("name"));
-        let folder = || {
-            dir.file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned()
-        };
         Ok(Self {
-            name: own
-                .and_then(Value::as_str)
-                .map_or_else(folder, str::to_owned),
+            name,
             main: file
                 .strip_prefix(&dir)
                 .unwrap_or(&file)
@@ -115,7 +128,100 @@ impl PearOptions {
             args,
             dev: false,
             options,
+            drive: None,
+            flags: json!({}),
+            updates: true,
         })
+    }
+
+    /// The app in a drive, by the link that starts it. Without a folder of the caller's it gets the one of its key.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub fn from_drive(
+        drive: AppDrive,
+        link: &PearLink,
+        args: Vec<String>,
+        storage: Option<PathBuf>,
+    ) -> io::Result<Self> {
+        let package = drive.manifest();
+        let name = name_in(package).unwrap_or_else(|| link.key.to_string());
+        let storage = match storage {
+            Some(storage) => storage,
+            None => AppHome::of_user()?.storage_of_key(&link.key, &name)?,
+        };
+        fs::create_dir_all(&storage)?;
+        let options = package.get("pear").cloned().unwrap_or_else(|| json!({}));
+        Ok(Self {
+            name,
+            main: main_in(package),
+            storage: fs::canonicalize(storage)?,
+            dir: PathBuf::new(),
+            link: link.to_string(),
+            args,
+            dev: false,
+            options,
+            drive: Some(drive),
+            flags: json!({}),
+            updates: true,
+        })
+    }
+
+    /// What the runtime is to run: a path, or a URL.
+    pub fn entry(&self) -> String {
+        match &self.drive {
+            None => self.dir.join(&self.main).display().to_string(),
+            Some(drive) => format!("{}{}", drive.origin(), self.entrypoint()),
+        }
+    }
+
+    /// The part of the link behind the key, when it is an app from a drive.
+    fn parsed(&self) -> Option<PearLink> {
+        self.link.parse().ok()
+    }
+
+    /// The path in the app that its link names.
+    fn route(&self) -> String {
+        let path = self.parsed().map(|link| link.path).unwrap_or_default();
+        match path.as_str() {
+            "" => "/".into(),
+            _ => path,
+        }
+    }
+
+    /// What the app's routes make of it: the file that is run.
+    fn entrypoint(&self) -> String {
+        let route = self.route();
+        let listed = |name: &str| {
+            let list = self
+                .options
+                .get(name)
+                .or(self.options.get("stage")?.get(name));
+            Some(
+                list?
+                    .as_array()?
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .any(|one| {
+                        route.starts_with(&format!("/{}", one.trim_start_matches(['.', '/'])))
+                    }),
+            )
+        };
+        let is_unrouted = listed("unrouted") == Some(true) || listed("entrypoints") == Some(true);
+        let target = match self.options.get("routes") {
+            _ if is_unrouted => None,
+            Some(Value::String(all)) => Some(all.as_str()),
+            Some(Value::Object(map)) => map.get(&route).and_then(Value::as_str),
+            _ => None,
+        };
+        let target = target.unwrap_or(&route).trim_start_matches('.');
+        match target.trim_start_matches('/') {
+            "" => format!(
+                "/{}",
+                self.main.trim_start_matches("./").trim_start_matches('/')
+            ),
+            path => format!("/{path}"),
+        }
     }
 
     /// A new folder for one run.
@@ -123,42 +229,73 @@ impl PearOptions {
     /// # Errors
     /// From the file system.
     pub fn temporary_storage() -> io::Result<PathBuf> {
-        storage::temporary()
+        AppHome::temporary()
     }
 
     fn config(&self) -> Value {
+        let drive = self.drive.as_ref();
+        let link = self.parsed();
+        let part = |text: Option<&String>| text.and_then(|text| text.get(1..)).map(str::to_owned);
+        let mut flags = json!({ "dev": self.dev });
+        if let (Some(all), Some(given)) = (flags.as_object_mut(), self.flags.as_object()) {
+            all.extend(given.clone());
+        }
         json!({
             "key": null,
-            "length": 0,
-            "fork": 0,
+            "length": drive.map_or(0, AppDrive::length),
+            "fork": drive.map_or(0, AppDrive::fork),
             "alias": null,
             "dev": self.dev,
             "name": self.name,
             "main": self.main,
-            "channel": null,
+            "channel": drive.and_then(AppDrive::channel),
             "storage": self.storage,
             "options": self.options,
             "env": {},
-            "flags": { "dev": self.dev },
+            "flags": flags,
             "args": self.args,
-            "checkout": null,
-            "release": null,
+            "checkout": drive.map(|drive| match drive.checkout() {
+                Checkout::Release => json!("release"),
+                Checkout::Staged => json!("staged"),
+                Checkout::Length(length) => json!(length),
+            }),
+            "release": drive.and_then(AppDrive::release),
             "link": self.link,
             "links": self.options.get("links").cloned().unwrap_or_else(|| json!({})),
-            "route": "/",
+            "route": self.route(),
             "routes": self.options.get("routes"),
-            "entrypoint": format!("/{}", self.main),
-            "fragment": null,
-            "query": null,
-            "linkData": null,
+            "entrypoint": match drive {
+                Some(_) => self.entrypoint(),
+                None => format!("/{}", self.main),
+            },
+            "fragment": part(link.as_ref().map(|link| &link.fragment)),
+            "query": part(link.as_ref().map(|link| &link.query)),
+            "linkData": part(link.as_ref().map(|link| &link.path)),
             "checkpoint": null,
-            "applink": format!("file://{}", self.dir.display()),
-            "dir": self.dir,
+            "applink": match drive {
+                Some(drive) => drive.origin(),
+                None => format!("file://{}", self.dir.display()),
+            },
+            "dir": drive.is_none().then_some(&self.dir),
             "dht": { "nodes": [], "bootstrap": [] },
             "assets": {},
             "prerunning": false,
         })
     }
+}
+
+/// What an app is called by its package.json.
+fn name_in(package: &Value) -> Option<String> {
+    let own = package.get("pear").and_then(|pear| pear.get("name"));
+    let name = own.or(package.get("name"))?.as_str()?;
+    Some(name.to_owned())
+}
+
+/// The file that is run where a link names none.
+fn main_in(package: &Value) -> String {
+    let own = package.get("pear").and_then(|pear| pear.get("main"));
+    let main = own.or(package.get("main")).and_then(Value::as_str);
+    main.unwrap_or("index.js").to_owned()
 }
 
 /// The nearest package.json above a file, or in a folder or above it, and its folder.
@@ -190,7 +327,40 @@ pub(crate) fn install(ctx: &Ctx<'_>, options: &PearOptions) -> Result<()> {
 /// The native half of `pear`.
 pub(crate) fn native<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
     let native = Object::new(ctx.clone())?;
-    let config = ctx.userdata::<App>().map(|app| app.0.config().to_string());
-    native.set("config", config)?;
+    let app = ctx.userdata::<App>().map(|app| app.0.clone());
+    native.set("config", app.as_ref().map(|app| app.config().to_string()))?;
+    let drive = Host::get(ctx).app.clone();
+    let key = drive
+        .as_ref()
+        .map(|drive| Bytes(drive.live().key().0.to_vec()));
+    native.set("key", key)?;
+    native.set(
+        "checkpoint",
+        app.as_ref().and_then(|app| checkpoint::read(app)),
+    )?;
+    native.set("newer", Function::new(ctx.clone(), newer)?)?;
+    native.set("keep", Function::new(ctx.clone(), checkpoint::keep)?)?;
     Ok(native)
+}
+
+/// Calls back with the next version to run after `seen`: `(error)`, or `(null, length, fork)`.
+fn newer<'js>(ctx: Ctx<'js>, seen: f64, callback: Function<'js>) -> Result<()> {
+    let app = ctx.userdata::<App>().map(|app| app.0.clone());
+    let Some(drive) = app
+        .filter(|app| app.updates)
+        .and_then(|app| app.drive.clone())
+    else {
+        return Ok(());
+    };
+    let events = Loop::get(&ctx);
+    let callback = Persistent::save(&ctx, callback);
+    let work = async move { drive.newer(seen as u64).await };
+    events.spawn(events.handle(false), work, move |ctx, newer| {
+        let callback = callback.restore(ctx)?;
+        match newer {
+            Ok((length, fork)) => callback.call((Null, length as f64, fork as f64)),
+            Err(error) => callback.call((JsError::new(error.code(), error.to_string()),)),
+        }
+    });
+    Ok(())
 }

@@ -55,6 +55,12 @@ impl Resolver {
         record_type: u16,
         callback: Function<'js>,
     ) {
+        if let Err(refused) = crate::permissions::socket(&ctx, &name) {
+            task::blocking(&ctx, callback, move || {
+                Err::<crate::bare::reply::Reply, _>(refused)
+            });
+            return;
+        }
         let mut stops = self.stops.subscribe();
         stops.mark_unchanged();
         task::run(&ctx, &self.live, callback, async move {

@@ -14,6 +14,7 @@ use self::request::{FileFailure, Request};
 use super::{
     args::Args,
     failure::Failure,
+    reply::Reply,
     task::{self, IntoError},
 };
 use crate::engine::errno;
@@ -51,7 +52,10 @@ fn request<'js>(ctx: &Ctx<'js>, name: &str, rest: &[Value<'js>]) -> rquickjs::Re
 
 fn sync<'js>(ctx: Ctx<'js>, name: String, rest: Rest<Value<'js>>) -> rquickjs::Result<Value<'js>> {
     let request = request(&ctx, &name, &rest.0)?;
-    task::outcome(&ctx, request.run())
+    match request.permit(&ctx) {
+        Ok(()) => task::outcome(&ctx, request.run()),
+        Err(refused) => Err(refused.throw(&ctx)),
+    }
 }
 
 fn start<'js>(
@@ -61,6 +65,9 @@ fn start<'js>(
     rest: Rest<Value<'js>>,
 ) -> rquickjs::Result<()> {
     let request = request(&ctx, &name, &rest.0)?;
-    task::blocking(&ctx, callback, move || request.run());
+    match request.permit(&ctx) {
+        Ok(()) => task::blocking(&ctx, callback, move || request.run()),
+        Err(refused) => task::blocking(&ctx, callback, move || Err::<Reply, _>(refused)),
+    }
     Ok(())
 }

@@ -7,7 +7,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags};
 
 use super::{descriptors, stat, tree};
-use crate::bare::{args::Args, failure::Failure, reply::Reply};
+use crate::{
+    bare::{args::Args, failure::Failure, reply::Reply},
+    engine::error::JsError,
+    permissions,
+};
+use rquickjs::Ctx;
 
 /// The largest single read or write, in bytes: what Linux does in one call at most.
 const IO_MAX_BYTES: usize = 0x7fff_f000;
@@ -244,6 +249,23 @@ impl Request {
             _ => return Ok(None),
         };
         Ok(Some(Self::Fd(operation, what, args.integer(0)?)))
+    }
+
+    /// Asks whether the program may.
+    pub(crate) fn permit(&self, ctx: &Ctx<'_>) -> Result<(), JsError> {
+        match self {
+            Self::Path(_, _, path) | Self::ReadFile { path, .. } | Self::WriteFile { path, .. } => {
+                permissions::file(ctx, path)
+            }
+            Self::Paths(_, what, from, to) => {
+                permissions::file(ctx, to)?;
+                match what {
+                    PathsOperation::Symlink => permissions::link(ctx, to),
+                    _ => permissions::file(ctx, from),
+                }
+            }
+            Self::Fd(..) => Ok(()),
+        }
     }
 
     /// Does it. Blocks as long as the system does.

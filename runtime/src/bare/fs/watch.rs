@@ -18,11 +18,14 @@ use rustix::{
 use tokio::{io::unix::AsyncFd, sync::watch};
 
 use super::request::name_reply;
-use crate::bare::{
-    failure::Failure,
-    io::poll,
-    reply::Reply,
-    task::{self, Liveness},
+use crate::{
+    bare::{
+        failure::Failure,
+        io::poll,
+        reply::Reply,
+        task::{self, Liveness},
+    },
+    permissions,
 };
 
 /// How many bytes of changes are read at once; each takes 16 and its name.
@@ -198,6 +201,7 @@ pub(super) fn start<'js>(
     path: String,
     is_recursive: bool,
 ) -> rquickjs::Result<Class<'js, Watch>> {
+    permissions::file(&ctx, &path).map_err(|refused| refused.throw(&ctx))?;
     let watched = Watched::new(&path, is_recursive).map_err(|failure| {
         let failure = super::FileFailure::path(failure, "watch", path.as_str());
         match task::IntoError::into_error(failure, &ctx) {

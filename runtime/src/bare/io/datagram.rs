@@ -131,6 +131,7 @@ impl Datagrams {
         host: String,
         options: Object<'js>,
     ) -> rquickjs::Result<Reply> {
+        crate::permissions::socket(&ctx, "UDP").map_err(|refused| refused.throw(&ctx))?;
         let wish = Wish {
             ipv6_only: options.get("ipv6Only")?,
             reuse_address: options.get("reuseAddr")?,

@@ -12,10 +12,13 @@ use rustix::net::SocketFlags;
 use tokio::{io::unix::AsyncFd, sync::watch};
 
 use super::{address, poll, stream::Stream};
-use crate::bare::{
-    failure::Failure,
-    reply::Reply,
-    task::{self, Liveness},
+use crate::{
+    bare::{
+        failure::Failure,
+        reply::Reply,
+        task::{self, Liveness},
+    },
+    permissions,
 };
 
 /// A listening socket. Connections are asked for one by one.
@@ -84,12 +87,15 @@ impl Listener {
         host: String,
         backlog: i32,
     ) -> rquickjs::Result<Reply> {
+        permissions::socket(&ctx, &format!("{host}:{port}"))
+            .map_err(|refused| refused.throw(&ctx))?;
         self.listen_on_address(port, &host, backlog)
             .map_err(|failure| failure.throw(&ctx))
     }
 
     #[qjs(rename = "listenUnix")]
     fn listen_unix(&self, ctx: Ctx<'_>, path: String, backlog: i32) -> rquickjs::Result<()> {
+        permissions::file(&ctx, &path).map_err(|refused| refused.throw(&ctx))?;
         self.listen_on_path(&path, backlog)
             .map_err(|failure| failure.throw(&ctx))
     }

@@ -22,6 +22,7 @@ use crate::{
         task::{self, Liveness},
     },
     engine::bytes,
+    permissions,
 };
 
 /// How much one read takes at most where the caller does not say, in bytes.
@@ -145,6 +146,8 @@ impl Stream {
         host: String,
         callback: Function<'js>,
     ) -> rquickjs::Result<()> {
+        permissions::socket(&ctx, &format!("{host}:{port}"))
+            .map_err(|refused| refused.throw(&ctx))?;
         let address =
             address::socket_address(&host, port).map_err(|failure| failure.throw(&ctx))?;
         let shared = self.shared.clone();
@@ -157,13 +160,22 @@ impl Stream {
     }
 
     #[qjs(rename = "connectUnix")]
-    fn connect_unix<'js>(&self, ctx: Ctx<'js>, path: String, callback: Function<'js>) {
+    fn connect_unix<'js>(
+        &self,
+        ctx: Ctx<'js>,
+        path: String,
+        callback: Function<'js>,
+    ) -> rquickjs::Result<()> {
+        // Who listens there may do what the program may not.
+        let asked = permissions::file(&ctx, &path).and_then(|()| permissions::socket(&ctx, &path));
+        asked.map_err(|refused| refused.throw(&ctx))?;
         let shared = self.shared.clone();
         self.run(&ctx, &self.requests, callback, async move {
             let stream = tokio::net::UnixStream::connect(path).await?;
             shared.set(stream.into_std()?.into())?;
             Ok(Reply::Nothing)
         });
+        Ok(())
     }
 
     /// Takes over a descriptor by number; one of the three that a process starts with stays open for others. Answers with whether it can be read.

@@ -134,6 +134,9 @@ fn trim(ctx: Ctx<'_>, fd: f64, offset: f64, length: f64) -> Result<()> {
 }
 
 fn swap(ctx: Ctx<'_>, from: String, to: String) -> Result<()> {
+    for path in [&from, &to] {
+        crate::permissions::file(&ctx, path).map_err(|refused| refused.throw(&ctx))?;
+    }
     let here = rustix::fs::CWD;
     let swapped = rustix::fs::renameat_with(here, from, here, to, RenameFlags::EXCHANGE);
     done(&ctx, swapped, "swap")

@@ -90,6 +90,7 @@ impl Database {
 }
 
 fn open<'js>(ctx: Ctx<'js>, path: String, options: Options<'js>) -> Result<Value<'js>> {
+    crate::permissions::file(&ctx, &path).map_err(|refused| refused.throw(&ctx))?;
     let mut below = pome_storage::Options::default();
     below.create = options.flag("createIfMissing")?.unwrap_or(true);
     below.read_only = options.flag("readOnly")?.unwrap_or(false);

@@ -149,6 +149,8 @@ fn bind<'js>(
     host: String,
     news: Function<'js>,
 ) -> Result<Vec<u32>> {
+    // Packets to whomever it likes, other than those of the native swarm.
+    crate::permissions::socket(&ctx, &host).map_err(|refused| refused.throw(&ctx))?;
     let udx: Udx = held(&ctx, udx)?;
     let at = address(&ctx, &host, port)?;
     let bound = {

@@ -1,0 +1,114 @@
+//! `pome init`: a project to begin with, as Pear's template for terminal apps has it. Source: Pear 1.16, `init/templates/terminal`.
+
+use super::{Project, args::InitArgs, check_name, refuse_full};
+use crate::cli::{failure::Failure, present::Presentation};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    io::{BufRead, IsTerminal, Write},
+    path::Path,
+};
+
+const CMD: &str = "init";
+
+/// What the app does until its author has another idea.
+const ENTRY: &str = "\
+/* global Pear */
+const { versions } = Pear
+
+console.log('Pear terminal application running')
+console.log(await versions())
+";
+
+const TEST: &str = "import test from 'brittle' // https://github.com/holepunchto/brittle\n";
+
+/// Makes the project. Needs no store.
+pub(crate) fn init(args: &InitArgs, how: Presentation) -> Result<(), Failure> {
+    let here = std::env::current_dir().map_err(|e| Failure::io("the working folder", &e))?;
+    let dir = here.join(args.dir.as_deref().unwrap_or(Path::new("")));
+    let at = |error: &std::io::Error| Failure::io(&dir.display().to_string(), error);
+    if !args.force {
+        refuse_full(&dir)?;
+    }
+    let folder = dir.components().next_back().map(|part| {
+        let name = part.as_os_str().to_string_lossy().to_lowercase();
+        name.replace([' ', '.'], "-")
+    });
+    let old = match dir.join("package.json").exists() {
+        true => Some(Project::find(&dir)?.package),
+        false => None,
+    };
+    let known = |field: &str| old.as_ref()?.get(field)?.as_str().map(str::to_owned);
+    let name = args.name.clone().or_else(|| known("name"));
+    let name = name.or(folder).unwrap_or_default();
+    let main = known("main").unwrap_or_else(|| "index.js".into());
+    let license = known("license").unwrap_or_else(|| "Apache-2.0".into());
+    let asks = !args.yes && std::io::stdin().is_terminal();
+    let name = ask(asks && args.name.is_none(), "name", name, |name| {
+        check_name(name).is_ok()
+    })?;
+    check_name(&name)?;
+    let main = ask(asks, "main", main, |main| main.ends_with(".js"))?;
+    let license = ask(asks, "license", license, |_| true)?;
+    let mut package = json!({
+        "name": name,
+        "main": main,
+        "pear": { "name": name, "type": args.r#type },
+        "type": "module",
+        "license": license,
+        "scripts": { "dev": "pear run -d .", "test": "brittle test/*.test.js" },
+        "devDependencies": { "brittle": "^3.0.0" },
+    });
+    if let (Some(Value::Object(old)), Some(new)) = (old, package.as_object_mut()) {
+        for (field, value) in old {
+            new.entry(field).or_insert(value);
+        }
+    }
+    let text = serde_json::to_string_pretty(&package).unwrap_or_default() + "\n";
+    tell(how, "writing", &json!({}), "");
+    fs::create_dir_all(dir.join("test")).map_err(|e| at(&e))?;
+    let files = [
+        ("package.json", text.as_str()),
+        (main.trim_start_matches("./"), ENTRY),
+        ("test/index.test.js", TEST),
+    ];
+    for (path, text) in files {
+        let file = dir.join(path);
+        if let Some(parent) = file.parent() {
+            fs::create_dir_all(parent).map_err(|e| at(&e))?;
+        }
+        fs::write(&file, text).map_err(|e| Failure::io(&file.display().to_string(), &e))?;
+        let line = format!("wrote {}", file.display());
+        tell(how, "wrote", &json!({ "path": format!("/{path}") }), &line);
+    }
+    tell(how, "written", &json!({}), "");
+    Ok(())
+}
+
+/// What a person types, until it fits; what is in the brackets when nothing is typed.
+fn ask(
+    asks: bool,
+    what: &str,
+    default: String,
+    fits: impl Fn(&str) -> bool,
+) -> Result<String, Failure> {
+    while asks {
+        eprint!("{what} [{default}]: ");
+        let _ = std::io::stderr().flush();
+        let mut line = String::new();
+        let read = std::io::stdin().lock().read_line(&mut line);
+        if read.map_err(|e| Failure::io("stdin", &e))? == 0 {
+            break;
+        }
+        match line.trim() {
+            "" => break,
+            line if fits(line) => return Ok(line.to_owned()),
+            _ => eprintln!("that does not fit"),
+        }
+    }
+    Ok(default)
+}
+
+fn tell(how: Presentation, tag: &str, data: &Value, text: &str) {
+    super::machine::tell(how, (CMD, tag), data, text);
+}
