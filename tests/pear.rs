@@ -93,6 +93,11 @@ impl World {
         App::new("run".into(), child)
     }
 
+    /// Nothing of any app's drive is here any more: what runs next is what its author has, not what was here when nobody was found at once.
+    fn forget(&self) {
+        fs::remove_dir_all(self.user.apps().join("drives")).unwrap();
+    }
+
     /// The same to its end.
     fn run_out(&self, args: &[&str]) -> Output {
         self.user.run(&[&["--json", "run"], args].concat())
@@ -221,6 +226,7 @@ console.log('ready')
     let released = &data(&released, "updating-to")["releaseLength"];
     project.write("lib/words.js", "export const words = 'third'\n");
     world.stage(&project);
+    world.forget();
     let mut app = world.run(&[link]);
     assert_eq!(app.says("words"), "second 7 7 a package");
     assert_eq!(app.says("config"), format!("notes test {released}"));
@@ -228,6 +234,8 @@ console.log('ready')
     let next = world.author.json(&["release", "test", dir]);
     let next = &data(&next, "updating-to")["releaseLength"];
     assert_eq!(app.says("update"), format!("true {next} true"));
+    drop(app);
+    world.forget();
     let mut staged = world.run(&["--checkout", "staged", link]);
     assert_eq!(staged.says("words"), "third 7 7 a package");
 }

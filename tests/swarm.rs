@@ -360,36 +360,6 @@ fn a_relay_that_both_trust_is_the_way() {
 }
 
 #[test]
-fn a_relay_helps_where_a_peer_only_believes_that_it_is_reachable() {
-    let test = "a_relay_helps_where_a_peer_only_believes_that_it_is_reachable";
-    if !places_work(test) || !namespace::inside(test) {
-        return;
-    }
-    let mut places = Places::new(false);
-    let [here, there] = [Front::Open, Front::Consistent].map(|front| places.add(front));
-    let (_nodes, peers, ready) = network_with(&["--blind-relay"]);
-    let relay = ready["relay"].as_str().unwrap();
-    let (mut writer, mut reader) = (Room::new(peers.clone()), Room::new(peers));
-    writer.pome.ok(&["core", "append", "log", "a", "b"]);
-    let log = key_of(&writer.pome.json(&["core", "info", "log"]));
-    writer.pome.namespace = Some(here.inside.id());
-    reader.pome.namespace = Some(there.inside.id());
-    let sharing = writer.share(&["log", "--relay-through", relay], 1);
-    // From now on only those get in who it has spoken to. It found out before that anybody does.
-    here.inside.sh("nft add table ip wall
-         nft add chain ip wall in '{ type filter hook input priority 0; }'
-         nft add rule ip wall in iifname != lo meta l4proto udp ct state new drop");
-    let words = ["core", "get", &log, "1", "--timeout", "12"];
-    assert_eq!(reader.pome.fails(&words), (4, "TIMED_OUT".into()));
-    let begin = Instant::now();
-    let through = ["--relay-through", relay, "--timeout", "60"];
-    let words = [&["core", "get", &log, "1"], &through[..]].concat();
-    assert_eq!(reader.pome.ok(&words), b"b");
-    eprintln!("read through a relay after {:?}", begin.elapsed());
-    sharing.stop();
-}
-
-#[test]
 fn where_udp_is_blocked_a_relay_over_tcp_helps() {
     let test = "where_udp_is_blocked_a_relay_over_tcp_helps";
     if !fuse_works(test) || !places_work(test) || !namespace::inside_with_mounts(test) {

@@ -155,12 +155,12 @@ impl View for pome_drive_fs::Hyperdrive {
 }
 
 /// What a stream answers first: whether it has anything.
-pub(super) fn has_any<T, E: Into<Failure>>(
+pub(super) fn has_any<T, E>(
     stream: impl Stream<Item = std::result::Result<T, E>> + Send + 'static,
 ) -> BoxFuture<'static, Outcome<bool>>
 where
     T: Send,
-    E: Send,
+    E: Send + Into<Failure>,
 {
     async move {
         let mut stream = stream.boxed();

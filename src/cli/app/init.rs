@@ -92,21 +92,23 @@ fn ask(
     default: String,
     fits: impl Fn(&str) -> bool,
 ) -> Result<String, Failure> {
-    while asks {
+    if !asks {
+        return Ok(default);
+    }
+    loop {
         eprint!("{what} [{default}]: ");
         let _ = std::io::stderr().flush();
         let mut line = String::new();
         let read = std::io::stdin().lock().read_line(&mut line);
         if read.map_err(|e| Failure::io("stdin", &e))? == 0 {
-            break;
+            return Ok(default);
         }
         match line.trim() {
-            "" => break,
+            "" => return Ok(default),
             line if fits(line) => return Ok(line.to_owned()),
             _ => eprintln!("that does not fit"),
         }
     }
-    Ok(default)
 }
 
 fn tell(how: Presentation, tag: &str, data: &Value, text: &str) {
