@@ -7,7 +7,7 @@ use super::{
 };
 use crate::event_loop::pool;
 use pome_net::{
-    dht_rpc::Reply,
+    dht_rpc::{DhtOptions, Reply},
     hyperdht::{
         AnnounceOptions, BOOTSTRAP, ConnectOptions, Found, HyperDht, HyperDhtOptions, Lookup,
         Server, ServerOptions, messages::Peer,
@@ -100,7 +100,7 @@ pub(super) fn addresses<'js>(
 }
 
 /// Those that the environment names, or those of the public network.
-pub(super) fn bootstrap() -> Vec<SocketAddrV4> {
+fn bootstrap() -> Vec<SocketAddrV4> {
     match std::env::var(BOOTSTRAP_VARIABLE) {
         Ok(text) if text == "none" => Vec::new(),
         Ok(text) if !text.is_empty() => text.split(',').filter_map(address).collect(),
@@ -118,20 +118,20 @@ pub(super) fn host_of<'js>(ctx: &Ctx<'js>, options: &Options<'js>) -> Result<Ipv
     }
 }
 
-fn open<'js>(ctx: Ctx<'js>, options: Options<'js>) -> Result<u32> {
-    let port = u16::try_from(options.count("port")?.unwrap_or(0)).unwrap_or(0);
-    let host = host_of(&ctx, &options)?;
-    let mut how = match options.flag("bootstrapper")?.unwrap_or(false) {
-        true => HyperDhtOptions::bootstrapper(SocketAddrV4::new(host, port)),
-        false => HyperDhtOptions::default(),
-    };
-    let node = &mut how.dht.node;
-    match addresses(&ctx, &options, "bootstrap")? {
+/// What a node is told, of this module and of `dht-rpc`.
+pub(super) fn node_options<'js>(
+    ctx: &Ctx<'js>,
+    options: &Options<'js>,
+    (host, port): (Ipv4Addr, u16),
+    how: &mut DhtOptions,
+) -> Result<()> {
+    let node = &mut how.node;
+    match addresses(ctx, options, "bootstrap")? {
         Some(bootstrap) => node.bootstrap = bootstrap,
         None if node.address.is_none() => node.bootstrap = bootstrap(),
         None => {}
     }
-    node.nodes = addresses(&ctx, &options, "nodes")?.unwrap_or_default();
+    node.nodes = addresses(ctx, options, "nodes")?.unwrap_or_default();
     if let Some(ephemeral) = options.flag("ephemeral")? {
         node.ephemeral = Some(ephemeral);
     }
@@ -141,11 +141,25 @@ fn open<'js>(ctx: Ctx<'js>, options: Options<'js>) -> Result<u32> {
     if let Some(quick) = options.flag("quickFirewall")? {
         node.quick_firewall = quick;
     }
-    how.dht.host = host;
-    how.dht.port = port;
-    if let Some(any) = options.flag("anyPort")? {
-        how.dht.any_port = any;
+    if let Some(concurrency) = options.count("concurrency")? {
+        node.concurrency = usize::try_from(concurrency).unwrap_or(1).max(1);
     }
+    how.host = host;
+    how.port = port;
+    if let Some(any) = options.flag("anyPort")? {
+        how.any_port = any;
+    }
+    Ok(())
+}
+
+fn open<'js>(ctx: Ctx<'js>, options: Options<'js>) -> Result<u32> {
+    let port = u16::try_from(options.count("port")?.unwrap_or(0)).unwrap_or(0);
+    let host = host_of(&ctx, &options)?;
+    let mut how = match options.flag("bootstrapper")?.unwrap_or(false) {
+        true => HyperDhtOptions::bootstrapper(SocketAddrV4::new(host, port)),
+        false => HyperDhtOptions::default(),
+    };
+    node_options(&ctx, &options, (host, port), &mut how.dht)?;
     how.key_pair = options.key_pair("keyPair")?;
     if let Some(alive) = options.count("connectionKeepAlive")? {
         how.connection_keep_alive = (alive > 0).then(|| Duration::from_millis(alive));

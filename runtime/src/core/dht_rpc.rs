@@ -3,7 +3,7 @@
 use super::{
     args::{Count, Options, bad},
     bridge::{Failure, Out, call_back, held, hold, now, promise},
-    dht::{address, address_out, addresses, bootstrap, host_of},
+    dht::{address, address_out, addresses, host_of, node_options},
     pull::Pull,
 };
 use crate::event_loop::pool;
@@ -84,30 +84,7 @@ fn open<'js>(ctx: Ctx<'js>, options: Options<'js>) -> Result<u32> {
         },
         None => DhtOptions::default(),
     };
-    let node = &mut how.node;
-    match addresses(&ctx, &options, "bootstrap")? {
-        Some(bootstrap) => node.bootstrap = bootstrap,
-        None if node.address.is_none() => node.bootstrap = bootstrap(),
-        None => {}
-    }
-    node.nodes = addresses(&ctx, &options, "nodes")?.unwrap_or_default();
-    if let Some(ephemeral) = options.flag("ephemeral")? {
-        node.ephemeral = Some(ephemeral);
-    }
-    if let Some(firewalled) = options.flag("firewalled")? {
-        node.firewalled = firewalled;
-    }
-    if let Some(quick) = options.flag("quickFirewall")? {
-        node.quick_firewall = quick;
-    }
-    if let Some(concurrency) = options.count("concurrency")? {
-        node.concurrency = usize::try_from(concurrency).unwrap_or(1).max(1);
-    }
-    how.host = host;
-    how.port = port;
-    if let Some(any) = options.flag("anyPort")? {
-        how.any_port = any;
-    }
+    node_options(&ctx, &options, (host, port), &mut how)?;
     let (sender, questions) = mpsc::channel(QUESTIONS_MAX);
     let _inside = pool().enter();
     let dht = now(
