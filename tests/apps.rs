@@ -7,9 +7,12 @@
 mod apps_world;
 mod process;
 
-use apps_world::{By, World};
+use apps_world::{App, By, World};
 use pome_test_support::namespace;
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 /// Runs the two sides of a scenario on these, in a namespace.
 fn between(test: &str, first: By, second: By, scenario: fn(&World, By, By)) {
@@ -18,8 +21,8 @@ fn between(test: &str, first: By, second: By, scenario: fn(&World, By, By)) {
     }
 }
 
-/// Tests of a scenario between ours and npm's.
-macro_rules! with_npm {
+/// Tests of a scenario, each by whom its two sides are run.
+macro_rules! tests {
     ($scenario:ident: $($test:ident = $first:ident, $second:ident;)*) => {$(
         #[test]
         fn $test() {
@@ -28,12 +31,8 @@ macro_rules! with_npm {
     )*};
 }
 
-#[test]
-fn two_peers_by_key() {
-    between("two_peers_by_key", By::Pome, By::Pome, dial);
-}
-
-with_npm! { dial:
+tests! { dial:
+    two_peers_by_key = Pome, Pome;
     bare_is_dialled = Bare, Pome;
     bare_dials = Pome, Bare;
     node_is_dialled = Node, Pome;
@@ -53,12 +52,8 @@ fn dial(world: &World, listens: By, dials: By) {
     assert_eq!(server.interrupt(), Some(130));
 }
 
-#[test]
-fn many_peers_by_topic() {
-    between("many_peers_by_topic", By::Pome, By::Pome, chat);
-}
-
-with_npm! { chat:
+tests! { chat:
+    many_peers_by_topic = Pome, Pome;
     bare_and_others_by_topic = Bare, Pome;
     many_and_bare_by_topic = Pome, Bare;
     node_and_others_by_topic = Node, Pome;
@@ -82,12 +77,8 @@ fn chat(world: &World, one: By, others: By) {
     assert_eq!(third.interrupt(), Some(130));
 }
 
-#[test]
-fn a_core_is_written_and_read() {
-    between("a_core_is_written_and_read", By::Pome, By::Pome, follow);
-}
-
-with_npm! { follow:
+tests! { follow:
+    a_core_is_written_and_read = Pome, Pome;
     a_core_of_bare_is_read = Bare, Pome;
     bare_reads_a_core = Pome, Bare;
     a_core_of_node_is_read = Node, Pome;
@@ -122,12 +113,8 @@ fn follow(world: &World, writes: By, reads: By) {
     reader.says("block 3: third");
 }
 
-#[test]
-fn many_cores_of_a_store() {
-    between("many_cores_of_a_store", By::Pome, By::Pome, many);
-}
-
-with_npm! { many:
+tests! { many:
+    many_cores_of_a_store = Pome, Pome;
     many_cores_of_bare_are_read = Bare, Pome;
     bare_reads_many_cores = Pome, Bare;
     many_cores_of_node_are_read = Node, Pome;
@@ -146,12 +133,8 @@ fn many(world: &World, writes: By, reads: By) {
     reader.says("core 1 block 0: something long");
 }
 
-#[test]
-fn a_bee_is_shared() {
-    between("a_bee_is_shared", By::Pome, By::Pome, look_up);
-}
-
-with_npm! { look_up:
+tests! { look_up:
+    a_bee_is_shared = Pome, Pome;
     a_bee_of_bare_is_read = Bare, Pome;
     bare_reads_a_bee = Pome, Bare;
     a_bee_of_node_is_read = Node, Pome;
@@ -188,12 +171,8 @@ fn look_up(world: &World, writes: By, reads: By) {
     assert_eq!(block.child.wait().unwrap().code(), Some(0));
 }
 
-#[test]
-fn a_drive_follows_another() {
-    between("a_drive_follows_another", By::Pome, By::Pome, mirror);
-}
-
-with_npm! { mirror:
+tests! { mirror:
+    a_drive_follows_another = Pome, Pome;
     a_drive_follows_one_of_bare = Bare, Pome;
     a_drive_of_bare_follows_another = Pome, Bare;
     a_drive_follows_one_of_node = Node, Pome;
@@ -225,4 +204,47 @@ fn mirror(world: &World, writes: By, reads: By) {
     {
         reader.says("mirrored");
     }
+}
+
+tests! { converge:
+    writers_of_a_base = PomeNpm, PomeNpm;
+    a_base_of_bare_is_written = Bare, PomeNpm;
+    bare_writes_a_base = PomeNpm, Bare;
+    a_base_of_node_is_written = Node, PomeNpm;
+    node_writes_a_base = PomeNpm, Node;
+}
+
+/// Two writers of npm's autobase, each in a process of its own, agree on one order of what both wrote.
+fn converge(world: &World, one: By, other: By) {
+    let folder = |name: &str| world.home.path().join(name).display().to_string();
+    let mut first = world.app(one, "base", &[&folder("first")]);
+    let key = first.says("key");
+    world.is_announced(&key);
+    let mut second = world.app(other, "base", &[&folder("second"), &key]);
+    let local = second.says("local");
+    first.type_in(&format!("put 0\nadd {local}\n"));
+    first.says("writable");
+    second.says("writable");
+    for text in 1..5 {
+        first.type_in(&format!("put a{text}\n"));
+        second.type_in(&format!("put b{text}\n"));
+    }
+    let show = |app: &mut App| {
+        app.type_in("show\n");
+        app.says("view")
+    };
+    let until = Instant::now() + pome_test_support::PATIENCE;
+    loop {
+        let (ours, theirs) = (show(&mut first), show(&mut second));
+        let mut all: Vec<&str> = ours.split(',').collect();
+        if all.len() == 9 && ours == theirs {
+            assert_eq!(all[0], "0");
+            all.sort_unstable();
+            assert_eq!(all, ["0", "a1", "a2", "a3", "a4", "b1", "b2", "b3", "b4"]);
+            break;
+        }
+        assert!(Instant::now() < until, "{ours} and {theirs}");
+    }
+    assert_eq!(first.interrupt(), Some(130));
+    assert_eq!(second.interrupt(), Some(130));
 }

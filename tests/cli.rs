@@ -3,7 +3,7 @@
 
 mod process;
 
-use process::{Pome, fuse_works, lines};
+use process::{MountProcess, Pome, fuse_works, lines};
 use serde_json::json;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
@@ -334,6 +334,71 @@ fn a_mount_and_commands_beside_it() {
 }
 
 #[test]
+fn how_far_what_was_written_has_come() {
+    if !fuse_works("how_far_what_was_written_has_come") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let pome = Pome::new(folder.path().join("store"));
+    let at = folder.path().join("mnt");
+    let path = at.join("deep/file");
+    let words = path.to_str().unwrap();
+    let mount = pome.mount(&at, &[]);
+    let key = mount.event["key"].as_str().unwrap().to_owned();
+    fs::create_dir(at.join("deep")).unwrap();
+    fs::write(&path, vec![7; 200_000]).unwrap();
+    let flushed = &pome.json(&["flush", words])[0];
+    assert_eq!(flushed["path"], "/deep/file");
+    assert_eq!(flushed["published"], true);
+    assert_eq!(flushed["durable"], true);
+    assert_eq!(flushed["heldBy"], 0);
+    assert_eq!(pome.json(&["status", words])[0], *flushed);
+    let none = at.join("none");
+    assert_eq!(pome.fails(&["status", none.to_str().unwrap()]).0, 3);
+    let outside = folder.path().join("outside");
+    let outside = pome.fails(&["status", outside.to_str().unwrap()]);
+    assert_eq!(outside, (3, "NOT_MOUNTED".into()));
+    // Nobody has it, until somebody does.
+    let wanted = ["flush", "--peers", "1", words, "--timeout", "1"];
+    assert_eq!(pome.fails(&wanted), (4, "TIMED_OUT".into()));
+    let (sharing, address) = process::talk::share(&pome, &["home"]);
+    let other = Pome::new(folder.path().join("other"));
+    let there = folder.path().join("there");
+    let reading = other.mount(&there, &["--drive", &key, "--peer", &address]);
+    let peer = ["--peer", &address];
+    other.ok(&[&["drive", "prefetch", &key, "/deep"], &peer[..]].concat());
+    other.ok(&[&["core", "download", &key], &peer[..]].concat());
+    let held = &pome.json(&["flush", "--peers", "1", words])[0];
+    assert_eq!(held["heldBy"], 1, "{held}");
+    reading.stop();
+    sharing.stop();
+    mount.stop();
+}
+
+#[test]
+fn a_mount_that_nobody_serves_is_taken_down_at_the_next_start() {
+    if !fuse_works("a_mount_that_nobody_serves_is_taken_down_at_the_next_start") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let pome = Pome::new(folder.path().join("store"));
+    let at = folder.path().join("mnt");
+    let mut mount = pome.mount(&at, &["--offline"]);
+    fs::write(at.join("f"), "kept").unwrap();
+    // Neither of them takes it down.
+    mount.abandon();
+    MountProcess::signal(mount.owner, "-KILL");
+    let began = std::time::Instant::now();
+    while !fs::metadata(&at).is_err_and(|e| e.kind() == std::io::ErrorKind::NotConnected) {
+        assert!(began.elapsed() < pome_test_support::PATIENCE);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let again = pome.mount(&at, &["--offline"]);
+    assert_eq!(fs::read_to_string(at.join("f")).unwrap(), "kept");
+    again.stop();
+}
+
+#[test]
 fn clients_notice_an_owner_that_does_not_answer() {
     if !fuse_works("clients_notice_an_owner_that_does_not_answer") {
         return;
@@ -347,7 +412,7 @@ fn clients_notice_an_owner_that_does_not_answer() {
     // A client that waits for ever would make this test do so too.
     let (done, given_up) = std::sync::mpsc::channel::<()>();
     std::thread::spawn(move || {
-        if given_up.recv_timeout(Duration::from_secs(120))
+        if given_up.recv_timeout(pome_test_support::PATIENCE)
             == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
         {
             process::MountProcess::signal(owner, "-KILL");

@@ -383,13 +383,23 @@ fn the_doctor_tells_what_is_in_front_of_both_sides() {
         let place = places.add(front);
         let mut asks = pome().1.with(Peers::Dht(bootstrap.clone()));
         asks.namespace = Some(place.inside.id());
-        let (mut status, mut said) = doctor(&asks, &[&sharing.key]);
-        // One that nothing is in front of finds that out in a while.
-        for _ in 0..30 {
-            if there == "open" && said[1]["nat"] == "consistent" {
-                (status, said) = doctor(&asks, &[&sharing.key]);
+        let is_hopeless = (front, there) == (Front::Random, "random");
+        let mut again: Option<Sharing> = None;
+        let mut tries = 0;
+        let (status, said) = loop {
+            let sharing = again.as_ref().unwrap_or(sharing);
+            let (status, said) = doctor(&asks, &[&sharing.key]);
+            // One that nothing is in front of finds that out as it begins, if others answer in time; and a busy machine may take longer than an attempt may.
+            let is_new = there == "open" && said[1]["nat"] == "consistent";
+            let is_late = !is_hopeless && said[1]["code"] == "HOLEPUNCH_ABORTED";
+            if !is_new && !is_late {
+                break (status, said);
             }
-        }
+            tries += 1;
+            if is_new && tries % 5 == 0 {
+                again = Some(Sharing::new(places.add(Front::Open), &bootstrap));
+            }
+        };
         eprintln!("{front:?} to {there}: {said:?}");
         assert_eq!(said[0]["nat"], word(front), "{said:?}");
         let outside = said[0]["address"].as_str().unwrap();
@@ -397,13 +407,15 @@ fn the_doctor_tells_what_is_in_front_of_both_sides() {
         assert_eq!(said[1]["nat"], there, "{said:?}");
         let outside = said[1]["address"].as_str().unwrap();
         assert!(outside.starts_with("5.5.1."), "{said:?}");
-        if (front, there) == (Front::Random, "random") {
+        if is_hopeless {
             assert_eq!(said[1]["stage"], "punch", "{said:?}");
-            let code = "HOLEPUNCH_DOUBLE_RANDOMIZED_NATS";
-            assert_eq!(said[1]["code"], code, "{said:?}");
+            // Whoever is the first to see that both are random gives up; the other side, as npm's, only says that it did.
+            let code = &said[1]["code"];
+            let is_first = code == "HOLEPUNCH_DOUBLE_RANDOMIZED_NATS";
+            assert!(is_first || code == "REMOTE_ABORTED", "{said:?}");
             let fix = said[1]["fix"].as_str().unwrap();
             assert!(fix.contains("both NATs give out random ports"), "{fix}");
-            assert_eq!(said[2]["error"]["code"], code);
+            assert_eq!(&said[2]["error"]["code"], code);
             assert_eq!(status, Some(1));
         } else {
             assert_eq!(said[1]["stage"], "connected", "{said:?}");

@@ -1,6 +1,6 @@
 //! Disks that fill up, that may not be written, and that turn bits.
 //!
-//! Those that take a small tmpfs need root to mount it; what cannot be mounted is skipped, loudly. `POME_SEED` sets the seed of the bits.
+//! Those that take a small tmpfs need root to mount it; what cannot be mounted is skipped, loudly. `POME_SEED` sets the seed of the bits, `POME_FULL_DISK=ext4` takes a small ext4 instead.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod process;
@@ -26,7 +26,7 @@ fn pattern(seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A tmpfs of its own, unmounted at the end.
+/// A tmpfs of its own, or a small ext4, unmounted at the end.
 struct Tmpfs {
     folder: tempfile::TempDir,
 }
@@ -34,11 +34,22 @@ struct Tmpfs {
 impl Tmpfs {
     fn new(test: &str, mib: u64) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let options = format!("size={mib}m");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "pome-test"])
-            .arg(folder.path())
-            .output();
+        let ext4 = std::env::var_os("POME_FULL_DISK").is_some_and(|kind| kind == "ext4");
+        let mounted = match ext4 {
+            true => {
+                let image = tempfile::NamedTempFile::new().unwrap();
+                // What the file system itself takes comes on top. The file goes with the last who has it: the loop device.
+                image.as_file().set_len((mib + 24) << 20).unwrap();
+                let make = "mkfs.ext4 -q -m 0 -J size=8 $0 && mount -o loop $0 $1";
+                let words = [image.path(), folder.path()];
+                Command::new("sh").args(["-c", make]).args(words).output()
+            }
+            false => Command::new("mount")
+                .args(["-t", "tmpfs", "-o"])
+                .args([&format!("size={mib}m"), "pome-test"])
+                .arg(folder.path())
+                .output(),
+        };
         if !mounted.is_ok_and(|output| output.status.success()) {
             skipped(test, "a tmpfs cannot be mounted here (it takes root)");
             return None;

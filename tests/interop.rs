@@ -19,15 +19,16 @@ use pome_cores::{
 use pome_drive_fs::{
     DriveOptions, Hyperdrive, ListOptions, LocalOptions, Localdrive, MirrorOptions, Mirrordrive,
     PutOptions,
+    fuse::{MountOptions, mount},
 };
 use pome_storage::{Options, Store};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use std::{
-    os::unix::fs::{PermissionsExt, symlink},
+    fs,
+    os::unix::fs::{FileExt, PermissionsExt, symlink},
     path::Path,
-    time::Duration,
 };
 
 fn seed() -> u64 {
@@ -474,6 +475,71 @@ async fn npm_reads_our_drives() {
     }
 }
 
+/// What a mount writes: maps over older blocks, contents that grew, holes, files of several names, and what is no file.
+#[tokio::test(flavor = "multi_thread")]
+async fn npm_reads_what_a_mount_published() {
+    const TEST: &str = "npm_reads_what_a_mount_published";
+    if !npm_works(TEST) {
+        return;
+    }
+    let Stores {
+        writer,
+        readers,
+        _folders,
+    } = Stores::new();
+    let drive = Hyperdrive::open(writer.namespace("drive"), DriveOptions::default())
+        .await
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let options = MountOptions::default();
+    let mounted = match mount(&writer, &drive, folder.path(), options).await {
+        Ok(mounted) => mounted,
+        Err(error) => return pome_test_support::skipped(TEST, error),
+    };
+    let at = |name: &str| folder.path().join(name);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed());
+    let mut large = vec![0; 900_000];
+    rng.fill_bytes(&mut large);
+    for name in ["patched", "grown", "shrunk"] {
+        fs::write(at(name), &large).unwrap();
+        mounted.publish_now().await.unwrap();
+        let file = fs::File::options().write(true).open(at(name)).unwrap();
+        match name {
+            "patched" => file.write_all_at(&large[..100], 300_000).unwrap(),
+            "grown" => file.write_all_at(&large[..70_000], 900_000).unwrap(),
+            _ => file.set_len(400_000).unwrap(),
+        }
+        drop(file);
+        // What grew is behind the old content only while nothing else is.
+        mounted.publish_now().await.unwrap();
+    }
+    let sparse = fs::File::create(at("sparse")).unwrap();
+    sparse.set_len(2_000_000).unwrap();
+    sparse.write_all_at(b"data", 1_000_000).unwrap();
+    drop(sparse);
+    fs::write(at("one"), "of two").unwrap();
+    fs::create_dir(at("d")).unwrap();
+    fs::hard_link(at("one"), at("d/two")).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o644);
+    rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), mode).unwrap();
+    mounted.unmount().await.unwrap().published.unwrap();
+    let blob = async |path: &str| {
+        let entry = drive.entry(path).await.unwrap().unwrap();
+        entry.value.blob
+    };
+    for (path, map) in [
+        ("/patched", true),
+        ("/grown", false),
+        ("/shrunk", true),
+        ("/sparse", true),
+    ] {
+        assert_eq!(blob(path).await.unwrap().block_map, map, "{path}");
+    }
+    assert_eq!(blob("/one").await, blob("/d/two").await);
+    assert_eq!(blob("/pipe").await, None);
+    npm_must_read_drive(&drive, &readers, None, &mut rng).await;
+}
+
 /// Of these drives only the header tells where the contents are.
 #[tokio::test]
 async fn npm_reads_our_drives_in_old_cores() {
@@ -533,7 +599,7 @@ async fn a_reader_of_nothing_waits_for_the_drive() {
         let packed = pack(core, &readers, &mut rng).await;
         unpack(&late, &packed, &mut rng).await;
     }
-    let reading = tokio::time::timeout(Duration::from_secs(30), reading).await;
+    let reading = tokio::time::timeout(pome_test_support::PATIENCE, reading).await;
     assert_eq!(reading.unwrap().unwrap(), "here at last");
 }
 

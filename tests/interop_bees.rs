@@ -9,7 +9,7 @@ use pome_cores::{CoreOptions, Corestore, Durability, Key, KeyPair, Store};
 use pome_net::driver::{Connection, ConnectionOptions, ReplicateOptions, Replication, tcp};
 use pome_test_support::{JsonProcess, npm_works};
 use serde_json::{Value, json};
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 const NPM: &[&str] = &["corestore", "hyperbee", "@hyperswarm/secret-stream"];
 const KEYS: u64 = 3000;
@@ -39,9 +39,9 @@ impl Npm {
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
+    tokio::time::timeout(pome_test_support::PATIENCE, future)
         .await
-        .expect("an answer within a minute")
+        .expect("an answer")
 }
 
 async fn join(cores: &Corestore, npm: &Npm) -> (Connection, Replication) {

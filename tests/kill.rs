@@ -379,7 +379,7 @@ impl World {
 
     /// Mounts, verifies all that was answered before, lets both writers work, and kills the owner.
     fn kill_one(&mut self, round: u64, after: Duration, script: u64) {
-        let mount = self.pome.mount(&self.mountpoint, &[]);
+        let mount = self.pome.mount(&self.mountpoint, &["--write-through"]);
         verify_files(&self.mountpoint, &self.files);
         self.length = verify_log(&self.pome, self.acknowledged);
         let (writer, appended) = std::thread::scope(|scope| {

@@ -330,7 +330,7 @@ fn purged_and_synced_again() {
             core
         };
         let whole = async || {
-            let whole = tokio::time::timeout(Duration::from_secs(60), whole());
+            let whole = tokio::time::timeout(pome_test_support::PATIENCE, whole());
             whole.await.expect("it comes")
         };
         let core = whole().await;

@@ -4,127 +4,22 @@
 #![allow(dead_code, reason = "what is shared with tests that use all of it")]
 
 mod apps_world;
+mod pear_world;
 mod process;
 
-use apps_world::App;
-use pome_test_support::namespace;
-use process::{Peers, Pome, talk::Talker, terminal::Terminal};
-use serde_json::Value;
+use pear_world::{Project, World, big_manifest, data, hostile_app, text};
+use pome_cores::Key;
+use pome_runtime::PearLink;
+use pome_test_support::{namespace, npm_folder, npm_works};
+use process::{Pome, terminal::Terminal};
+use serde_json::{Value, json};
 use std::{
-    fs,
-    os::unix::fs::symlink,
+    fs::{self, Permissions},
+    io::{BufRead, BufReader},
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
-    process::{Output, Stdio},
+    process::{Command, Stdio},
 };
-
-/// A network; who writes an app, and who runs it.
-struct World {
-    home: tempfile::TempDir,
-    author: Pome,
-    user: Pome,
-    _testnet: Talker,
-}
-
-impl World {
-    fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let nobody = Pome::new(home.path().join("nobody"));
-        let child = nobody
-            .command(&["--json", "dht", "testnet", "4"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut testnet = Talker::new(child);
-        let event = testnet.line();
-        let bootstrap = event["bootstrap"].as_str().unwrap().to_owned();
-        let pome = |name: &str| {
-            let store = home.path().join(name);
-            Pome::new(store).with(Peers::Dht(bootstrap.clone()))
-        };
-        Self {
-            author: pome("author"),
-            user: pome("user"),
-            home,
-            _testnet: testnet,
-        }
-    }
-
-    /// A project of these files.
-    fn project(&self, files: &[(&str, &str)]) -> Project {
-        let dir = self.home.path().join("project");
-        let project = Project { dir };
-        for (path, text) in files {
-            project.write(path, text);
-        }
-        project
-    }
-
-    /// `pome stage` of a project; what it says at the end.
-    fn stage(&self, project: &Project) -> Value {
-        let dir = project.dir.to_str().unwrap();
-        let lines = self.author.json(&["stage", "test", dir]);
-        data(&lines, "addendum").clone()
-    }
-
-    /// `pome seed`, once others find it.
-    fn seed(&self, project: &Project) -> App {
-        let dir = project.dir.to_str().unwrap();
-        let child = self
-            .author
-            .command(&["seed", "test", dir])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut seeder = App::new("seed".into(), child);
-        seeder.says("announced");
-        seeder
-    }
-
-    /// `pome run` by key.
-    fn run(&self, args: &[&str]) -> App {
-        let child = self
-            .user
-            .command(&[&["run"], args].concat())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        App::new("run".into(), child)
-    }
-
-    /// Nothing of any app's drive is here any more: what runs next is what its author has, not what was here when nobody was found at once.
-    fn forget(&self) {
-        fs::remove_dir_all(self.user.apps().join("drives")).unwrap();
-    }
-
-    /// The same to its end.
-    fn run_out(&self, args: &[&str]) -> Output {
-        self.user.run(&[&["--json", "run"], args].concat())
-    }
-}
-
-struct Project {
-    dir: PathBuf,
-}
-
-impl Project {
-    fn write(&self, path: &str, text: &str) {
-        let file = self.dir.join(path);
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(file, text).unwrap();
-    }
-}
-
-/// What one line of Pear's has.
-fn data<'a>(lines: &'a [Value], tag: &str) -> &'a Value {
-    let line = lines.iter().find(|line| line["tag"] == tag);
-    &line.unwrap_or_else(|| panic!("no {tag} in {lines:?}"))["data"]
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
 
 const PACKAGE: &str =
     r#"{ "name": "notes", "type": "module", "main": "index.js", "pear": { "type": "terminal" } }"#;
@@ -226,7 +121,6 @@ console.log('ready')
     let released = &data(&released, "updating-to")["releaseLength"];
     project.write("lib/words.js", "export const words = 'third'\n");
     world.stage(&project);
-    world.forget();
     let mut app = world.run(&[link]);
     assert_eq!(app.says("words"), "second 7 7 a package");
     assert_eq!(app.says("config"), format!("notes test {released}"));
@@ -235,9 +129,101 @@ console.log('ready')
     let next = &data(&next, "updating-to")["releaseLength"];
     assert_eq!(app.says("update"), format!("true {next} true"));
     drop(app);
-    world.forget();
     let mut staged = world.run(&["--checkout", "staged", link]);
     assert_eq!(staged.says("words"), "third 7 7 a package");
+}
+
+/// Whoever runs it has an older version, and asks the author before that one starts.
+#[test]
+fn an_app_runs_as_it_was_staged_a_moment_ago() {
+    if !namespace::inside("an_app_runs_as_it_was_staged_a_moment_ago") {
+        return;
+    }
+    let world = World::new();
+    let project = world.project(&[("package.json", PACKAGE), ("index.js", "")]);
+    let staged = world.stage(&project);
+    let link = staged["link"].as_str().unwrap();
+    let _seeder = world.seed(&project);
+    for version in 0..8 {
+        project.write("index.js", &format!("console.log('version', {version})"));
+        world.stage(&project);
+        let output = world.run_out(&["--trust", link]);
+        let stderr = text(&output.stderr);
+        assert_eq!(
+            text(&output.stdout),
+            format!("version {version}\n"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn staging_that_is_killed_is_staged_anew_and_two_stage_one_after_the_other() {
+    let home = tempfile::tempdir().unwrap();
+    let pome = Pome::new(home.path().join("store"));
+    let project = Project {
+        dir: home.path().join("project"),
+    };
+    project.write("package.json", PACKAGE);
+    let dir = project.dir.to_str().unwrap();
+    let spawn = || {
+        let mut command = pome.command(&["--json", "stage", "test", dir]);
+        command.stdout(Stdio::piped()).spawn().unwrap()
+    };
+    // Who follows what is staged has the app of before, or of now.
+    let follow = |round: u32| {
+        let out = home.path().join(format!("seen {round}"));
+        pome.run(&["drive", "export", "notes~test", out.to_str().unwrap()]);
+        let mut rounds: Vec<_> = (0..400)
+            .map(|n| {
+                let text = fs::read_to_string(out.join(format!("file {n}")));
+                text.ok().map(|text| text[..1].to_owned())
+            })
+            .collect();
+        rounds.dedup();
+        assert_eq!(rounds.len(), 1, "{rounds:?}");
+    };
+    let check = |round: u32| {
+        let link = pome.json(&["stage", "test", dir]);
+        let link = data(&link, "addendum")["link"].as_str().unwrap().to_owned();
+        let out = home.path().join(format!("out {round}"));
+        pome.ok(&["dump", &link, out.to_str().unwrap()]);
+        for n in 0..400 {
+            let name = format!("file {n}");
+            let is = fs::read(out.join(&name)).unwrap();
+            assert!(is == fs::read(project.dir.join(&name)).unwrap(), "{name}");
+        }
+        pome.ok(&["store", "check"]);
+    };
+    for round in 0..3 {
+        for n in 0..400 {
+            project.write(&format!("file {n}"), &format!("{round} {n} ").repeat(4_000));
+        }
+        let mut killed = spawn();
+        // Somewhere in the middle, or at the end.
+        let lines = BufReader::new(killed.stdout.take().unwrap()).lines();
+        assert!(
+            lines
+                .take(3 + 150 * round as usize)
+                .all(|line| line.is_ok())
+        );
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        follow(round);
+        check(round);
+    }
+    for n in 0..400 {
+        project.write(&format!("file {n}"), &format!("last {n} ").repeat(4_000));
+    }
+    let two = [spawn(), spawn()];
+    let told = two.map(|child| child.wait_with_output().unwrap());
+    let lengths = told.map(|output| {
+        assert!(output.status.success());
+        data(&process::lines(&output.stdout), "addendum")["version"].clone()
+    });
+    // The second had nothing left to do.
+    assert_eq!(lengths[0], lengths[1]);
+    check(4);
 }
 
 #[test]
@@ -350,6 +336,17 @@ fn a_project_is_staged_and_dumped() {
     assert_eq!(shown["channel"], "dev");
     assert_eq!(shown["release"], before + 1);
     assert_eq!(data(&info, "changelog")["changelog"], "## 3\n\nnewest");
+    let info = pome.json(&["info", "--changelog", "--changelog-max", "2", &link]);
+    assert_eq!(data(&info, "changelog")["changelog"], "## 3\n\nnewest");
+    // What it was at a version, as long as that is its history.
+    let old = format!("pear://0.{}.{key}", end["version"]);
+    assert_eq!(
+        pome.ok(&["drive", "get", &old, "/index.js"]),
+        b"console.log(1)"
+    );
+    assert_eq!(pome.fails(&["core", "info", &old]).0, 2);
+    let fork = format!("pear://7.{}.{key}", end["version"]);
+    assert_eq!(pome.fails(&["drive", "ls", &fork]), (3, "NOT_FOUND".into()));
     let manifest = pome.json(&["info", "--manifest", "dev", dir]);
     assert_eq!(data(&manifest, "manifest")["manifest"]["version"], "1.5.0");
 
@@ -362,6 +359,22 @@ fn a_project_is_staged_and_dumped() {
     assert_eq!(pome.fails(&["dump", &link, to]).1, "ERR_DIR_NONEMPTY");
     pome.ok(&["dump", "--force", "--checkout", "staged", &link, to]);
     assert_eq!(fs::read(out.join("index.js")).unwrap(), b"console.log(4)");
+    let part = home.path().join("part");
+    let src = format!("{link}/src");
+    project.write("src/lib.js", "lib");
+    project.write("src/deep/other.js", "other");
+    stage(&[]);
+    let dump = [
+        "dump",
+        "--checkout",
+        "staged",
+        "--only",
+        "index.js,src/deep",
+        &src,
+    ];
+    pome.ok(&[&dump[..], &[part.to_str().unwrap()]].concat());
+    assert!(part.join("src/deep/other.js").exists());
+    assert!(!part.join("src/lib.js").exists() && !part.join("index.js").exists());
     let one = format!("{link}/index.js");
     assert_eq!(pome.ok(&["dump", &one, "-"]), b"console.log(3)");
 
@@ -383,6 +396,11 @@ fn a_project_is_staged_and_dumped() {
             "ERR_INVALID_INPUT",
         ),
         (&["init", dir], "ERR_DIR_NONEMPTY"),
+        (&["init", "--yes", "node-compat", dir], "ERR_DIR_NONEMPTY"),
+        (&["init", "ui", "new"], "ERR_INVALID_TEMPLATE"),
+        (&["init", "-t", "desktop", "new"], "ERR_INVALID_TEMPLATE"),
+        (&["init", "pear://keet", "new"], "ERR_INVALID_TEMPLATE"),
+        (&["init", "--with", "bun", "new"], "ERR_INVALID_TEMPLATE"),
         (&["shift", &link, "pear://nobody"], "ERR_INVALID_LINK"),
         (
             &["shift", &link, &format!("pear://{}", "y".repeat(52))],
@@ -409,6 +427,13 @@ fn links_are_made_before_there_is_an_app() {
     assert_eq!(data(&staged, "addendum")["link"], link);
     let other = pome.json(&["touch"]);
     assert_ne!(data(&other, "final")["link"], link);
+    // With a beginning of one's own it is an app like any other.
+    let chosen = pome.json(&["touch", "--vanity", "y9"]);
+    let link = data(&chosen, "final")["link"].as_str().unwrap();
+    assert!(link.starts_with("pear://y9"), "{link}");
+    let staged = pome.json(&["stage", link, dir]);
+    assert_eq!(data(&staged, "addendum")["link"], link);
+    assert_eq!(pome.fails(&["touch", "--vanity", "l0ve"]).0, 2);
 }
 
 #[test]
@@ -428,7 +453,15 @@ console.log(JSON.stringify(before), Pear.config.dev, Pear.config.args.join())",
     assert_eq!(run(&[folder]), "null false \n");
     assert_eq!(run(&["-d", folder, "a", "b"]), "{\"runs\":1} true a,b\n");
     assert_eq!(run(&["--tmp-store", folder]), "null false \n");
+    let clear = ["--unsafe-clear-app-storage", folder];
+    assert_eq!(run(&clear), "null false \n");
+    assert_eq!(run(&[folder]), "{\"runs\":1} false \n");
     let own = home.path().join("own");
+    assert_eq!(
+        pome.fails(&[&["run", "-s", own.to_str().unwrap()], &clear[..]].concat())
+            .0,
+        2
+    );
     assert_eq!(run(&["-s", own.to_str().unwrap(), folder]), "null false \n");
     assert!(own.join("checkpoint").exists());
 
@@ -455,6 +488,15 @@ console.log(JSON.stringify(before), Pear.config.dev, Pear.config.args.join())",
     assert_eq!(pome.fails(&["shift", to, folder]).1, "ERR_INVALID_INPUT");
     pome.ok(&["shift", "--force", to, folder]);
     assert_eq!(run(&[folder]), "{\"runs\":3} false \n");
+    project.write(
+        "index.js",
+        "console.log(JSON.stringify(Pear.config.links), Pear.config.dht.bootstrap.length)",
+    );
+    project.write("package.json", r#"{ "name": "a", "type": "module", "pear": { "links": { "one": "pear://keet", "two": "x" } } }"#);
+    assert_eq!(
+        run(&["--links", "two=file:///b,three=c=d", folder]),
+        "{\"one\":\"pear://keet\",\"two\":\"file:///b\",\"three\":\"c=d\"} 0\n"
+    );
     let versions = pome.json(&["versions"]);
     assert!(data(&versions, "version")["pome"].is_string());
 }
@@ -474,6 +516,8 @@ fn an_app_ends_as_it_says_and_talks_to_itself() {
         "other.js",
         "const { teardown, messages, message } = Pear
 console.log(Pear.app === Pear.config, Pear.key, Pear.argv === Bare.argv, Pear.pid === Bare.pid)
+const fields = 'key length fork alias dev name main channel storage options env flags args checkout release link links route routes entrypoint fragment query linkData checkpoint applink dir dht assets prerunning startId swapDir pearDir'
+console.log(fields.split(' ').filter((name) => !(name in Pear.app)).length)
 for (const wrong of [[1], [() => {}, 0.5]]) try { teardown(...wrong) } catch (error) { console.log(error.code) }
 teardown(() => console.log('second'))
 teardown(async () => { await null; console.log('third') }, 1)
@@ -492,6 +536,7 @@ Pear.reload().catch((error) => console.log(error.message))
     let said = text(&output.stdout);
     let expected = [
         "true null true true",
+        "0",
         "ERR_INVALID_INPUT",
         "ERR_INVALID_INPUT",
         "Pear.reload is not supported for terminal apps",
@@ -522,6 +567,57 @@ Pear.reload().catch((error) => console.log(error.message))
 }
 
 #[test]
+fn an_app_starts_another_and_talks_with_it() {
+    let home = tempfile::tempdir().unwrap();
+    let pome = Pome::new(home.path().join("store"));
+    let project = Project {
+        dir: home.path().join("project"),
+    };
+    let files = [
+        ("package.json", r#"{ "name": "a", "main": "index.js", "pear": {} }"#),
+        (
+            "index.js",
+            "const run = require('pear-run')
+console.log('pipe', require('pear-pipe')())
+try { run('./../other.js') } catch (error) { console.log(error.code) }
+const pipe = run('./lib/worker.js', ['one', 'two'])
+let said = ''
+pipe.on('data', (data) => {
+  said += data
+  if (!said.endsWith('\\n')) return
+  console.log(said.trim())
+  pipe.end()
+})
+pipe.write('hello')
+pipe.on('close', () => {
+  const crashes = run(Pear.app.dir + '/crashes.js')
+  crashes.on('crash', ({ exitCode }) => console.log('crash', exitCode))
+})
+",
+        ),
+        (
+            "lib/worker.js",
+            "const pipe = require('pear-pipe')()
+pipe.on('data', (data) => pipe.write(`${data} ${Pear.config.args.join()} ${pipe === require('pear-pipe')()} ${pipe.autoexit}\\n`))
+Pear.teardown(() => console.log('worker ends'))
+",
+        ),
+        ("crashes.js", "Bare.exit(7)"),
+    ];
+    for (path, text) in files {
+        project.write(path, text);
+    }
+    let output = pome.run(&["run", project.dir.to_str().unwrap()]);
+    assert_eq!(
+        text(&output.stdout),
+        "pipe null\nERR_INVALID_INPUT\nhello one,two true true\nworker ends\ncrash 7\n",
+        "{}",
+        text(&output.stderr)
+    );
+    assert!(output.status.success());
+}
+
+#[test]
 fn the_binary_called_as_pear() {
     let home = tempfile::tempdir().unwrap();
     let pome = Pome::new(home.path().join("store"));
@@ -543,8 +639,152 @@ fn the_binary_called_as_pear() {
         "console.log(Pear.config.storage)",
     )
     .unwrap();
-    let said = pear(&["run", "--store", own.to_str().unwrap(), "-d", "chat"]);
+    let said = pear(&[
+        "-L",
+        "1",
+        "run",
+        "--store",
+        own.to_str().unwrap(),
+        "-d",
+        "chat",
+    ]);
     assert_eq!(said.trim(), own.to_str().unwrap());
+
+    // For node as well: the same names are Bare's here.
+    pear(&["init", "-y", "node-compat", "both"]);
+    let package = fs::read(home.path().join("both/package.json")).unwrap();
+    let package: Value = serde_json::from_slice(&package).unwrap();
+    assert_eq!(package["imports"]["fs"]["bare"], "bare-fs");
+    assert_eq!(package["imports"]["fs"]["default"], "fs");
+    assert!(package["dependencies"]["bare-fs"].is_string());
+    let program = "import fs from 'fs'\nimport { join } from 'path'\nconsole.log(typeof fs.readFileSync, join('a', 'b'))\n";
+    fs::write(home.path().join("both/index.js"), program).unwrap();
+    assert_eq!(pear(&["run", "both"]), "function a/b\n");
+    let node = Command::new("node")
+        .arg("both/index.js")
+        .current_dir(home.path())
+        .output();
+    if let Ok(output) = node {
+        assert_eq!(text(&output.stdout), "function a/b\n");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_an_app_is_said_and_stays_in_its_folder() {
+    let test = "what_is_wrong_with_an_app_is_said_and_stays_in_its_folder";
+    if !namespace::inside(test) {
+        return;
+    }
+    let world = World::new();
+    let link = hostile_app(&world.author);
+    let manifest = format!("{{\"name\":\"{}\"}}", "x".repeat(5 << 20));
+    let big = big_manifest(&world.author, &manifest);
+    let _seeders = [world.seed_by(&[&link]), world.seed_by(&[&big])];
+    let run = |path: &str| {
+        let output = world.run_out(&["--trust", &format!("{link}{path}")]);
+        let code = output.status.code();
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        (code, said)
+    };
+    assert_eq!(run(""), (Some(0), "a folder\n".into()));
+    assert_eq!(run("/inside.js"), (Some(0), "inside\n".into()));
+    assert_eq!(run("/../../../inside.js"), (Some(0), "inside\n".into()));
+    for (path, word) in [
+        ("/loop.js", "RECURSIVE_SYMLINK"),
+        ("/nowhere.js", "ENOENT"),
+        ("/missing.js", "MODULE_NOT_FOUND"),
+        ("/huge.js", "FILE_TOO_LARGE"),
+    ] {
+        let (code, said) = run(path);
+        assert!(
+            code != Some(0) && said.contains(word),
+            "{path}: {code:?} {said}"
+        );
+    }
+    // What cannot be a file's name is left out, or nothing is written.
+    let out = world.home.path().join("a/b/c/out");
+    let dumped = world.user.run(&["dump", &link, out.to_str().unwrap()]);
+    for folder in ["a/b/c", "a/b", "a", ""] {
+        let folder = world.home.path().join(folder);
+        assert!(!folder.join("escaped").exists(), "{dumped:?}");
+    }
+    assert!(!dumped.status.success() || out.join("inside.js").exists());
+    // An author who says more of himself than fits.
+    let output = world.run_out(&["--trust", &big]);
+    let refused: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(refused["error"]["code"], "FILE_TOO_LARGE");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+/// What npm's modules make of an app of ours: the link, the files with what is said of them, Pear's records.
+#[test]
+fn npm_reads_a_staged_app() {
+    let test = "npm_reads_a_staged_app";
+    if !npm_works(test, &["hyperdrive", "pear-link"]) || !namespace::inside(test) {
+        return;
+    }
+    let world = World::new();
+    let package = r#"{ "name": "notes", "version": "2.0.0", "pear": { "stage": { "ignore": ["left-out"] } } }"#;
+    let mut big: Vec<u8> = (0..3_000_000_u32)
+        .flat_map(|n| n.wrapping_mul(n).to_le_bytes())
+        .collect();
+    let project = world.project(&[
+        ("package.json", package),
+        ("index.js", "console.log(1)"),
+        ("left-out/a.js", "1"),
+    ]);
+    let at = |path: &str| project.dir.join(path);
+    fs::write(at("big.bin"), &big).unwrap();
+    project.write("bin/run.sh", "#!/bin/sh\n");
+    fs::set_permissions(at("bin/run.sh"), Permissions::from_mode(0o755)).unwrap();
+    symlink("index.js", at("link.js")).unwrap();
+    world.stage(&project);
+    big[5_000_000] ^= 1;
+    fs::write(at("big.bin"), &big).unwrap();
+    let dir = project.dir.to_str().unwrap();
+    world.author.ok(&["release", "test", dir]);
+    let staged = world.stage(&project);
+    let _seeder = world.seed(&project);
+
+    let link = staged["verlink"].as_str().unwrap();
+    let folder = world.home.path().join("npm");
+    let mut node = Command::new("node");
+    node.arg(npm_folder().join("app.js"));
+    node.args([&world.bootstrap, link]).arg(&folder);
+    let output = node.output().unwrap();
+    let stderr = text(&output.stderr);
+    let seen: Value = serde_json::from_slice(&output.stdout).expect(stderr);
+
+    let parsed: PearLink = link.parse().unwrap();
+    assert_eq!(seen["parsed"]["key"], parsed.key.to_hex());
+    assert_eq!(seen["parsed"]["length"], json!(parsed.length));
+    assert_eq!(seen["parsed"]["fork"], seen["fork"]);
+    assert_eq!(seen["parsed"]["origin"], staged["link"]);
+    for (alias, key) in seen["aliases"].as_object().unwrap() {
+        let link: PearLink = format!("pear://{alias}").parse().unwrap();
+        assert_eq!(link.key.to_hex(), *key, "{alias}");
+    }
+    assert_eq!(seen["records"]["channel"], "test");
+    let manifest: Value = serde_json::from_str(package).unwrap();
+    assert_eq!(seen["records"]["manifest"], manifest);
+    assert_eq!(seen["records"]["release"], staged["release"]);
+    let file = |executable: bool, content: &[u8]| {
+        let hash = Key(pome_cores::crypto::hash(&[content])).to_hex();
+        json!({ "executable": executable, "linkname": null, "metadata": null, "content": hash })
+    };
+    let expected = json!({
+        "/package.json": file(false, package.as_bytes()),
+        "/index.js": file(false, b"console.log(1)"),
+        "/big.bin": file(false, &big),
+        "/bin/run.sh": file(true, b"#!/bin/sh\n"),
+        "/link.js": { "executable": false, "linkname": "index.js", "metadata": null, "content": null },
+    });
+    assert_eq!(seen["files"], expected);
+    // Of a file that changed a little only that was stored again.
+    let stored = seen["blobs"].as_u64().unwrap();
+    let size = big.len() as u64;
+    assert!((size..size + size / 4).contains(&stored), "{stored}");
+    assert_eq!(fs::read(folder.join("out/big.bin")).unwrap(), big);
 }
 
 /// What the files below a folder take on the disk.
@@ -659,6 +899,9 @@ fn an_app_is_asked_for_and_kept_to_what_it_may() {
     assert_eq!(refused.status.code(), Some(1));
     let refused: Value = serde_json::from_slice(&refused.stdout).unwrap();
     assert_eq!(refused["error"]["code"], "ERR_PERMISSION_REQUIRED");
+    // Somebody is, and is not to be asked.
+    let terminal = Terminal::new(&world.user, &["run", "--no-ask", link]);
+    assert_eq!(terminal.end().status, 1);
 
     // Somebody is, and says no.
     let mut terminal = Terminal::new(&world.user, &["run", link]);

@@ -17,11 +17,12 @@ use std::{
     io::Write,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 /// Longer than anything takes: what did not come by then does not come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = pome_test_support::PATIENCE;
 
 struct Room {
     _folder: tempfile::TempDir,
@@ -64,6 +65,14 @@ fn here(pome: &Pome, key: &str) -> u64 {
     of.map_or(0, |row| row["bytes"].as_u64().unwrap())
 }
 
+/// An attribute that the mount makes.
+fn told(path: &Path, name: &str) -> u64 {
+    let mut value = [0; 32];
+    let name = format!("user.pome.{name}");
+    let len = rustix::fs::getxattr(path, name, &mut value).unwrap();
+    std::str::from_utf8(&value[..len]).unwrap().parse().unwrap()
+}
+
 fn read_at(path: &Path, offset: u64, len: usize) -> std::io::Result<Vec<u8>> {
     let mut buffer = vec![0; len];
     File::open(path)?.read_exact_at(&mut buffer, offset)?;
@@ -85,6 +94,11 @@ fn follow(room: &Room, mounted: &MountProcess, blobs: &str) {
     assert_eq!(names, ["big", "many"]);
     assert_eq!(fs::metadata(at.join("big")).unwrap().len(), BIG as u64);
     assert!(here(&room.pome, blobs) < 16 << 10, "no contents yet");
+    assert_eq!(told(&at.join("big"), "local"), 0);
+    assert_eq!(told(&at.join("big"), "total"), BIG as u64);
+    until("the peer says what it has", || {
+        (told(&at.join("big"), "peers") > 0).then_some(())
+    });
     // A byte in the middle brings what the kernel reads ahead (128 KiB), and not the file.
     assert_eq!(
         read_at(&at.join("big"), 8 << 20, 1).unwrap(),
@@ -92,6 +106,11 @@ fn follow(room: &Room, mounted: &MountProcess, blobs: &str) {
     );
     let some = here(&room.pome, blobs);
     assert!((64 << 10..1 << 20).contains(&some), "{some} bytes came");
+    let local = told(&at.join("big"), "local");
+    assert!(
+        (64 << 10..1 << 20).contains(&local),
+        "{local} bytes are here"
+    );
     assert_eq!(fs::read_dir(at.join("many")).unwrap().count(), 500);
     assert_eq!(fs::read(at.join("many/file-17")).unwrap(), b"content 17");
     assert!(here(&room.pome, blobs) < some + (128 << 10));
@@ -100,6 +119,14 @@ fn follow(room: &Room, mounted: &MountProcess, blobs: &str) {
     assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
     assert!(read_at(&at.join("big"), 1000, BIG - 1000).unwrap() == big[1000..]);
     assert!(here(&room.pome, blobs) > BIG as u64);
+    assert_eq!(told(&at.join("big"), "local"), BIG as u64);
+    // Of the folder, all that was read, and no more.
+    let many: u64 = (0..500).map(|n| format!("content {n}").len() as u64).sum();
+    assert_eq!(told(&at.join("many"), "total"), many);
+    assert_eq!(told(at, "total"), BIG as u64 + many);
+    let local = told(&at.join("many"), "local");
+    assert!(local > 0 && local < many, "{local} of {many}");
+    assert_eq!(told(at, "local"), BIG as u64 + local);
 }
 
 /// While nobody serves it: what is here is read, what is not is refused in time, and the folder is listed.
@@ -107,10 +134,28 @@ fn alone(room: &Room) {
     let at = &room.at;
     assert_eq!(fs::read(at.join("many/file-17")).unwrap(), b"content 17");
     assert_eq!(fs::read_dir(at.join("many")).unwrap().count(), 500);
+    // What is here is told without anybody.
+    until("nobody has it", || {
+        (told(&at.join("big"), "peers") == 0).then_some(())
+    });
+    assert_eq!(told(&at.join("big"), "local"), BIG as u64);
     let began = Instant::now();
     let error = fs::read(at.join("many/file-400")).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{error}");
     assert!(began.elapsed() >= Duration::from_secs(1), "the deadline");
+    // Who is killed while it waits is gone by then, and what needs nobody is answered meanwhile.
+    let mut waits = Command::new("cat")
+        .arg(at.join("many/file-401"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    waits.kill().unwrap();
+    assert_eq!(fs::metadata(at.join("big")).unwrap().len(), BIG as u64);
+    assert!(rustix::fs::statvfs(at).unwrap().f_blocks > 0);
+    assert_eq!(fs::read(at.join("many/file-17")).unwrap(), b"content 17");
+    until("who was killed is gone", || waits.try_wait().unwrap());
 }
 
 #[test]
@@ -226,6 +271,9 @@ fn a_mount_keeps_no_more_than_its_cache() {
     let mounted = reader.pome.mount(&reader.at, &cache);
     let pin = ["drive", "pin", key, "/part-0", "--peer", &address];
     reader.pome.ok(&pin);
+    let told = |n: usize, name: &str| told(&reader.at.join(format!("part-{n}")), name);
+    assert_eq!((told(0, "pinned"), told(1, "pinned")), (1, 0));
+    assert_eq!((told(0, "local"), told(1, "local")), (8 << 20, 0));
     for n in 1..6 {
         let read = fs::read(reader.at.join(format!("part-{n}"))).unwrap();
         assert!(read == bytes(n, 8 << 20));

@@ -34,7 +34,7 @@ fn taken(store: &Path) -> u64 {
 fn shrinks(store: &Path, bound: u64) {
     let promised = match std::env::var_os("POME_NIGHTLY") {
         Some(_) => Duration::from_secs(10),
-        None => Duration::from_secs(60),
+        None => pome_test_support::PATIENCE,
     };
     let begin = Instant::now();
     while taken(store) > bound {

@@ -11,7 +11,7 @@ use pome_test_support::{namespace, npm_works};
 use process::{
     MountProcess, Peers, Pome, fuse_works,
     places::{Front, HERE, Namespace, Places, works as places_work},
-    talk::{Npm, Talker},
+    talk::{self, Npm, Talker},
 };
 use serde_json::{Value, json};
 use std::{
@@ -25,7 +25,7 @@ use std::{
 const NPM: &[&str] = &["corestore", "hyperbee", "hyperdrive", "hyperswarm"];
 
 /// Longer than anything takes: what did not come by then does not come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = pome_test_support::PATIENCE;
 
 /// How long a machine sleeps.
 const ASLEEP: Duration = Duration::from_secs(20);
@@ -63,10 +63,8 @@ impl Room {
 
 /// A network of the test's own, and where to begin in it.
 fn testnet() -> (Talker, Peers) {
-    let nobody = Room::new(Peers::Nowhere);
-    let mut testnet = nobody.talk(&["dht", "testnet", "4"]);
-    let event = testnet.line();
-    let bootstrap = event["bootstrap"].as_str().unwrap().to_owned();
+    let home = tempfile::tempdir().unwrap();
+    let (testnet, bootstrap) = talk::testnet(home.path());
     (testnet, Peers::Dht(bootstrap))
 }
 

@@ -12,7 +12,7 @@ use std::{collections::HashSet, pin::pin};
 /// So many blocks are asked for together at first; each time that was not enough it becomes twice as many …
 const WINDOW_MIN: usize = 16;
 /// … up to this.
-const WINDOW_MAX: usize = 512;
+const WINDOW_MAX: usize = 8192;
 
 /// A block that is on its way; answers its seq once it is here, or cannot come.
 pub(crate) type Coming = BoxFuture<'static, u64>;

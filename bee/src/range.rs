@@ -177,7 +177,7 @@ pub(crate) fn range_of<'a, S: Source + 'a>(
 }
 
 /// So many places are looked at for what can be asked for ahead.
-const LOOKED_AT_MAX: usize = 4096;
+const LOOKED_AT_MAX: usize = 32_768;
 
 /// A walk through the keys of a tree.
 pub(crate) struct Walk<S> {

@@ -4,8 +4,6 @@
 #[path = "../../cores/tests/net/mod.rs"]
 mod net;
 
-use std::time::Duration;
-
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use net::{Pair, Place, idle};
 use pome_bee::{Hyperbee, RangeOptions, TypedRange};
@@ -33,7 +31,7 @@ async fn fill(bee: &Hyperbee, range: std::ops::Range<u64>) {
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
-    let limit = Duration::from_secs(60);
+    let limit = pome_test_support::PATIENCE;
     tokio::time::timeout(limit, future).await.unwrap()
 }
 

@@ -130,7 +130,7 @@ async fn a_batch_holds_the_write_lock_from_its_first_write() {
         "subs share the lock"
     );
     assert!(soon(bee.clone().batch().lock()).await.is_none());
-    assert!(soon(bee.get(b"before")).await.unwrap().unwrap().is_some());
+    assert!(bee.get(b"before").await.unwrap().is_some());
     assert_eq!(
         bee.get(b"in").await.unwrap(),
         None,
@@ -451,7 +451,7 @@ async fn a_live_history_goes_on() {
     assert!(soon(history.next()).await.is_none());
     let writer = bee.clone();
     let write = tokio::spawn(async move { writer.del(b"a").await });
-    let next = timeout(Duration::from_secs(20), history.next())
+    let next = timeout(pome_test_support::PATIENCE, history.next())
         .await
         .unwrap();
     assert_eq!(next.unwrap().unwrap().seq, 2);

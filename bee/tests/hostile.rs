@@ -5,7 +5,6 @@ use futures_util::{StreamExt, TryStreamExt};
 use pome_bee::{Error, HistoryOptions, Hyperbee, RangeOptions};
 use pome_cores::{CoreOptions, Corestore, Durability, Hypercore};
 use proptest::prelude::*;
-use std::time::Duration;
 
 async fn core() -> (tempfile::TempDir, Hypercore) {
     let folder = tempfile::tempdir().unwrap();
@@ -101,7 +100,7 @@ fn run(blocks: Vec<Bytes>) {
         .unwrap();
     runtime.block_on(async {
         let (_folder, bee) = with_blocks(blocks).await;
-        tokio::time::timeout(Duration::from_secs(60), ask_everything(&bee))
+        tokio::time::timeout(pome_test_support::PATIENCE, ask_everything(&bee))
             .await
             .expect("every walk ends");
     });
@@ -228,7 +227,7 @@ async fn children_that_are_shared_are_an_error() {
     expect_decoding(&bee, "").await;
     let old = bee.checkout(bee.version() - 1);
     let diff = bee.diff(&old, RangeOptions::new()).try_collect::<Vec<_>>();
-    let diff = tokio::time::timeout(Duration::from_secs(20), diff).await;
+    let diff = tokio::time::timeout(pome_test_support::PATIENCE, diff).await;
     assert!(diff.expect("it ends").is_err());
 }
 

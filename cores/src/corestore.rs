@@ -149,6 +149,12 @@ impl Corestore {
         KeyPair::from_seed(&seed)
     }
 
+    /// The key of the core with this name in the namespace, if nothing but the name says which core it is. Nothing is opened or made.
+    pub fn key_of(&self, name: impl AsRef<[u8]>) -> Key {
+        let signer = Signer::new(self.create_key_pair(name).public);
+        Manifest::single_signer(self.manifest_version, signer).key()
+    }
+
     /// Opens a core, making it when it is ours to make. All sessions on one core share it. A core of which nothing is known but its key is forgotten with
     /// its last session, unless something came of it.
     ///

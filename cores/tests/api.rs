@@ -40,7 +40,7 @@ fn blocks(range: std::ops::Range<u64>) -> Vec<Bytes> {
 
 /// The answer of something that must not wait for anything outside of the test.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
-    let limit = Duration::from_secs(60);
+    let limit = pome_test_support::PATIENCE;
     tokio::time::timeout(limit, future).await.unwrap()
 }
 

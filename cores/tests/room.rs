@@ -58,7 +58,7 @@ async fn a_download_stands_still_without_room_and_ends_behind_what_is_cleared() 
     let mut rounds = 0;
     while came < BLOCKS {
         // Somebody wants room, is given some, and uses it, and not much more.
-        tokio::time::timeout(Duration::from_secs(20), cores.room_wanted())
+        tokio::time::timeout(pome_test_support::PATIENCE, cores.room_wanted())
             .await
             .unwrap();
         cores.set_room(Space::Bytes(40 * SIZE));
@@ -74,7 +74,7 @@ async fn a_download_stands_still_without_room_and_ends_behind_what_is_cleared() 
         rounds += 1;
     }
     assert!(rounds >= 10, "{rounds}");
-    let done = tokio::time::timeout(Duration::from_secs(20), download.done());
+    let done = tokio::time::timeout(pome_test_support::PATIENCE, download.done());
     done.await.expect("it is complete").unwrap();
     go(&mut pair).await;
     assert_eq!(

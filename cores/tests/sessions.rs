@@ -21,7 +21,7 @@ fn cores() -> (tempfile::TempDir, Corestore) {
     (dir, Corestore::open(store).unwrap())
 }
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = pome_test_support::PATIENCE;
 const SHORT: Duration = Duration::from_millis(30);
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {

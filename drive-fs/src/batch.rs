@@ -2,7 +2,7 @@
 
 use crate::{
     Entry, EntryValue, Error, Hyperdrive, PutOptions,
-    entry::{database_key, folder_key},
+    entry::{database_key, folder_key, link_key},
     path,
     posix::PosixMetadata,
 };
@@ -21,6 +21,8 @@ pub struct DriveBatch {
     changes: Vec<Change>,
     contents: Vec<Bytes>,
     bytes: u64,
+    /// The contents of the changes before this one are stored.
+    stored: usize,
     /// The last change of each key.
     last: BTreeMap<Vec<u8>, usize>,
 }
@@ -28,7 +30,14 @@ pub struct DriveBatch {
 /// A batch that is part of a transaction. Keep it until the transaction has committed: it keeps other writers of the entries away.
 #[must_use = "keep it until the transaction has committed"]
 pub struct Staged {
-    _entries: pome_bee::Staged,
+    entries: pome_bee::Staged,
+}
+
+impl Staged {
+    /// The version that the transaction makes; `None` where nothing changes.
+    pub(crate) fn version(&self) -> Option<u64> {
+        self.entries.appended.map(|appended| appended.length)
+    }
 }
 
 struct Change {
@@ -54,6 +63,7 @@ impl DriveBatch {
             changes: Vec::new(),
             contents: Vec::new(),
             bytes: 0,
+            stored: 0,
             last: BTreeMap::new(),
         }
     }
@@ -159,6 +169,17 @@ impl DriveBatch {
         Ok(())
     }
 
+    /// Notes that a path is, or is no longer, a name of the file of several names with this number.
+    pub(crate) fn note_link(&mut self, id: u64, path: &str, there: bool) -> Result<(), Error> {
+        let key = link_key(id, &path::normalize(path)?);
+        let what = match there {
+            true => What::Text(Bytes::from_static(b"{}")),
+            false => What::Delete,
+        };
+        self.push(key, what);
+        Ok(())
+    }
+
     /// Removes the description of a folder; without one, nothing is written.
     ///
     /// # Errors
@@ -205,6 +226,35 @@ impl DriveBatch {
             None => Ok(None),
             Some(blob) => self.drive.blobs().await?.get(&blob).await.map(Some),
         }
+    }
+
+    /// Writes a row of the database that is no file: what others keep beside the files.
+    pub fn put_row(&mut self, key: &[u8], value: impl Into<Bytes>) {
+        self.push(key.to_vec(), What::Text(value.into()));
+    }
+
+    /// Stores the contents that are staged so far, and keeps the entries: memory is given back, and nobody sees a file yet.
+    ///
+    /// # Errors
+    /// [`Error::Core`].
+    pub async fn store_contents(&mut self, durability: Durability) -> Result<(), Error> {
+        if !self.contents.is_empty() {
+            let contents = std::mem::take(&mut self.contents);
+            self.bytes = 0;
+            let mut transaction = self.drive.corestore().transaction();
+            let blobs = self.drive.blobs().await?;
+            let blobs = blobs.stage(&mut transaction, contents).await?;
+            transaction.commit(durability).await?;
+            for Change { what, .. } in &mut self.changes[self.stored..] {
+                if let What::Content { at, value } = what {
+                    let mut value = std::mem::take(value);
+                    value.blob = Some(blobs[*at]);
+                    *what = What::Entry(value);
+                }
+            }
+        }
+        self.stored = self.changes.len();
+        Ok(())
     }
 
     /// How many changes are staged.
@@ -262,7 +312,7 @@ impl DriveBatch {
             }
         }
         Ok(Staged {
-            _entries: batch.flush_into(transaction).await?,
+            entries: batch.flush_into(transaction).await?,
         })
     }
 }

@@ -12,9 +12,12 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::future::try_join_all;
 use parking_lot::Mutex;
-use pome_cores::{Appended, Durability, GetOptions, Hypercore, Key, Transaction};
+use pome_cores::{
+    Appended, Durability, GetOptions, Hypercore, Key, Transaction, replication::Download,
+};
 use std::{
     collections::HashMap,
+    ops::Range,
     sync::{Arc, LazyLock, Weak},
 };
 use tokio::sync::OwnedMutexGuard;
@@ -198,6 +201,35 @@ impl Blobs {
         cursor.rest().await
     }
 
+    /// As [`read_at`](Self::read_at), on two threads: for blocks that cost more to read than to hand over. Only where all of them are here.
+    pub(crate) async fn read_in_halves(
+        &self,
+        id: &BlobId,
+        offset: u64,
+        len: usize,
+    ) -> Result<Bytes, Error> {
+        let usual = id.usual_block_size();
+        // At the edge of a block, so that none is read twice.
+        let middle = offset.saturating_add(len as u64 / 2) / usual * usual;
+        let first = usize::try_from(middle.saturating_sub(offset)).unwrap_or(len);
+        if first == 0 || first >= len {
+            return self.read_at(id, offset, len).await;
+        }
+        let (blobs, other) = (self.clone(), *id);
+        let rest = async move { blobs.read_at(&other, middle, len - first).await };
+        let rest = tokio::spawn(rest);
+        let first = self.read_at(id, offset, first).await?;
+        let rest = match rest.await {
+            Ok(rest) => rest?,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends.
+                Err(_) => return Err(Error::Closed),
+            },
+        };
+        Ok(join(vec![first, rest]))
+    }
+
     /// The content from `offset`, at most `len` bytes, in pieces no larger than a block.
     pub fn stream(
         &self,
@@ -237,6 +269,80 @@ impl Blobs {
             }
         }
         Ok(true)
+    }
+
+    /// How many bytes of the content are here, to the block. Of a block-map blob whose map is not, none.
+    ///
+    /// # Errors
+    /// [`Error::BadBlockMap`]; [`Error::Core`].
+    pub async fn bytes_here(&self, id: &BlobId) -> Result<u64, Error> {
+        let own = id.block_offset..id.block_offset.saturating_add(id.block_length);
+        let mut here = 0;
+        if id.block_map {
+            if self.core.has(own).await? {
+                for block in self.map(id).await?.blocks() {
+                    if self.core.has(one(block.index)).await? {
+                        here += block.byte_length;
+                    }
+                }
+            }
+            return Ok(here);
+        }
+        if self.core.has(own.clone()).await? {
+            return Ok(id.byte_length);
+        }
+        let usual = id.usual_block_size();
+        let mut left = id.byte_length;
+        // What the core does not have is not looked for one by one: an entry may say anything.
+        for index in own.start..own.end.min(self.core.length()) {
+            let bytes = left.min(usual);
+            left -= bytes;
+            if self.core.has(one(index)).await? {
+                here += bytes;
+            }
+        }
+        Ok(here)
+    }
+
+    /// The runs of blocks that a blob takes: its own, and those that its block map names. Waits for a map that is not here.
+    ///
+    /// # Errors
+    /// [`Error::BadBlockMap`]; [`Error::Core`].
+    pub async fn ranges(&self, id: &BlobId) -> Result<Vec<Range<u64>>, Error> {
+        let own = id.block_offset..id.block_offset.saturating_add(id.block_length);
+        let mut runs = vec![own];
+        if id.block_map {
+            runs.extend(self.map(id).await?.blocks().iter().map(|b| one(b.index)));
+        }
+        Ok(crate::download::merged(runs))
+    }
+
+    /// Has the blocks with a part of the content fetched, in order, until what is answered is dropped; `None` where they are here, or the map is not.
+    pub(crate) async fn fetch(
+        &self,
+        id: &BlobId,
+        offset: u64,
+        len: u64,
+    ) -> Result<Option<Download>, Error> {
+        let own = id.block_offset..id.block_offset.saturating_add(id.block_length);
+        let end = offset.saturating_add(len);
+        if id.block_map {
+            if !self.core.has(own).await? {
+                return Ok(None);
+            }
+            let map = self.map(id).await?;
+            let (first, last) = (map.seek(offset).0, map.seek(end.saturating_sub(1)).0);
+            let blocks = map.blocks().iter().take(last + 1).skip(first);
+            let blocks = blocks.map(|block| block.index).collect();
+            return Ok(Some(self.core.download_blocks(blocks)?));
+        }
+        let usual = id.usual_block_size();
+        let at = |bytes: u64| own.start.saturating_add(bytes).min(own.end);
+        let blocks = at(offset / usual)..at(end.div_ceil(usual)).min(self.core.length());
+        match blocks.is_empty() || self.core.has(blocks.clone()).await? {
+            true => Ok(None),
+            false => Ok(Some(self.core.download_linear(blocks)?)),
+        }
     }
 
     /// Drops the blocks of a blob from this store; answers how many were there. Where this is the only copy, the content is lost.
@@ -319,7 +425,7 @@ impl Blobs {
     }
 }
 
-fn one(index: u64) -> std::ops::Range<u64> {
+fn one(index: u64) -> Range<u64> {
     index..index.saturating_add(1)
 }
 

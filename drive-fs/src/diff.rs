@@ -111,6 +111,15 @@ impl Hyperdrive {
         Ok(self.db().whole_versions_since(oldest).await?)
     }
 
+    /// This version, or the newest one before it at which a change was complete. Reads the database's blocks up to there.
+    ///
+    /// # Errors
+    /// `NoSuchVersion`, `VersionDropped`, and from the database.
+    pub async fn whole_version(&self, version: u64) -> Result<u64, Error> {
+        let versions = self.checkout(version)?.whole_versions().await?;
+        Ok(versions.last().copied().unwrap_or(version))
+    }
+
     /// The versions of one path, newest first. Reads the whole history.
     pub fn versions(
         &self,

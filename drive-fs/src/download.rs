@@ -31,7 +31,7 @@ impl DriveDownload {
 }
 
 /// Runs of blocks in order, without overlaps.
-fn merged(mut runs: Vec<Range<u64>>) -> Vec<Range<u64>> {
+pub(crate) fn merged(mut runs: Vec<Range<u64>>) -> Vec<Range<u64>> {
     runs.sort_unstable_by_key(|run| run.start);
     let mut all: Vec<Range<u64>> = Vec::new();
     for run in runs.into_iter().filter(|run| !run.is_empty()) {
@@ -53,15 +53,7 @@ async fn fetch(
         let Some(blob) = entry.value.blob else {
             continue;
         };
-        runs.push(blob.block_offset..blob.block_offset.saturating_add(blob.block_length));
-        if blob.block_map {
-            let map = blobs.map(&blob).await?;
-            runs.extend(
-                map.blocks()
-                    .iter()
-                    .map(|b| b.index..b.index.saturating_add(1)),
-            );
-        }
+        runs.extend(blobs.ranges(&blob).await?);
     }
     let runs = merged(runs);
     let core = blobs.core();

@@ -33,6 +33,19 @@ pub(crate) fn folder_key(folder: &str) -> Vec<u8> {
     key_of(FOLDERS, &format!("{folder}/"))
 }
 
+/// The key prefix of the names of files of several names (see [`posix`](crate::posix)).
+const LINKS: &str = "links\0";
+
+/// The database key that notes that a stored path is a name of the file of several names with this number.
+pub(crate) fn link_key(id: u64, path: &str) -> Vec<u8> {
+    format!("{LINKS}{}\0{path}", crate::posix::link_text(id)).into_bytes()
+}
+
+/// The end (exclusive) of all such keys of one file.
+pub(crate) fn link_key_end(id: u64) -> Vec<u8> {
+    format!("{LINKS}{}\x01", crate::posix::link_text(id)).into_bytes()
+}
+
 /// Where a file's content lies in the content core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct BlobId {

@@ -16,10 +16,13 @@ use crate::{
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::TryStreamExt;
-use pome_bee::{BeeCache, HistoryOptions, Hyperbee, Metadata};
+use pome_bee::{BeeCache, CacheExtension, HistoryOptions, Hyperbee, Metadata};
 use pome_cores::{CoreOptions, Corestore, DiscoveryKey, Durability, Hypercore, Key};
 use serde_json::Value;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::sync::OnceCell;
 
 /// How many links may follow each other.
@@ -113,6 +116,7 @@ struct Inner {
     core: Hypercore,
     encryption_key: Option<[u8; 32]>,
     blobs: OnceCell<Blobs>,
+    sealed: OnceLock<bool>,
 }
 
 impl Hyperdrive {
@@ -158,6 +162,7 @@ impl Hyperdrive {
             core: core.clone(),
             encryption_key,
             blobs: OnceCell::new(),
+            sealed: OnceLock::new(),
         };
         let mut drive = Self {
             inner: Arc::new(inner),
@@ -434,6 +439,30 @@ impl Hyperdrive {
         })
     }
 
+    /// A drive whose lookups say to peers what they look for, and what answers the lookups of peers, as npm's drives do: see
+    /// [`Hyperbee::with_extension`]. It works as long as the answer is run, mostly in a task of its own.
+    pub fn with_extension(mut self) -> (Self, CacheExtension) {
+        let (db, extension) = self.db.with_extension();
+        // Its blocks are small. What peers serve at a time, less what may have been cancelled and not be known to them yet.
+        db.core().set_inflight_range(3584..=3840);
+        self.db = db;
+        (self, extension)
+    }
+
+    /// True where this store writes the drive, whatever version this is: all of it is here.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.inner.core.writable()
+    }
+
+    /// True where the store is encrypted, so that reading a block takes as long as opening it does.
+    pub(crate) fn is_sealed(&self) -> bool {
+        let ask = || {
+            let info = self.inner.store.store().info();
+            info.is_ok_and(|info| info.encrypted)
+        };
+        *self.inner.sealed.get_or_init(ask)
+    }
+
     /// A view of this version that does not move.
     ///
     /// # Errors
@@ -628,10 +657,15 @@ impl Hyperdrive {
         path: &str,
         options: PutOptions,
     ) -> Result<WriteStream, Error> {
+        let writer = self.dedup_writer(path).await?;
+        Ok(WriteStream::new(self, path, options, writer))
+    }
+
+    /// Writes what the file at `path` has not had before.
+    pub(crate) async fn dedup_writer(&self, path: &str) -> Result<BlobWriter, Error> {
         let blobs = self.checked_blobs(path).await?.clone();
         let previous = self.entry(path).await?.and_then(|e| e.value.blob);
-        let writer = BlobWriter::dedup(blobs, previous).await?;
-        Ok(WriteStream::new(self, path, options, writer))
+        BlobWriter::dedup(blobs, previous).await
     }
 
     async fn checked_blobs(&self, path: &str) -> Result<&Blobs, Error> {

@@ -10,7 +10,7 @@ use crate::{
     path,
 };
 use futures_core::Stream;
-use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
+use futures_util::{StreamExt, TryStreamExt, future::join, stream::BoxStream};
 use pome_bee::{RangeOptions, SubEncoder};
 use std::pin::pin;
 
@@ -109,7 +109,8 @@ impl Hyperdrive {
             let mut files = pin!(drive.names(folder.clone(), ListOptions::default()).peekable());
             let mut described = pin!(drive.described_names(folder).peekable());
             loop {
-                let next = match (files.as_mut().peek().await, described.as_mut().peek().await) {
+                // Both at once: either may have to come from far away.
+                let next = match join(files.as_mut().peek(), described.as_mut().peek()).await {
                     (Some(Ok(file)), Some(Ok(described))) => file.order().cmp(described.order()),
                     (Some(Err(_)), _) | (Some(_), None) => std::cmp::Ordering::Less,
                     (_, Some(_)) => std::cmp::Ordering::Greater,

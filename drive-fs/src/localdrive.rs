@@ -20,7 +20,7 @@ use rustix::{
 use scan::Look;
 pub use scan::{Scanned, SkipReason};
 use std::{
-    os::unix::fs::FileExt,
+    os::{fd::OwnedFd, unix::fs::FileExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -41,6 +41,8 @@ pub struct LocalOptions {
     pub follow_links: bool,
     /// Make the folder when it is not there (default: false).
     pub create: bool,
+    /// Make no symlinks: what would be one is refused with EPERM, and a mirror leaves it out (default: false).
+    pub no_links: bool,
 }
 
 /// A folder on disk. Cheap to clone.
@@ -70,6 +72,7 @@ pub struct Localdrive {
 struct Inner {
     beneath: Beneath,
     atomic: bool,
+    no_links: bool,
 }
 
 /// A file or a symlink on disk.
@@ -119,10 +122,23 @@ impl Localdrive {
         let inner = Inner {
             beneath: Beneath::open(&root, options.follow_links)?,
             atomic: options.atomic,
+            no_links: options.no_links,
         };
         Ok(Self {
             inner: Arc::new(inner),
         })
+    }
+
+    /// As [`open`](Self::open), of a folder that is open already, for reading: wherever the path `root` leads by now, this is the one. `create` says nothing.
+    pub fn open_in(folder: OwnedFd, root: PathBuf, options: &LocalOptions) -> Self {
+        let inner = Inner {
+            beneath: Beneath::of(folder, root, options.follow_links),
+            atomic: options.atomic,
+            no_links: options.no_links,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// The folder.
@@ -463,6 +479,9 @@ impl Inner {
     fn symlink(&self, path: &str, target: &Path, mtime: Option<Timestamp>) -> Result<(), Error> {
         let place = self.beneath.place(path, true)?;
         let place = place.ok_or_else(|| Error::io(self.beneath.on_disk(path), Errno::NOENT))?;
+        if self.no_links {
+            return Err(place.error(Errno::PERM));
+        }
         place.unlink()?;
         rustix::fs::symlinkat(target, &place.folder, place.name).map_err(|e| place.error(e))?;
         match mtime {

@@ -15,6 +15,7 @@ mod sink;
 mod transform;
 
 use crate::{Error, Ignore, PosixMetadata, SkipReason};
+use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::{
     StreamExt, TryStreamExt,
@@ -67,6 +68,13 @@ pub struct MirrorOptions {
     /// Into a drive: store of files above 1 MiB only what the file did not have before, also where it has moved in it (default: false). They become
     /// block-map blobs, which every hyperdrive since version 11.13 reads.
     pub dedup: bool,
+    /// Into a drive: what changes in its database is one commit, at the end, so that nobody ever sees a part of it; the contents come before, and the entries
+    /// are kept in memory meanwhile (default: false).
+    pub whole: bool,
+    /// Into a drive: rows of its database that are no files, to be written before anything else, with the first commit (default: none).
+    pub rows: Vec<(Vec<u8>, Bytes)>,
+    /// Into a drive: files to be removed with the first commit, also where they are left out (default: none).
+    pub remove: Vec<String>,
     /// Each gets the content of every file that is written, after the one before it (default: none). What comes out is not known before it is made, so that
     /// with transformers every file is written each time, whether it differs or not; links are only written when they differ.
     pub transformers: Vec<MirrorTransformer>,
@@ -88,6 +96,9 @@ impl Default for MirrorOptions {
             quick: false,
             posix: true,
             dedup: false,
+            whole: false,
+            rows: Vec::new(),
+            remove: Vec::new(),
             transformers: Vec::new(),
             durability: Durability::default(),
         }
@@ -108,6 +119,9 @@ impl fmt::Debug for MirrorOptions {
             .field("quick", &self.quick)
             .field("posix", &self.posix)
             .field("dedup", &self.dedup)
+            .field("whole", &self.whole)
+            .field("rows", &self.rows.len())
+            .field("remove", &self.remove.len())
             .field("transformers", &self.transformers.len())
             .field("durability", &self.durability)
             .finish()

@@ -14,6 +14,11 @@
 //! - `dir`: the entry describes a folder. Such entries stand under the database key `folders`, NUL, path, `/`, beside the
 //!   files' `files`, NUL, path, and have the same form: so they replicate with the drive, and a JavaScript peer, which knows files
 //!   only, never sees them. A folder has one only if it is empty or if something about it differs from the defaults.
+//! - `type`: `"fifo"`, `"socket"`, `"char"` or `"block"`: the entry has no content and is such a thing; devices have `rdev`, `[major, minor]`.
+//! - `link`: `["0123456789abcdef", 2]`: the file has that many names (hard links), and all entries with this number are the same file: each has the
+//!   same content and metadata, so that a JavaScript peer sees ordinary files that share one blob. For each name the database also has a row
+//!   `links`, NUL, number, NUL, path, with the value `{}`, where JavaScript peers do not look: by these rows all names are found when the file
+//!   changes. An entry without its row (one that was copied with its metadata) counts as a file of its own.
 //!
 //! A symlink entry that has a `posix` object was made on a POSIX file system: its `linkname` is the target as `readlink` gives it.
 
@@ -67,6 +72,38 @@ impl Timestamp {
     }
 }
 
+/// What an entry without content can be besides an empty file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Special {
+    /// A named pipe.
+    Fifo,
+    /// A socket of the local machine.
+    Socket,
+    /// A character device.
+    Char {
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+    /// A block device.
+    Block {
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+}
+
+/// Which file of several names an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HardLink {
+    /// The file's number in this drive.
+    pub id: u64,
+    /// How many names it had when the entry was written.
+    pub count: u32,
+}
+
 /// The `posix` object of an entry's metadata. See the [module](self) for the form and the defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PosixMetadata {
@@ -82,6 +119,10 @@ pub struct PosixMetadata {
     pub xattrs: BTreeMap<String, Vec<u8>>,
     /// True in the entry of a folder.
     pub dir: bool,
+    /// What it is, if no file, folder or symlink.
+    pub special: Option<Special>,
+    /// Set where it has several names.
+    pub link: Option<HardLink>,
 }
 
 /// The name under which [`PosixMetadata`] stands in an entry's metadata.
@@ -149,6 +190,8 @@ impl PosixMetadata {
             mtime,
             xattrs: xattrs.unwrap_or_default(),
             dir: posix.get("dir").and_then(Value::as_bool).unwrap_or(false),
+            special: special_of(posix),
+            link: posix.get("link").and_then(link_of),
         }
     }
 
@@ -196,8 +239,61 @@ impl PosixMetadata {
         if self.dir {
             posix.insert("dir".to_owned(), true.into());
         }
+        if let Some(special) = self.special {
+            let (kind, rdev) = match special {
+                Special::Fifo => ("fifo", None),
+                Special::Socket => ("socket", None),
+                Special::Char { major, minor } => ("char", Some((major, minor))),
+                Special::Block { major, minor } => ("block", Some((major, minor))),
+            };
+            posix.insert("type".to_owned(), kind.into());
+            if let Some((major, minor)) = rdev {
+                posix.insert("rdev".to_owned(), json!([major, minor]));
+            }
+        }
+        if let Some(link) = self.link {
+            let id = link_text(link.id);
+            posix.insert("link".to_owned(), json!([id, link.count]));
+        }
         Value::Object(posix)
     }
+}
+
+fn special_of(posix: &Map<String, Value>) -> Option<Special> {
+    let rdev = |at: usize| {
+        let numbers = posix.get("rdev").and_then(Value::as_array)?;
+        u32::try_from(numbers.get(at)?.as_u64()?).ok()
+    };
+    match posix.get("type")?.as_str()? {
+        "fifo" => Some(Special::Fifo),
+        "socket" => Some(Special::Socket),
+        "char" => Some(Special::Char {
+            major: rdev(0)?,
+            minor: rdev(1)?,
+        }),
+        "block" => Some(Special::Block {
+            major: rdev(0)?,
+            minor: rdev(1)?,
+        }),
+        _ => None,
+    }
+}
+
+/// The number of a file of several names as it stands in the database.
+pub(crate) fn link_text(id: u64) -> String {
+    format!("{id:016x}")
+}
+
+fn link_of(value: &Value) -> Option<HardLink> {
+    let parts = value.as_array()?;
+    let text = parts.first()?.as_str()?;
+    let id = u64::from_str_radix(text, 16).ok()?;
+    // One form only: the rows of the names are found by it.
+    if link_text(id) != text {
+        return None;
+    }
+    let count = u32::try_from(parts.get(1)?.as_u64()?).ok()?;
+    Some(HardLink { id, count })
 }
 
 fn to_hex(bytes: &[u8]) -> String {
@@ -243,7 +339,7 @@ mod tests {
     #[test]
     fn wrong_kinds_count_as_missing() {
         let metadata = json!({"posix": {"mode": -1, "uid": "x", "gid": 1u64 << 40, "mtime": [1, 1_000_000_000],
-            "xattrs": {"a": "0", "b": 1, "c": "zz"}, "dir": 1}});
+            "xattrs": {"a": "0", "b": 1, "c": "zz"}, "dir": 1, "type": "char", "rdev": [1], "link": ["0x1", 2]}});
         assert!(PosixMetadata::decode(Some(&metadata)).is_default());
         assert!(PosixMetadata::decode(Some(&json!([1]))).is_default());
         assert!(PosixMetadata::decode(None).is_default());
@@ -262,9 +358,17 @@ mod tests {
         #[test]
         fn encode_then_decode(mode in proptest::option::of(0u32..0o10000), uid: Option<u32>, gid: Option<u32>, dir: bool,
             mtime in proptest::option::of((any::<i64>(), 0u32..1_000_000_000)),
-            xattrs in proptest::collection::btree_map("[a-z.]{1,8}", any::<Vec<u8>>(), 0..3)) {
+            xattrs in proptest::collection::btree_map("[a-z.]{1,8}", any::<Vec<u8>>(), 0..3),
+            special in proptest::option::of((0u8..4, any::<u32>(), any::<u32>())), link in proptest::option::of(any::<(u64, u32)>())) {
+            let link = link.map(|(id, count)| HardLink { id, count });
+            let special = special.map(|(kind, major, minor)| match kind {
+                0 => Special::Fifo,
+                1 => Special::Socket,
+                2 => Special::Char { major, minor },
+                _ => Special::Block { major, minor },
+            });
             let mtime = mtime.map(|(seconds, nanoseconds)| Timestamp { seconds, nanoseconds });
-            let posix = PosixMetadata { mode, uid, gid, mtime, xattrs, dir };
+            let posix = PosixMetadata { mode, uid, gid, mtime, xattrs, dir, special, link };
             let metadata = posix.encode_into(None);
             prop_assert_eq!(metadata.is_none(), posix.is_default());
             let text = serde_json::to_string(&metadata).unwrap();

@@ -62,6 +62,8 @@ pub struct BlobWriter {
 #[derive(Default)]
 struct Dedup {
     known: HashMap<[u8; 32], Place>,
+    /// Blocks of zeros, by their length.
+    zeros: HashMap<u64, Place>,
     places: Vec<Place>,
     appended: u64,
 }
@@ -86,6 +88,53 @@ impl BlobWriter {
             id: None,
             dedup: None,
             lock: None,
+        }
+    }
+
+    /// A writer of block-map blobs whose older blocks are named by [`keep`](Self::keep).
+    pub(crate) fn mapped(blobs: Blobs) -> Self {
+        Self {
+            dedup: Some(Dedup::default()),
+            ..Self::new(blobs, None)
+        }
+    }
+
+    /// A writer that goes on with a blob which ends where the core does; `None` where something else comes after it.
+    pub(crate) async fn behind(blobs: Blobs, id: BlobId) -> Option<Self> {
+        let lock = blobs.lock().await;
+        let (end, size) = (id.block_offset + id.block_length, blobs.block_size());
+        if id.block_map || id.block_length == 0 || blobs.core().length() != end {
+            return None;
+        }
+        Some(Self {
+            id: Some(id),
+            lock: Some(lock),
+            ..Self::new(blobs, Some(size))
+        })
+    }
+
+    /// A block that is in the core comes next. Only for a writer of block-map blobs.
+    pub(crate) fn keep(&mut self, block: MappedBlock) {
+        if let Some(dedup) = &mut self.dedup {
+            dedup.places.push(Place::Old(block));
+        }
+    }
+
+    /// A block of zeros comes next, stored once for each length. Only for a writer of block-map blobs.
+    pub(crate) fn zeros(&mut self, len: u64) {
+        let Some(dedup) = &mut self.dedup else { return };
+        if let Some(place) = dedup.zeros.get(&len) {
+            dedup.places.push(*place);
+            return;
+        }
+        let Ok(bytes) = usize::try_from(len) else {
+            return;
+        };
+        self.push(BytesMut::zeroed(bytes).freeze());
+        if let Some(dedup) = &mut self.dedup
+            && let Some(place) = dedup.places.last().copied()
+        {
+            dedup.zeros.insert(len, place);
         }
     }
 

@@ -29,7 +29,7 @@ async fn put(drive: &Hyperdrive, path: &str, content: impl Into<bytes::Bytes>) {
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
-    let limit = Duration::from_secs(60);
+    let limit = pome_test_support::PATIENCE;
     tokio::time::timeout(limit, future).await.unwrap()
 }
 

@@ -533,3 +533,32 @@ async fn a_write_that_is_given_up_half_way_loses_nothing() {
     assert_eq!(content.len(), part.len() + 3);
     assert_eq!(content[..part.len()], part[..]);
 }
+
+/// What a mount reads of an encrypted store, in pieces of all kinds: large ones are read on two threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_an_encrypted_store_reads_as_it_was_written() {
+    use pome_drive_fs::vfs::{ROOT, Vfs, VfsOptions, lower};
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = Options::default();
+    options.key = Some(pome_storage::Key::generate().unwrap());
+    let cores = Corestore::open(Store::open(dir.path(), options).unwrap()).unwrap();
+    let drive = Hyperdrive::open(cores.clone(), DriveOptions::default())
+        .await
+        .unwrap();
+    let content: Vec<u8> = (0..3_000_001_u32).map(|n| ((n * 7) >> 3) as u8).collect();
+    drive
+        .put("/large", content.clone(), PutOptions::default())
+        .await
+        .unwrap();
+    let vfs = Vfs::open(lower(&drive), &cores, "shown", VfsOptions::default())
+        .await
+        .unwrap();
+    let ino = vfs.lookup(ROOT, "large".as_ref()).await.unwrap().ino;
+    for len in [1, 65_536, 262_143, 262_144, 300_000, 1 << 20, 4 << 20] {
+        for offset in [0, 1, 65_535, 65_536, 131_073, 1_999_999, 2_900_000] {
+            let read = vfs.read(ino, offset as u64, len).await.unwrap();
+            let end = content.len().min(offset + len);
+            assert!(read == content[offset..end], "{len} bytes at {offset}");
+        }
+    }
+}

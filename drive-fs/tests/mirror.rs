@@ -705,6 +705,82 @@ async fn local_writes() {
     }
 }
 
+/// Between its first file and its last, who looks at the drive sees nothing of it.
+#[tokio::test]
+async fn a_whole_mirror_is_one_version() {
+    let from = tempdir().unwrap();
+    let (drive, _home) = drive().await;
+    for path in ["old", "left-out", "kept"] {
+        drive
+            .put(&format!("/{path}"), path, PutOptions::default())
+            .await
+            .unwrap();
+    }
+    write(from.path(), "kept", "kept");
+    for n in 0..1500 {
+        write(from.path(), &format!("small/{n}"), n.to_string());
+    }
+    // More than what shares a commit, and files that are stored piece by piece.
+    for n in 0..6 {
+        write(from.path(), &format!("medium/{n}"), vec![n; 1_000_000]);
+    }
+    write(from.path(), "large", vec![7; 3_000_000]);
+    for dedup in [false, true] {
+        write(from.path(), "small/again", [u8::from(dedup)]);
+        write(from.path(), "large", vec![u8::from(dedup); 3_000_000]);
+        let before = drive.version();
+        let options = MirrorOptions {
+            whole: true,
+            dedup,
+            rows: vec![(b"manifest".to_vec(), vec![b'1' + u8::from(dedup)].into())],
+            remove: vec!["/left-out".into()],
+            ignore: Ignore::test(|path| path == "/left-out"),
+            ..MirrorOptions::default()
+        };
+        let mirror = Mirrordrive::new(local(from.path()), drive.clone(), options);
+        let count = mirror.run(|_| assert_eq!(drive.version(), before));
+        let count = count.await.unwrap();
+        let changes = match dedup {
+            // What is kept gets its time of change.
+            false => (1508, 1, 1),
+            true => (0, 2, 0),
+        };
+        assert_eq!((count.add, count.change, count.remove), changes);
+        assert!(drive.version() > before);
+        let row = drive.db().get(b"manifest").await.unwrap().unwrap();
+        assert_eq!(row.value.unwrap()[..], [b'1' + u8::from(dedup)]);
+        assert!(drive.entry("/left-out").await.unwrap().is_none());
+        for path in ["small/again", "small/1499", "medium/5", "large", "kept"] {
+            let content = drive.get(&format!("/{path}")).await.unwrap().unwrap();
+            assert!(
+                content == fs::read(from.path().join(path)).unwrap(),
+                "{path}"
+            );
+        }
+    }
+}
+
+/// It is the folder that was opened, not what has its name now.
+#[tokio::test]
+async fn a_folder_that_is_open_stays_the_one() {
+    let place = tempdir().unwrap();
+    let root = place.path().join("root");
+    let (moved, other) = (place.path().join("moved"), place.path().join("other"));
+    fs::create_dir(&root).unwrap();
+    fs::create_dir(&other).unwrap();
+    let open = fs::File::open(&root).unwrap();
+    let folder = Localdrive::open_in(open.into(), root.clone(), &LocalOptions::default());
+    fs::rename(&root, &moved).unwrap();
+    symlink(&other, &root).unwrap();
+    folder
+        .put("/a/b", "here", PutOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(fs::read(moved.join("a/b")).unwrap(), b"here");
+    assert_eq!(folder.get("/a/b").await.unwrap().unwrap(), "here");
+    assert_eq!(fs::read_dir(&other).unwrap().count(), 0);
+}
+
 #[tokio::test]
 async fn a_mirror_into_a_checkout_is_refused() {
     let (drive, _home) = drive().await;

@@ -213,6 +213,59 @@ const LIST: &str =
     r"find . -printf '%P %y %m %s %T@ %l\n' | sed 's/^\(.* d [0-9]*\) [0-9]*/\1/' | sort";
 
 #[test]
+fn what_is_here_is_told_in_attributes() {
+    let Some(mut room) = Room::new("what_is_here_is_told_in_attributes") else {
+        return;
+    };
+    use rustix::{
+        fs::{XattrFlags, getxattr, listxattr, removexattr, setxattr},
+        io::Errno,
+    };
+    fs::create_dir(room.at("folder")).unwrap();
+    fs::write(room.at("folder/a"), vec![1; 100_000]).unwrap();
+    fs::write(room.at("folder/b"), b"12345").unwrap();
+    fs::copy(room.at("folder/a"), room.at("folder/c")).unwrap();
+    symlink("a", room.at("folder/link")).unwrap();
+    room.again();
+    let told = |path: &str, name: &str| -> Result<String, Errno> {
+        let mut value = [0; 32];
+        let len = getxattr(room.at(path), name, &mut value)?;
+        Ok(String::from_utf8(value[..len].to_vec()).unwrap())
+    };
+    for (path, size) in [("folder/a", "100000"), ("folder/b", "5")] {
+        assert_eq!(told(path, "user.pome.local").as_deref(), Ok(size));
+        assert_eq!(told(path, "user.pome.total").as_deref(), Ok(size));
+        assert_eq!(told(path, "user.pome.pinned").as_deref(), Ok("0"));
+        assert_eq!(told(path, "user.pome.peers").as_deref(), Ok("0"));
+    }
+    let folder: u64 = told("folder", "user.pome.total").unwrap().parse().unwrap();
+    // The copy may be the same content.
+    assert!(matches!(folder, 100_005 | 200_005), "{folder}");
+    assert_eq!(told("folder", "user.pome.local"), Ok(folder.to_string()));
+    assert_eq!(told("", "user.pome.total"), Ok(folder.to_string()));
+    // What is not published counts as here in its file.
+    let mut open = fs::File::options();
+    let mut open = open.append(true).open(room.at("folder/b")).unwrap();
+    open.write_all(b"678").unwrap();
+    open.sync_all().unwrap();
+    assert_eq!(told("folder/b", "user.pome.local").as_deref(), Ok("8"));
+    assert_eq!(told("folder/b", "user.pome.total").as_deref(), Ok("8"));
+    // They are made: nobody sets them, nothing copies them.
+    let at = room.at("folder/a");
+    let none = XattrFlags::empty();
+    assert_eq!(
+        setxattr(&at, "user.pome.local", b"1", none),
+        Err(Errno::PERM)
+    );
+    assert_eq!(removexattr(&at, "user.pome.peers"), Err(Errno::PERM));
+    assert_eq!(listxattr(&at, &mut [0u8; 99]), Ok(0));
+    setxattr(&at, "user.pome.other", b"1", none).unwrap();
+    assert_eq!(told("folder/a", "user.pome.other").as_deref(), Ok("1"));
+    assert_eq!(told("folder/a", "user.pome.nothing"), Err(Errno::NODATA));
+    assert_eq!(told(".pome/key", "user.pome.local"), Err(Errno::NODATA));
+}
+
+#[test]
 fn a_copied_tree_is_the_same_and_stays_so() {
     let Some(mut room) = Room::new("a_copied_tree") else {
         return;
@@ -368,12 +421,12 @@ fn single_operations_answer_as_on_a_local_filesystem() {
         fs::read(at("log/x")).unwrap_err().raw_os_error(),
         Some(libc::ENOTDIR)
     );
-    assert_eq!(
-        fs::hard_link(at("log"), at("hard"))
-            .unwrap_err()
-            .raw_os_error(),
-        Some(libc::EPERM)
-    );
+    // Several names, one of them in a folder that moves, and what is no file.
+    fs::write(at("first"), "one file").unwrap();
+    fs::create_dir(at("names")).unwrap();
+    fs::hard_link(at("first"), at("names/second")).unwrap();
+    fs::hard_link(at("first"), at("third")).unwrap();
+    room.sh("mkfifo mnt/pipe && ln mnt/pipe mnt/names/pipe");
     // Names that a drive cannot hold.
     use std::os::unix::ffi::OsStrExt;
     let bad = |bytes: &[u8]| room.at("").join(std::ffi::OsStr::from_bytes(bytes));
@@ -404,6 +457,24 @@ fn single_operations_answer_as_on_a_local_filesystem() {
     assert_eq!(fs::read(room.at("sparse")).unwrap(), [0; 8]);
     assert_eq!(&fs::read(room.at("map")).unwrap()[50000..50005], b"hello");
     assert_ne!(ino, 0);
+    // The drive alone says which names are the same file, and what is written under one is read under all.
+    let links = |name: &str| {
+        let found = fs::symlink_metadata(room.at(name)).unwrap();
+        (found.ino(), found.nlink())
+    };
+    assert_eq!(links("first").1, 3);
+    assert_eq!(links("names/second"), links("first"));
+    assert_eq!(links("pipe").1, 2);
+    room.sh("test -p mnt/pipe && test -p mnt/names/pipe && mv mnt/names mnt/moved && printf more >> mnt/third");
+    room.again();
+    for name in ["first", "moved/second", "third"] {
+        assert_eq!(fs::read(room.at(name)).unwrap(), b"one filemore");
+        assert_eq!(fs::metadata(room.at(name)).unwrap().nlink(), 3);
+    }
+    fs::remove_file(room.at("first")).unwrap();
+    fs::remove_file(room.at("moved/second")).unwrap();
+    room.again();
+    assert_eq!(fs::metadata(room.at("third")).unwrap().nlink(), 1);
     if has("setfattr") {
         room.sh("getfattr -n user.colour --only-values mnt/log | grep -qx blue");
     }
@@ -489,14 +560,131 @@ fn what_is_put_into_the_drive_shows_in_the_mount() {
     assert_eq!(fs::read(room.at("mine")).unwrap(), b"mine");
 }
 
+#[test]
+fn what_the_kernel_keeps_is_handed_over_when_it_counts() {
+    let Some(room) = Room::new("what_the_kernel_keeps") else {
+        return;
+    };
+    let path = room.at("f");
+    let file = fs::File::create_new(&path).unwrap();
+    file.write_all_at(&[7; 100_000], 4096 * 100).unwrap();
+    // Neither closed nor synced: a version has it none the less, and holes are where they are.
+    let mounted = room.mounted.as_ref().unwrap();
+    let seek = |from| rustix::fs::seek(&file, from);
+    use rustix::fs::SeekFrom as From;
+    assert_eq!(seek(From::Data(0)).unwrap(), 4096 * 100);
+    assert_eq!(seek(From::Hole(4096 * 100)).unwrap(), 4096 * 100 + 100_000);
+    file.write_all_at(b"more", 4096 * 200).unwrap();
+    room.runtime.block_on(mounted.publish_now()).unwrap();
+    let put = room
+        .runtime
+        .block_on(room.drive().get("/f"))
+        .unwrap()
+        .unwrap();
+    assert_eq!(put.len(), 4096 * 200 + 4);
+    assert_eq!(put.slice(4096 * 200..), "more");
+    assert_eq!(fs::metadata(&path).unwrap().len(), put.len() as u64);
+    assert!(fs::metadata(&path).unwrap().blocks() > 0);
+    // Put from elsewhere, it is another file, also while somebody has the old one open.
+    let other = room
+        .drive()
+        .put("/f", "other", pome_drive_fs::PutOptions::default());
+    room.runtime.block_on(other).unwrap();
+    wait(|| fs::read(&path).is_ok_and(|bytes| bytes == b"other"));
+    assert_eq!(fs::metadata(&path).unwrap().len(), 5);
+    let mut four = [0; 4];
+    file.read_exact_at(&mut four, 4096 * 200).unwrap();
+    assert_eq!(&four, b"more");
+    file.write_all_at(b"into the old one", 0).unwrap();
+    file.sync_all().unwrap();
+    drop(file);
+    room.runtime.block_on(mounted.publish_now()).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"other");
+    // Written anew through the mount, it is published as ever.
+    fs::write(&path, "mine again").unwrap();
+    room.runtime.block_on(mounted.publish_now()).unwrap();
+    let put = room.runtime.block_on(room.drive().get("/f")).unwrap();
+    assert_eq!(put.unwrap(), "mine again");
+}
+
+#[test]
+fn the_drive_as_it_was_is_in_a_hidden_folder() {
+    let Some(room) = Room::new("the_drive_as_it_was") else {
+        return;
+    };
+    let mounted = room.mounted.as_ref().unwrap();
+    let publish = || room.runtime.block_on(mounted.publish_now()).unwrap();
+    fs::create_dir_all(room.at("a/b")).unwrap();
+    fs::write(room.at("a/b/f"), "one").unwrap();
+    fs::write(room.at("other"), "other").unwrap();
+    let first = publish();
+    fs::write(room.at("a/b/f"), "two").unwrap();
+    fs::remove_file(room.at("other")).unwrap();
+    let second = publish();
+    let names = |path: &str| -> Vec<String> {
+        let entries = fs::read_dir(room.at(path)).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(""), ["a"], "it is not listed");
+    assert_eq!(names(".pome"), ["key", "status", "versions"]);
+    let versions = names(".pome/versions");
+    assert_eq!(versions, [first.to_string(), second.to_string()]);
+    let old = format!(".pome/versions/{first}");
+    assert_eq!(names(&old), ["a", "other"]);
+    assert_eq!(fs::read(room.at(&format!("{old}/a/b/f"))).unwrap(), b"one");
+    assert_eq!(
+        fs::read(room.at(&format!("{old}/other"))).unwrap(),
+        b"other"
+    );
+    assert!(!room.at(&format!("{old}/.pome")).exists());
+    assert!(!room.at(".pome/versions/1000").exists());
+    assert_eq!(fs::read(room.at("a/b/f")).unwrap(), b"two");
+    let key = fs::read_to_string(room.at(".pome/key")).unwrap();
+    assert_eq!(key, format!("{}\n", room.drive().key()));
+    let status = || -> serde_json::Value {
+        serde_json::from_slice(&fs::read(room.at(".pome/status")).unwrap()).unwrap()
+    };
+    assert_eq!(status()["version"], second);
+    assert_eq!(status()["pending"]["files"], 0);
+    assert_eq!(status()["peers"], 0);
+    // All of it is read-only.
+    let refused = |done: std::io::Result<()>| {
+        assert_eq!(done.unwrap_err().raw_os_error(), Some(libc::EROFS));
+    };
+    refused(fs::write(room.at(&format!("{old}/a/b/f")), "x"));
+    refused(fs::write(room.at(&format!("{old}/new")), "x"));
+    refused(fs::remove_file(room.at(&format!("{old}/other"))));
+    refused(fs::create_dir(room.at(".pome/new")));
+    refused(fs::rename(room.at(".pome"), room.at("pome")));
+    refused(fs::rename(room.at("a"), room.at(".pome/a")));
+    refused(fs::set_permissions(
+        room.at(&old),
+        fs::Permissions::from_mode(0o700),
+    ));
+    assert!(fs::remove_dir(room.at(".pome")).is_err());
+    // A version that comes later is there, although it was asked for before.
+    fs::write(room.at("a/b/f"), "three, later").unwrap();
+    assert!(status()["pending"]["files"].as_u64().unwrap() <= 1);
+    let third = publish();
+    let later = format!(".pome/versions/{third}/a/b/f");
+    wait(|| fs::read(room.at(&later)).is_ok_and(|bytes| bytes == b"three, later"));
+    assert!(names(".pome/versions").contains(&third.to_string()));
+    assert_eq!(fs::read(room.at(&format!("{old}/a/b/f"))).unwrap(), b"one");
+}
+
+/// Longer than anything takes on a machine whose disk is busy: what does not come at all is what is found.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 fn wait(what: impl Fn() -> bool) {
-    for _ in 0..500 {
-        if what() {
-            return;
-        }
+    let began = std::time::Instant::now();
+    while !what() {
+        assert!(began.elapsed() < PATIENCE, "not after {PATIENCE:?}");
         std::thread::sleep(Duration::from_millis(10));
     }
-    panic!("not after 5 s");
 }
 
 #[test]
@@ -510,6 +698,16 @@ fn read_only_and_old_versions_refuse_changes() {
         .block_on(room.mounted.as_ref().unwrap().publish_now())
         .unwrap();
     fs::write(room.at("f"), "two").unwrap();
+    fs::write(room.at("g1"), "in the same version").unwrap();
+    room.unmount();
+    // A version within a change is that before it.
+    room.try_mount(MountOptions {
+        version: Some(version + 1),
+        ..MountOptions::default()
+    })
+    .unwrap();
+    assert_eq!(fs::read(room.at("f")).unwrap(), b"one");
+    assert!(!room.at("g1").exists());
     room.unmount();
     room.try_mount(MountOptions {
         version: Some(version),

@@ -1,4 +1,4 @@
-//! `kill -9` of the process that serves a mount: every answered write is there after the next mount.
+//! `kill -9` of the process that serves a mount: every answered write is there after the next mount, or every synced one where the kernel keeps writes.
 //!
 //! Needs `/dev/fuse` and the right to mount; says so and passes where that is missing. The server is this binary, started again with
 //! `POME_MOUNT_SERVE=<folder>`; so it serves for hand-made tests too: `mnt` and `store` are folders in it.
@@ -26,6 +26,8 @@ use std::{
 };
 
 const SERVE: &str = "POME_MOUNT_SERVE";
+/// The kernel may keep writes.
+const WRITE_BACK: &str = "POME_MOUNT_WRITE_BACK";
 
 /// Not a test: the server, when it is told to be one.
 #[test]
@@ -44,14 +46,13 @@ fn serve() {
         let drive = Hyperdrive::open(corestore.clone(), DriveOptions::default())
             .await
             .unwrap();
-        let mounted = mount(
-            &corestore,
-            &drive,
-            &dir.join("mnt"),
-            MountOptions::default(),
-        )
-        .await
-        .unwrap();
+        let options = MountOptions {
+            write_back: std::env::var_os(WRITE_BACK).is_some(),
+            ..MountOptions::default()
+        };
+        let mounted = mount(&corestore, &drive, &dir.join("mnt"), options)
+            .await
+            .unwrap();
         println!("mounted");
         let line = tokio::task::spawn_blocking(|| {
             let mut line = String::new();
@@ -66,10 +67,11 @@ fn serve() {
 struct Server(Child);
 
 impl Server {
-    fn start(dir: &Path) -> Self {
+    fn start(dir: &Path, write_back: bool) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["serve", "--exact", "--nocapture"])
             .env(SERVE, dir)
+            .envs(write_back.then_some((WRITE_BACK, "1")))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -100,7 +102,7 @@ impl Server {
 type Answered = BTreeMap<String, Vec<u8>>;
 
 /// Works until the mount dies under it. What it was told is done is in the answer; the last thing that it tried may be or may not be.
-fn work(mnt: &Path, mut seed: u64, answered: &mut Answered) -> Option<String> {
+fn work(mnt: &Path, mut seed: u64, synced: bool, answered: &mut Answered) -> Option<String> {
     let mut random = move |n: u64| {
         seed = seed
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -110,7 +112,7 @@ fn work(mnt: &Path, mut seed: u64, answered: &mut Answered) -> Option<String> {
     loop {
         let name = format!("d{}/f{}", random(3), random(12));
         let what = random(10);
-        if one(mnt, &name, what, &mut random, answered).is_err() {
+        if one(mnt, &name, what, synced, &mut random, answered).is_err() {
             return Some(name);
         }
     }
@@ -120,6 +122,7 @@ fn one(
     mnt: &Path,
     name: &str,
     what: u64,
+    synced: bool,
     random: &mut impl FnMut(u64) -> u64,
     answered: &mut Answered,
 ) -> std::io::Result<()> {
@@ -133,7 +136,12 @@ fn one(
         },
         1 => {
             let bytes = vec![random(250) as u8 + 1; random(300_000) as usize];
-            fs::write(mnt.join("tmp"), &bytes)?;
+            let mut file = fs::File::create(mnt.join("tmp"))?;
+            file.write_all(&bytes)?;
+            if synced {
+                file.sync_all()?;
+            }
+            drop(file);
             fs::rename(mnt.join("tmp"), &path)?;
             answered.insert(name.to_owned(), bytes);
         }
@@ -156,7 +164,7 @@ fn one(
                 file.set_len(size)?;
                 content.resize(size as usize, 0);
             }
-            if what < 5 {
+            if synced || what < 5 {
                 file.sync_all()?;
             }
         }
@@ -196,13 +204,25 @@ fn check(mnt: &Path, answered: &mut Answered, unsure: Option<&str>) {
 
 #[test]
 fn answered_writes_survive_kill_9() {
+    survive("answered_writes_survive_kill_9", false);
+}
+
+#[test]
+fn synced_writes_survive_kill_9_where_the_kernel_keeps_writes() {
+    survive(
+        "synced_writes_survive_kill_9_where_the_kernel_keeps_writes",
+        true,
+    );
+}
+
+fn survive(test: &str, write_back: bool) {
     if std::env::var_os(SERVE).is_some() {
         return;
     }
     let may_mount = rustix::process::geteuid().is_root() && fs::metadata("/dev/fuse").is_ok();
     if !may_mount {
         let why = "no /dev/fuse, or not root, so no mount was tested";
-        skipped("answered_writes_survive_kill_9", why);
+        skipped(test, why);
         return;
     }
     let rounds: u64 = std::env::var("POME_KILL_ROUNDS")
@@ -220,7 +240,7 @@ fn answered_writes_survive_kill_9() {
     let mut answered = Answered::new();
     let mut unsure = None;
     for round in 0..rounds {
-        let server = Server::start(dir.path());
+        let server = Server::start(dir.path(), write_back);
         check(&mnt, &mut answered, unsure.as_deref());
         let pid = server.0.id();
         let pause = Duration::from_millis(
@@ -231,14 +251,19 @@ fn answered_writes_survive_kill_9() {
             let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
         });
-        unsure = work(&mnt, seed.wrapping_add(round * 7919), &mut answered);
+        unsure = work(
+            &mnt,
+            seed.wrapping_add(round * 7919),
+            write_back,
+            &mut answered,
+        );
         killer.join().unwrap();
         server.kill(dir.path());
     }
-    let server = Server::start(dir.path());
+    let server = Server::start(dir.path(), write_back);
     check(&mnt, &mut answered, unsure.as_deref());
     server.stop();
-    let server = Server::start(dir.path());
+    let server = Server::start(dir.path(), write_back);
     check(&mnt, &mut answered, None);
     server.stop();
 }

@@ -627,9 +627,9 @@ fn two_muxers_agree() {
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
+    tokio::time::timeout(pome_test_support::PATIENCE, future)
         .await
-        .expect("an answer within a minute")
+        .expect("an answer")
 }
 
 fn responder(options: ConnectionOptions) -> (Connection, tokio::io::DuplexStream) {

@@ -108,7 +108,7 @@ async fn relay(start: SocketAddrV4) -> (HyperDht, BlindRelay) {
 }
 
 async fn over(connection: &Connection) -> &'static str {
-    let closed = tokio::time::timeout(Duration::from_secs(60), connection.closed()).await;
+    let closed = tokio::time::timeout(pome_test_support::PATIENCE, connection.closed()).await;
     closed.unwrap().map_or_else(|error| error.code(), |()| "")
 }
 

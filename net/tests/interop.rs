@@ -55,9 +55,9 @@ fn buffer(bytes: &[u8]) -> Bytes {
 
 /// No test waits for ever.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
+    tokio::time::timeout(pome_test_support::PATIENCE, future)
         .await
-        .expect("an answer within a minute")
+        .expect("an answer")
 }
 
 async fn dialled(options: &ConnectionOptions) -> (Npm, Connection) {

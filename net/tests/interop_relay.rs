@@ -16,7 +16,7 @@ use pome_net::dht_relay::{DhtRelay, DhtRelayOptions, RelayServer};
 use pome_test_support::{namespace, npm_folder, npm_works};
 use relay::{Echo, hear, network, node, say_by};
 use serde_json::{Value, json};
-use std::{future::Future, net::SocketAddrV4, time::Duration};
+use std::{future::Future, net::SocketAddrV4};
 use tokio::process::Command;
 
 const MODULES: &[&str] = &["hyperdht", "@hyperswarm/dht-relay"];
@@ -84,7 +84,7 @@ fn npm_clients_at_pomes_relay() {
         let said = npm.tell("say", args).await;
         assert_eq!(said["text"], "npm: npm in");
         if let Ok(called) = bad.connect(&key, Default::default()).await {
-            let over = tokio::time::timeout(Duration::from_secs(10), called.closed());
+            let over = tokio::time::timeout(pome_test_support::PATIENCE, called.closed());
             let _ = over.await.unwrap();
         }
         let seen = npm.tell("seen", json!({"thing": listening["thing"]})).await;

@@ -485,8 +485,10 @@ fn a_quiet_stream_is_kept_alive() {
         while stream.stats().packets_received < before.packets_received + 5 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // Each was answered.
-        assert!(stream.stats().packets_transmitted >= before.packets_transmitted + 5);
+        // Each is answered.
+        while stream.stats().packets_transmitted < before.packets_transmitted + 5 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         npm.tell("destroy", json!({"stream": 2})).await;
 
         npm.stream(4, 3, ours.address()).await;

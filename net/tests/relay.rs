@@ -88,7 +88,7 @@ fn a_client_connects_listens_announces_and_looks_up() {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             };
-            tokio::time::timeout(Duration::from_secs(30), gone)
+            tokio::time::timeout(pome_test_support::PATIENCE, gone)
                 .await
                 .unwrap();
             assert_eq!(say(&called, b"still".to_vec()).await, b"pome: still");
@@ -100,7 +100,7 @@ fn a_client_connects_listens_announces_and_looks_up() {
             assert!(error.to_string().contains("PEER_NOT_FOUND"), "{error}");
             // The relay goes: all hear of it.
             drop(relay);
-            tokio::time::timeout(Duration::from_secs(10), client.closed())
+            tokio::time::timeout(pome_test_support::PATIENCE, client.closed())
                 .await
                 .unwrap();
             assert!(client.lookup(topic).await.is_err() || client.is_closed());
@@ -123,7 +123,7 @@ fn a_server_behind_a_relay_refuses_whom_it_wants() {
         if let Ok(connection) = bad.connect(&key.public, Default::default()).await {
             // The relay had shaken hands before it asked: it is over at once.
             let over = connection.closed();
-            let _ = tokio::time::timeout(Duration::from_secs(10), over)
+            let _ = tokio::time::timeout(pome_test_support::PATIENCE, over)
                 .await
                 .unwrap();
         }
@@ -160,7 +160,7 @@ fn clients_that_behave_badly_harm_nobody() {
         // What nobody can read ends the connection.
         let (connection, channel) = raw(&relay).await;
         channel.send(3, Bytes::from_static(&[1, 2])).await.unwrap();
-        let over = tokio::time::timeout(Duration::from_secs(10), connection.closed());
+        let over = tokio::time::timeout(pome_test_support::PATIENCE, connection.closed());
         assert!(!matches!(over.await.unwrap(), Err(Error::TimedOut)));
         // Numbers that stand for nothing, things only a relay says, and messages of a later version do nothing.
         let (_connection, channel) = raw(&relay).await;

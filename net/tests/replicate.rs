@@ -4,7 +4,7 @@
 mod peers;
 
 use peers::{Pome, block, soon};
-use pome_cores::{CoreOptions, KeyPair};
+use pome_cores::{CoreOptions, Durability, KeyPair};
 use pome_net::{
     driver::{Connection, ConnectionOptions, ReplicateOptions, Replication, tcp},
     noise::Role,
@@ -54,6 +54,30 @@ async fn a_reader_follows_a_writer() {
         core.append(block(50)).await.unwrap();
         assert_eq!(soon(copy.get(50)).await.unwrap(), block(50));
     }
+}
+
+/// On one thread: what another task has to do is not done before this one waits.
+#[tokio::test]
+async fn once_it_has_begun_a_core_waits_for_what_the_peer_says() {
+    let (writer, reader) = (Pome::new(), Pome::new());
+    let core = writer.core("log").await;
+    let blocks = (0..5).map(block).collect();
+    core.append_with(blocks, Durability::Synced).await.unwrap();
+    let copy = reader.reader_of(&core).await;
+    let (a, b) = piped(64 << 10);
+    soon(a.opened()).await.unwrap();
+    soon(b.opened()).await.unwrap();
+    let _a = a.replicate(&writer.cores, ReplicateOptions::default());
+    let replication = b.replicate(&reader.cores, ReplicateOptions::default());
+    // Connected, and nobody was asked.
+    assert!(!copy.update().await.unwrap());
+    assert_eq!(copy.length(), 0);
+    soon(replication.begun()).await;
+    assert!(soon(copy.update()).await.unwrap());
+    assert_eq!(copy.length(), 5);
+    b.abort();
+    let late = b.replicate(&reader.cores, ReplicateOptions::default());
+    soon(late.begun()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

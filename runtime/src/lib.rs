@@ -29,6 +29,7 @@ mod pear;
 mod permissions;
 mod web;
 
+pub use bare::io::claim_channel;
 pub use builtin::builtin_names;
 pub use command::bare_main;
 pub use engine::{BARE_VERSION, Exit, Options, Runtime};

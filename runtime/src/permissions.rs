@@ -4,8 +4,12 @@
 //! Whatever opens a file, a socket or a process for a program asks here first, on the program's thread: [`file`], [`link`], [`socket`],
 //! [`process`]. What a program has been refused is an error with the code `PERMISSION_DENIED`, which names the flag that allows it.
 //!
-//! What is looked at is where a path leads when it is asked for, links followed. Programs that may not go everywhere make no links and do not change the
-//! working folder, so that it still leads there when it is used; but a mirror makes the links that a drive has.
+//! What is looked at is where a path leads when it is asked for, links followed. What is answered is a [`Place`]: whoever uses it gets no farther than that,
+//! also when the path leads elsewhere by then. Programs that may not go everywhere make no links, and do not change the working folder.
+
+mod place;
+
+pub(crate) use self::place::{At, Place};
 
 use crate::engine::{
     error::{Field, JsError},
@@ -119,12 +123,33 @@ impl Permissions {
         }
     }
 
-    fn allows_file(&self, path: &Path) -> bool {
-        match &self.folders {
-            None => true,
-            Some(folders) => {
-                lead(path).is_some_and(|path| folders.iter().any(|folder| path.starts_with(folder)))
+    /// Where a path leads, if the program may go there.
+    fn place(&self, path: &Path) -> Option<Place> {
+        let Some(folders) = &self.folders else {
+            return Some(Place::anywhere(path));
+        };
+        within(folders, lead(path)).map(|real| Place::fenced(path, real))
+    }
+
+    /// As [`place`](Self::place), for a name that may be that of a link, which is not followed.
+    fn entry(&self, path: &Path) -> Option<Place> {
+        let Some(folders) = &self.folders else {
+            return Some(Place::anywhere(path));
+        };
+        let real = match (path.parent(), path.file_name()) {
+            (Some(folder), Some(name)) => {
+                let folder = match folder.as_os_str().is_empty() {
+                    true => Path::new("."),
+                    false => folder,
+                };
+                within(folders, lead(folder).map(|folder| folder.join(name)))
             }
+            _ => None,
+        };
+        match real {
+            Some(real) => Some(Place::fenced(path, real)),
+            // A link from outside to a folder that is allowed is as good as the folder.
+            None => self.place(path),
         }
     }
 
@@ -142,7 +167,10 @@ fn lead(path: &Path) -> Option<PathBuf> {
             Ok(real) => {
                 let rest = path.strip_prefix(there).ok()?;
                 let goes_up = rest.components().any(|part| part == Component::ParentDir);
-                return (!goes_up).then(|| real.join(rest));
+                return (!goes_up).then(|| match rest.as_os_str().is_empty() {
+                    true => real,
+                    false => real.join(rest),
+                });
             }
             // A link that leads nowhere is one all the same: what is made through it is made where it points.
             Err(_) if there.symlink_metadata().is_ok() => return None,
@@ -152,27 +180,42 @@ fn lead(path: &Path) -> Option<PathBuf> {
     None
 }
 
-fn refuse(permission: &str, resource: &str, flag: &str) -> Result<(), JsError> {
-    let message =
-        format!("PERMISSION_DENIED: {resource} is not for this program; {flag} allows it");
-    Err(JsError::new("PERMISSION_DENIED", message)
-        .with("permission", Field::Text(permission.into()))
-        .with("resource", Field::Text(resource.into())))
+/// The path, if it is in one of the folders.
+fn within(folders: &[PathBuf], path: Option<PathBuf>) -> Option<PathBuf> {
+    path.filter(|path| folders.iter().any(|folder| path.starts_with(folder)))
 }
 
-/// A file or folder is about to be looked at, read or written.
+fn refused(permission: &str, resource: &str, flag: &str) -> JsError {
+    let message =
+        format!("PERMISSION_DENIED: {resource} is not for this program; {flag} allows it");
+    JsError::new("PERMISSION_DENIED", message)
+        .with("permission", Field::Text(permission.into()))
+        .with("resource", Field::Text(resource.into()))
+}
+
+fn no_file(path: &Path) -> JsError {
+    let path = path.display().to_string();
+    refused("fs", &path, &format!("--allow-fs={path}"))
+}
+
+/// A file or folder is about to be looked at, read or written: where it is.
 ///
 /// # Errors
 /// When the program may not.
-pub(crate) fn file(ctx: &Ctx<'_>, path: impl AsRef<Path>) -> Result<(), JsError> {
+pub(crate) fn file(ctx: &Ctx<'_>, path: impl AsRef<Path>) -> Result<Place, JsError> {
     let path = path.as_ref();
-    match Host::get(ctx).permissions.allows_file(path) {
-        true => Ok(()),
-        false => {
-            let path = path.display().to_string();
-            refuse("fs", &path, &format!("--allow-fs={path}"))
-        }
-    }
+    let place = Host::get(ctx).permissions.place(path);
+    place.ok_or_else(|| no_file(path))
+}
+
+/// As [`file`], for calls that do not follow a link at the end of the path: it is looked at, moved or removed itself.
+///
+/// # Errors
+/// When the program may not.
+pub(crate) fn entry(ctx: &Ctx<'_>, path: impl AsRef<Path>) -> Result<Place, JsError> {
+    let path = path.as_ref();
+    let place = Host::get(ctx).permissions.entry(path);
+    place.ok_or_else(|| no_file(path))
 }
 
 /// A link is about to be made, or something else that makes a path lead elsewhere: the working folder is changed.
@@ -184,7 +227,7 @@ pub(crate) fn link(ctx: &Ctx<'_>, path: impl AsRef<Path>) -> Result<(), JsError>
         None => Ok(()),
         Some(_) => {
             let path = path.as_ref().display().to_string();
-            refuse("fs", &path, "--allow-fs")
+            Err(refused("fs", &path, "--allow-fs"))
         }
     }
 }
@@ -196,7 +239,7 @@ pub(crate) fn link(ctx: &Ctx<'_>, path: impl AsRef<Path>) -> Result<(), JsError>
 pub(crate) fn socket(ctx: &Ctx<'_>, address: &str) -> Result<(), JsError> {
     match Host::get(ctx).permissions.sockets {
         true => Ok(()),
-        false => refuse("net", address, "--allow-net"),
+        false => Err(refused("net", address, "--allow-net")),
     }
 }
 
@@ -207,7 +250,7 @@ pub(crate) fn socket(ctx: &Ctx<'_>, address: &str) -> Result<(), JsError> {
 pub(crate) fn process(ctx: &Ctx<'_>, what: &str) -> Result<(), JsError> {
     match Host::get(ctx).permissions.processes {
         true => Ok(()),
-        false => refuse("run", what, "--allow-run"),
+        false => Err(refused("run", what, "--allow-run")),
     }
 }
 
@@ -241,11 +284,31 @@ mod tests {
             ("", false),
         ];
         for (path, allowed) in paths {
-            assert_eq!(may.allows_file(&place.path().join(path)), allowed, "{path}");
+            let led = may.place(&place.path().join(path));
+            assert_eq!(led.is_some(), allowed, "{path}");
         }
-        assert!(Permissions::everything().allows_file(&other));
-        assert!(may.clone().with_files().allows_file(&other));
-        assert!(!Permissions::nothing().allows_file(&own));
+        assert_eq!(
+            lead(&own.join("deep/../deep")),
+            fs::canonicalize(own.join("deep")).ok()
+        );
+        // Of a link itself, wherever it leads.
+        let entries = [
+            ("own/out", true),
+            ("own/dangling", true),
+            ("in", true),
+            ("own/out/x", false),
+            ("own/dangling/x", false),
+            ("own/..", false),
+            ("own/../other", false),
+        ];
+        for (path, allowed) in entries {
+            let led = may.entry(&place.path().join(path));
+            assert_eq!(led.is_some(), allowed, "{path}");
+        }
+        assert!(Permissions::everything().place(&other).is_some());
+        assert!(may.clone().with_files().place(&other).is_some());
+        assert!(Permissions::nothing().place(&own).is_none());
+        assert!(Permissions::nothing().entry(&own).is_none());
         assert!(may.allows_variable("TERM") && !may.allows_variable("HOME"));
     }
 }

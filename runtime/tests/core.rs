@@ -42,6 +42,40 @@ fn scripts_on_the_command_line() {
     );
 }
 
+/// What both print to stdout and stderr, and how they end.
+#[test]
+fn flags_as_bare_takes_them() {
+    let gc = "[typeof gc, gc.length, gc(), gc({ execution: 'async' }) instanceof Promise, Object.keys(globalThis).includes('gc')].join()";
+    let in_thread = "new Bare.Thread(() => console.log(typeof gc)).join()";
+    let bundle = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/programs/modules/run.bundle"
+    );
+    let lines: [(&[&str], &str); 10] = [
+        (&["-p", "typeof gc"], "undefined\nexit 0\n"),
+        (
+            &["--expose-gc", "-p", gc],
+            "function,0,,true,true\nexit 0\n",
+        ),
+        (&["--expose-gc", "-e", in_thread], "function\nexit 0\n"),
+        (&[bundle], "runs whole false true true\nexit 0\n"),
+        (&["--no-version", "-p", "4"], "4\nexit 0\n"),
+        (&["--nope", "-h"], "exit 1\nunknown flag: nope\n"),
+        (&["-vx"], "exit 1\nunknown flag: x\n"),
+        (&["-e"], "exit 1\ninvalid flag: e\n"),
+        (&["--eval="], "exit 1\ninvalid flag: eval\n"),
+        (&["--version=1"], "exit 1\ninvalid flag: version\n"),
+    ];
+    for (args, expected) in lines {
+        for command in [Some(support::ours(args)), support::npms(args)] {
+            let Some(command) = command else { continue };
+            let output = support::run(command);
+            let told = support::told(&output) + &String::from_utf8_lossy(&output.stderr);
+            assert_eq!(told, expected, "{args:?}");
+        }
+    }
+}
+
 #[test]
 fn typed_lines_may_await() {
     let lines = "const later = await new Promise((resolve) => setTimeout(resolve, 5, 'late'))\nlater + ' line'\nawait Promise.reject(new Error('no'))\n_error.message\n.exit\n'never'\n";

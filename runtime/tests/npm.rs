@@ -127,6 +127,23 @@ fn two_writers_of_an_autobase_converge() {
 }
 
 #[test]
+fn a_vault_of_autopass_has_two_devices() {
+    let test = "a_vault_of_autopass_has_two_devices";
+    if namespace::inside(test)
+        && let Some(app) = App::new(test, &["autopass"])
+    {
+        app.program("autopass");
+    }
+}
+
+#[test]
+fn a_database_of_hyperdb() {
+    if let Some(app) = App::new("a_database_of_hyperdb", &["hyperdb", "hyperschema"]) {
+        app.program("hyperdb");
+    }
+}
+
+#[test]
 fn a_program_has_one_kind_of_the_stack() {
     let test = "a_program_has_one_kind_of_the_stack";
     let Some(app) = App::new(test, &["autobase"]) else {

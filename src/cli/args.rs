@@ -5,6 +5,7 @@ use super::{
         AppArgs, DataArgs, DumpArgs, GcArgs, InfoArgs, InitArgs, ReleaseArgs, RunArgs, ShiftArgs,
         StageArgs,
     },
+    bench::args::BenchArgs,
     keys::Handed,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
@@ -82,7 +83,7 @@ fn address(text: &str) -> Result<String, String> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Bootstrap(pub(crate) Vec<String>);
 
-fn bootstrap(text: &str) -> Result<Bootstrap, String> {
+pub(super) fn bootstrap(text: &str) -> Result<Bootstrap, String> {
     if matches!(text, "" | "none") {
         return Ok(Bootstrap::default());
     }
@@ -146,8 +147,19 @@ pub(crate) enum Command {
         /// The mounted folder
         mountpoint: PathBuf,
     },
-    /// Say who owns the store and what is mounted
-    Status,
+    /// Say who owns the store and what is mounted; of a path in a mounted folder, how far it has come
+    Status {
+        /// A file or folder in a mounted folder: is it durable here, published, and how many peers have it?
+        path: Option<PathBuf>,
+    },
+    /// Publish what was written, and return when it is on disk, and peers have it
+    Flush {
+        /// A file or folder in a mounted folder [default: the only drive]
+        path: Option<PathBuf>,
+        /// Wait until so many peers have it
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        peers: usize,
+    },
     /// Work with drives
     #[command(subcommand)]
     Drive(DriveCommand),
@@ -186,7 +198,11 @@ pub(crate) enum Command {
     /// Copy the files of an app into a folder
     Dump(DumpArgs),
     /// Make the link of an app that is to be staged
-    Touch,
+    Touch {
+        /// A link that begins so: letters of z-base-32, each of which takes 32 times as long (four are some seconds to minutes)
+        #[arg(long, value_name = "PREFIX", value_parser = vanity)]
+        vanity: Option<String>,
+    },
     /// List the apps that ran here; needs no store
     Data(DataArgs),
     /// Remove what no app on this machine keeps; needs no store
@@ -195,6 +211,8 @@ pub(crate) enum Command {
     Shift(ShiftArgs),
     /// Say which versions this is
     Versions,
+    /// Measure pome beside its peers: the same work, in turns, on this machine; needs no store
+    Bench(BenchArgs),
     /// Print the completions for a shell
     Completions {
         /// Which shell
@@ -243,6 +261,9 @@ pub(crate) struct MountArgs {
     /// Return when the folder is usable, and keep it in the background
     #[arg(long)]
     pub(crate) background: bool,
+    /// Each `write` survives the end of the owner, not only closed and synced files; slower
+    #[arg(long)]
+    pub(crate) write_through: bool,
     /// How long one operation may wait for bytes that are not here, in seconds
     #[arg(long, value_name = "S", default_value_t = 30.0, value_parser = seconds)]
     pub(crate) deadline: f64,
@@ -282,6 +303,15 @@ fn duration(text: &str) -> Result<u64, String> {
     number
         .and_then(|n| n.checked_mul(seconds))
         .ok_or_else(wanted)
+}
+
+/// What a key may begin with.
+fn vanity(text: &str) -> Result<String, String> {
+    let is_letter = |c: char| "ybndrfg8ejkmcpqxot1uwisza345h769".contains(c);
+    match !text.is_empty() && text.len() <= 51 && text.chars().all(is_letter) {
+        true => Ok(text.into()),
+        false => Err("letters of z-base-32 are wanted: ybndrfg8ejkmcpqxot1uwisza345h769".into()),
+    }
 }
 
 /// A size in bytes, or none.

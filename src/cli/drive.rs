@@ -13,6 +13,7 @@ use super::{
 use pome_bee::HistoryOptions;
 use pome_cores::{Hypercore, replication::Download};
 use pome_drive_fs::{BlobId, Entry, EntryValue, Hyperdrive, ListOptions, PutOptions};
+use pome_runtime::PearLink;
 use serde_json::{Value, json};
 use std::pin::pin;
 
@@ -120,18 +121,44 @@ pub(crate) async fn execute(
     }
 }
 
-/// A drive as a command sees it: with all that its mounts have written, and as new as the peers that were named have it.
+/// A drive as a command sees it: with all that its mounts have written, and as new as the peers that were named have it; or, by a link to a version, as it was.
 pub(crate) async fn open(
     service: &Service,
     target: Option<&str>,
     io: &Io,
 ) -> Result<(Option<String>, Hyperdrive, Peers), Failure> {
-    let (name, drive) = service.drive(target, io.if_missing()).await?;
+    let link: Option<PearLink> = match target.filter(|target| PearLink::is_link(target)) {
+        Some(text) => Some(text.parse()?),
+        None => None,
+    };
+    let key = link.as_ref().map(PearLink::origin);
+    let (name, drive) = service
+        .drive(key.as_deref().or(target), io.if_missing())
+        .await?;
     service.mounts.publish(drive.key()).await?;
     let peers = Peers::of(service, io);
     peers.newest(drive.core()).await?;
     follow_contents(&drive, &peers).await?;
+    let drive = match link.as_ref().and_then(|link| link.length) {
+        None => drive,
+        Some(length) => {
+            check_fork(&drive, link.as_ref().and_then(|link| link.fork))?;
+            drive.checkout(length)?
+        }
+    };
     Ok((name, drive, peers))
+}
+
+/// A link to a version means one history: in another one that length is something else.
+pub(crate) fn check_fork(drive: &Hyperdrive, fork: Option<u64>) -> Result<(), Failure> {
+    let now = drive.core().fork();
+    match fork {
+        Some(fork) if fork != now => Err(Failure::not_found(format!(
+            "pear://{} is at fork {now}: what it was at fork {fork} is not to be had",
+            drive.key()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Has the contents of a drive exchanged too. An empty drive may not even say yet which core they are in.

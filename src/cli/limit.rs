@@ -308,6 +308,21 @@ impl Pins {
         Ok(pins)
     }
 
+    /// True when all of these blocks of a core are pinned.
+    pub(crate) fn cover(&self, core: DiscoveryKey, ranges: &[std::ops::Range<u64>]) -> bool {
+        let mut pinned = self.0.get(&core).cloned().unwrap_or_default();
+        pinned.sort_unstable_by_key(|range| range.start);
+        ranges.iter().all(|range| {
+            let mut at = range.start;
+            for pin in &pinned {
+                if pin.start <= at {
+                    at = at.max(pin.end);
+                }
+            }
+            at >= range.end
+        })
+    }
+
     pub(crate) fn hold(&self, held: &Held) -> bool {
         let Some(ranges) = self.0.get(&held.discovery_key) else {
             return false;

@@ -7,15 +7,17 @@ use super::{
     failure::Failure,
     io::Io,
     keeper,
+    limit::Pins,
     names::Kind,
     peers::Peers,
     service::{IfMissing, Service},
 };
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use pome_cores::Key;
 use pome_drive_fs::{
     Hyperdrive,
-    fuse::{self, MountOptions, Mounted, Unmounted},
+    fuse::{self, MountError, MountOptions, Mounted, Unmounted},
 };
 use serde_json::{Value, json};
 use std::{
@@ -26,12 +28,12 @@ use std::{
 };
 
 /// One mounted drive.
-struct Mount {
-    key: Key,
+pub(crate) struct Mount {
+    pub(crate) key: Key,
     name: Option<String>,
     version: Option<u64>,
     writable: bool,
-    mounted: Mounted,
+    pub(crate) mounted: Mounted,
     /// Bounds what it keeps of somebody else's drive.
     _cache: Option<Cache>,
     /// Why it was ended from elsewhere.
@@ -63,6 +65,29 @@ impl Mounts {
             .filter(|mount| mount.key == key && mount.version.is_none())
             .cloned()
             .collect()
+    }
+
+    /// A mount of the drive at its newest version, the writable one if there is one.
+    pub(crate) fn live(&self, key: Key) -> Option<Arc<Mount>> {
+        let mut mounts = self.of_drive(key);
+        mounts.sort_by_key(|mount| !mount.writable);
+        mounts.into_iter().next()
+    }
+
+    /// The mount that a path is in, and its path there. Nothing is asked of the mount.
+    pub(crate) fn above(&self, path: &Path) -> Option<(Arc<Mount>, String)> {
+        let path: PathBuf = path.components().collect();
+        // From the root on, so that no folder in a mount is looked at.
+        let above: Vec<&Path> = path.ancestors().collect();
+        above.into_iter().rev().find_map(|folder| {
+            let mount = self.all.lock().get(&keeper::resolve(folder)).cloned()?;
+            let below = path.strip_prefix(folder).ok()?.to_str()?;
+            let below = match below.is_empty() {
+                true => String::new(),
+                false => format!("/{below}"),
+            };
+            Some((mount, below))
+        })
     }
 
     /// Publishes what was written into the drive's mounts, so that a command sees it.
@@ -243,10 +268,22 @@ async fn one(
         allow_other: args.allow_other,
         version: args.version,
         deadline: Duration::from_secs_f64(args.deadline),
+        write_back: !args.write_through,
         ..MountOptions::default()
     };
     options.vfs.space_of = service.dir.clone();
-    let mounted = fuse::mount(&service.corestore, &drive, &at, options).await?;
+    let mut mounted = fuse::mount(&service.corestore, &drive, &at, options.clone()).await;
+    if let Err(MountError::DeadMount { .. }) = &mounted {
+        let how = keeper::take_down(&at)?;
+        io.note(format!(
+            "{} was a dead mount; unmounted ({how})",
+            at.display()
+        ))
+        .await?;
+        mounted = fuse::mount(&service.corestore, &drive, &at, options).await;
+    }
+    let mounted = mounted?;
+    tell_pins(service, &drive, &mounted);
     let cache = match args.cache_size {
         Some(_) if drive.writable() => {
             io.note("this store writes the drive: all of it is kept, whatever --cache-size says")
@@ -291,6 +328,23 @@ async fn one(
     }
     let text = welcome(&event);
     io.event(event, &text).await
+}
+
+/// Lets the mount say what is pinned.
+fn tell_pins(service: &Service, drive: &Hyperdrive, mounted: &Mounted) {
+    let (cores, drive) = (service.corestore.clone(), drive.clone());
+    mounted.vfs().on_pinned(move |ranges| {
+        let Some(Ok(blobs)) = drive.blobs().now_or_never() else {
+            return false;
+        };
+        match Pins::read(&cores) {
+            Ok(pins) => pins.cover(blobs.core().discovery_key(), ranges),
+            Err(failure) => {
+                tracing::warn!("what is pinned cannot be read: {}", failure.message);
+                false
+            }
+        }
+    });
 }
 
 /// A missing mountpoint is made.

@@ -2,6 +2,7 @@
 
 use super::failure::Failure;
 use pome_cores::{Corestore, Key, Local};
+use pome_runtime::PearLink;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -45,6 +46,16 @@ pub(crate) enum Target {
 impl Target {
     /// What a person typed: a key where it reads as one, else a name.
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
+        if PearLink::is_link(text) {
+            let link: PearLink = text.parse()?;
+            return match link.length {
+                None => Ok(Self::Key(link.key)),
+                Some(_) => Err(Failure::usage(format!(
+                    "{text} names a version, which means nothing here: {} does not",
+                    link.origin()
+                ))),
+            };
+        }
         if let Ok(key) = text.parse::<Key>() {
             return Ok(Self::Key(key));
         }

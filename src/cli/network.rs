@@ -11,12 +11,12 @@ use parking_lot::Mutex;
 use pome_cores::{CoreOptions, Corestore, DiscoveryKey, Hypercore};
 use pome_net::{
     driver::{Connection, ReplicateOptions, Replication},
-    hyperswarm::JoinOptions,
+    hyperswarm::{Hyperswarm, JoinOptions},
     lan::{Lan, LanOptions, LanTopics},
     networks::NetworkWatch,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -33,6 +33,8 @@ use tokio::{
 const GOOD_BYE: Duration = Duration::from_secs(2);
 /// Who is on the local network, and has heard the beacon, has come by then.
 const LAN_ANSWER: Duration = Duration::from_secs(1);
+/// Who has come says by then which topics he has.
+const LAN_SAYS: Duration = Duration::from_millis(500);
 /// Peers that nobody has been told of yet; older ones are not told of.
 const OPENED: usize = 64;
 
@@ -89,7 +91,8 @@ struct Shared {
     cores: Corestore,
     offers: watch::Sender<Offers>,
     opened: broadcast::Sender<[u8; 32]>,
-    open: AtomicU64,
+    /// Of each open connection, by its handshake's hash, the offers whose cores the peer has been shown, as far as he may be.
+    shown: watch::Sender<HashMap<[u8; 64], BTreeSet<u64>>>,
 }
 
 /// One network. It ends when nobody holds it.
@@ -109,7 +112,7 @@ impl Network {
             cores: networks.cores.clone(),
             offers: watch::Sender::default(),
             opened: broadcast::Sender::new(OPENED),
-            open: AtomicU64::new(0),
+            shown: watch::Sender::default(),
         });
         let mut tasks = JoinSet::new();
         let key_pair = peers::key_pair(&networks.cores);
@@ -194,9 +197,26 @@ impl Network {
         self.shared.opened.subscribe()
     }
 
-    /// True while somebody is connected.
-    pub(crate) fn has_peers(&self) -> bool {
-        self.shared.open.load(Ordering::Relaxed) > 0
+    /// Waits until those who are connected now have been shown what is offered under this number.
+    async fn shown(&self, number: u64) {
+        let connected = self.swarms.all().flat_map(Hyperswarm::connected);
+        let all = connected.map(|(connection, _)| async move {
+            let Some(name) = connection.handshake_hash() else {
+                return;
+            };
+            let mut shown = self.shared.shown.subscribe();
+            let has_been =
+                shown.wait_for(|shown| shown.get(&name).is_some_and(|all| all.contains(&number)));
+            tokio::select! {
+                _ = has_been => {}
+                _ = connection.closed() => {}
+            }
+        });
+        futures_util::future::join_all(all).await;
+        // Whoever was met on the local network says first which topics he has, or never.
+        let mut shown = self.shared.shown.subscribe();
+        let all_know = shown.wait_for(|shown| shown.values().all(|all| all.contains(&number)));
+        let _ = timeout(LAN_SAYS, all_know).await;
     }
 }
 
@@ -208,10 +228,6 @@ pub(crate) struct Joined {
 }
 
 impl Joined {
-    pub(crate) fn network(&self) -> &Network {
-        &self.network
-    }
-
     pub(crate) fn topic(&self) -> [u8; 32] {
         self.topic
     }
@@ -232,7 +248,7 @@ impl Joined {
         self.network.discoveries.lock().get(&self.number).cloned()
     }
 
-    /// Waits until all peers that are known now have been asked to connect.
+    /// Waits until all peers that are known now have been asked to connect, and those who did have been shown what is offered: their answers are to come.
     pub(crate) async fn flushed(&self) {
         let swarms = async {
             if let Some(sessions) = self.sessions() {
@@ -245,6 +261,7 @@ impl Joined {
             }
         };
         tokio::join!(swarms, lan);
+        self.network.shown(self.number).await;
     }
 
     /// Waits for the round of announcing that runs, or is about to: do those who look for the topic in the DHT find us?
@@ -323,12 +340,23 @@ async fn follow(
     }
 }
 
-/// Counts a connection while it lives.
-struct Counted<'a>(&'a AtomicU64);
+/// What a peer has been shown, for as long as he is connected.
+struct Shown<'a> {
+    shared: &'a Shared,
+    name: [u8; 64],
+}
 
-impl Drop for Counted<'_> {
+impl Shown<'_> {
+    fn tell(&self, offers: BTreeSet<u64>) {
+        let insert = |all: &mut HashMap<_, _>| drop(all.insert(self.name, offers));
+        self.shared.shown.send_modify(insert);
+    }
+}
+
+impl Drop for Shown<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let remove = |all: &mut HashMap<_, _>| drop(all.remove(&self.name));
+        self.shared.shown.send_modify(remove);
     }
 }
 
@@ -345,10 +373,15 @@ async fn exchange(
     connection: Connection,
     mut shown: Option<watch::Receiver<Vec<[u8; 32]>>>,
 ) {
-    shared.open.fetch_add(1, Ordering::Relaxed);
-    let _counted = Counted(&shared.open);
+    let told = connection.handshake_hash().map(|name| Shown {
+        shared: &shared,
+        name,
+    });
     if let Some(key) = connection.remote_public_key() {
         let _ = shared.opened.send(key);
+    }
+    if let Some(told) = &told {
+        told.tell(BTreeSet::new());
     }
     let mut offers = shared.offers.subscribe();
     // Each with the cores that it is about.
@@ -357,15 +390,17 @@ async fn exchange(
         let shown_now = shown
             .as_mut()
             .map(|shown| shown.borrow_and_update().clone());
-        let wanted: BTreeSet<DiscoveryKey> = {
+        let (wanted, numbers): (BTreeSet<DiscoveryKey>, BTreeSet<u64>) = {
             let offers = offers.borrow_and_update();
-            let of_topic = |offer: &&Offer| {
+            let of_topic = |offer: &Offer| {
                 shown_now
                     .as_ref()
                     .is_none_or(|topics| topics.contains(&offer.topic))
             };
-            let offered = offers.values().filter(of_topic);
-            offered.flat_map(|offer| &offer.cores).copied().collect()
+            let offered = offers.iter().filter(|(_, offer)| of_topic(offer));
+            let cores = offered.clone().flat_map(|(_, offer)| &offer.cores);
+            let cores = cores.copied().collect();
+            (cores, offered.map(|(number, _)| *number).collect())
         };
         // What is offered no more ends; what it was begun with begins anew.
         going.retain(|going| going.cores.is_subset(&wanted));
@@ -382,14 +417,22 @@ async fn exchange(
                 }
             }
             let only = Some(new.iter().copied().collect());
+            let replication = connection.replicate(&shared.cores, ReplicateOptions { only });
+            tokio::select! {
+                () = replication.begun() => {}
+                _ = connection.closed() => return,
+            }
             going.push(Going {
-                _replication: connection.replicate(&shared.cores, ReplicateOptions { only }),
+                _replication: replication,
                 _open: open,
                 cores: new,
             });
         } else {
             // Nobody here wants a topic of his now: whatever he opens is refused.
             connection.release();
+        }
+        if let Some(told) = &told {
+            told.tell(numbers);
         }
         let shown_changed = async {
             match &mut shown {

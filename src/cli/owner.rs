@@ -121,6 +121,15 @@ impl Starting {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(stderr);
+        // Each thread of a mount has a buffer of 16 MiB. Once one was freed, glibc takes the next from its own pages, fills it with zeros and keeps it for ever.
+        for (name, bytes) in [
+            ("MALLOC_MMAP_THRESHOLD_", 8 << 20),
+            ("MALLOC_TRIM_THRESHOLD_", 16 << 20),
+        ] {
+            if std::env::var_os(name).is_none() {
+                command.env(name, bytes.to_string());
+            }
+        }
         command.current_dir("/");
         let mut child = command.spawn().map_err(|e| error("its process", &e))?;
         if let Some(pipe) = child.stdin.take() {

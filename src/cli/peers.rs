@@ -41,8 +41,6 @@ const AGAIN_MAX: Duration = Duration::from_secs(5);
 
 /// Who has what is here already is looked for so long: then it is shown as it is.
 const FRESH: Duration = Duration::from_secs(5);
-/// A peer that is connected says by then what it has.
-const SAY: Duration = Duration::from_millis(500);
 
 /// How commands connect.
 pub(crate) fn options() -> ConnectionOptions {
@@ -280,11 +278,8 @@ impl Peers {
         loop {
             let finding = core.finding_peers();
             let looking = async {
+                // Whoever is connected by then is asked: that what he has is heard the core itself waits for.
                 joined.flushed().await;
-                if joined.network().has_peers() {
-                    // Connected, but not heard yet.
-                    tokio::time::sleep(SAY).await;
-                }
                 drop(finding);
                 std::future::pending::<()>().await;
             };

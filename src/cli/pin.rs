@@ -35,18 +35,27 @@ pub(crate) async fn contents(
     let core = peers.within(drive.blobs()).await?.core().clone();
     let (mut blocks, mut files) = (0, 0);
     for blob in &blobs {
-        let range = blob.block_offset..blob.block_offset.saturating_add(blob.block_length);
         files += 1;
         match want {
             Want::Evict => {
-                limit::unpin(cores, core.discovery_key(), range.clone())?;
+                let own = blob.block_offset..blob.block_offset.saturating_add(blob.block_length);
+                let ranges = match blob.block_map && !core.has(own.clone()).await? {
+                    // What the map names is not known any more.
+                    true => vec![own],
+                    false => drive.blobs().await?.ranges(blob).await?,
+                };
+                for range in ranges {
+                    limit::unpin(cores, core.discovery_key(), range)?;
+                }
                 blocks += drive.blobs().await?.clear(blob).await?;
             }
             Want::Pin | Want::Prefetch => {
                 let before = drive.blobs().await?.has(blob).await?;
                 if want == Want::Pin {
                     // First, so that nothing of it goes while the rest comes.
-                    limit::pin(cores, core.discovery_key(), range.clone())?;
+                    for range in peers.within(drive.blobs().await?.ranges(blob)).await? {
+                        limit::pin(cores, core.discovery_key(), range)?;
+                    }
                 }
                 peers.within(cores.room()).await?;
                 let mut pieces = pin!(drive.blobs().await?.stream(*blob, 0, u64::MAX));

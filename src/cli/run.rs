@@ -1,9 +1,9 @@
 //! Who does the work: this process, when nobody owns the store; else the owner. A long-lived command starts the owner where there is none.
 
 use super::{
-    app,
+    app::{self, args::RunArgs},
     args::{Cli, Command, CoreCommand, DhtCommand, Global, StoreCommand},
-    backup, command, dht, doctor,
+    backup, bench, command, dht, doctor,
     failure::Failure,
     frame::{ClientFrame, Context, Reach, Request, WorkFrame},
     io::Io,
@@ -29,7 +29,12 @@ use tokio::{
     runtime::Runtime,
     sync::mpsc,
 };
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 /// How often a busy store is tried again.
 const RETRY: Duration = Duration::from_millis(10);
@@ -40,7 +45,7 @@ const NO_PEERS: &str = "this command asks no peer: drop `--peer`";
 pub(crate) fn run(cli: Cli) -> ExitCode {
     let Cli { global, command } = cli;
     if !matches!(command, Command::Owner) {
-        log(&global);
+        log(global.quiet, global.verbose);
     }
     let how = Presentation {
         json: global.json,
@@ -58,6 +63,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Gc(args) => app::machine::gc(&args, how),
         Command::Shift(args) => app::machine::shift(&args, how),
         Command::Versions => app::machine::versions(how),
+        Command::Bench(args) => bench::bench(&args, how, global.quiet),
         Command::Dht(command) => without_store(&global, how, async move |io| {
             dht::execute(command, io).await
         }),
@@ -75,26 +81,54 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     }
 }
 
+/// Runs a program that is named by nothing but its file.
+pub(crate) fn plain(args: RunArgs) -> ExitCode {
+    log(false, 0);
+    runtime::run_here(args).unwrap_or_else(|failure| {
+        let how = Presentation {
+            json: false,
+            stoppable: false,
+        };
+        present::report(&failure, how);
+        ExitCode::from(failure.status)
+    })
+}
+
+/// What `-q` and `-v` let through.
+fn level(quiet: bool, verbose: u8) -> LevelFilter {
+    match (quiet, verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (false, 0) => LevelFilter::WARN,
+        (false, 1) => LevelFilter::INFO,
+        (false, 2) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
+    }
+}
+
 /// What is worth saying: `$POME_LOG` as tracing's filters are written, else by `-v` and `-q`.
 pub(crate) fn log_filter(global: &Global) -> EnvFilter {
-    let level = match (global.quiet, global.verbose) {
-        (true, _) => "error",
-        (false, 0) => "warn",
-        (false, 1) => "info",
-        (false, 2) => "debug",
-        (false, _) => "trace",
-    };
+    let level = level(global.quiet, global.verbose);
     // fuser warns each time that it finds unmounted what it would unmount.
     EnvFilter::try_from_env("POME_LOG")
         .unwrap_or_else(|_| EnvFilter::new(format!("{level},fuser::mnt=error")))
 }
 
-fn log(global: &Global) {
+/// Says on stderr what [`log_filter`] lets through.
+fn log(quiet: bool, verbose: u8) {
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr);
+    let level = level(quiet, verbose);
+    // The filters that one can write cost every start what their parser needs: without them there are plain ones.
+    let plain = Targets::new()
+        .with_default(level)
+        .with_target("fuser::mnt", LevelFilter::ERROR);
+    let written =
+        std::env::var_os("POME_LOG").and_then(|_| EnvFilter::try_from_env("POME_LOG").ok());
     // A second subscriber cannot be there: only the owner installs one too, and it does not come here.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(log_filter(global))
-        .with_writer(std::io::stderr)
-        .try_init();
+    let _ = match written {
+        Some(filter) => log.with_env_filter(filter).try_init(),
+        None => (log.with_max_level(level).finish().with(plain).try_init())
+            .map_err(|error| error.into()),
+    };
 }
 
 pub(crate) fn runtime() -> Result<Runtime, Failure> {
@@ -246,7 +280,8 @@ impl Command {
     /// True when the command is about something by its key.
     fn names_a_key(&self) -> bool {
         use super::args::{BeeCommand as B, CoreCommand as C, DriveCommand as D};
-        let is_key = |word: &String| word.parse::<pome_cores::Key>().is_ok();
+        let is_key =
+            |word: &String| PearLink::is_link(word) || word.parse::<pome_cores::Key>().is_ok();
         match self {
             Self::Drive(command) => match command {
                 D::Ls { at, .. } | D::Put { at, .. } | D::Import { at, .. } => {
@@ -293,7 +328,7 @@ impl Command {
     fn asks_peers(&self) -> bool {
         match self {
             Self::Mount(_) | Self::Drive(_) | Self::Bee(_) | Self::Share(_) => true,
-            Self::Seed(_) | Self::Info(_) | Self::Dump(_) => true,
+            Self::Seed(_) | Self::Info(_) | Self::Dump(_) | Self::Flush { .. } => true,
             Self::Core(core) => !matches!(core, CoreCommand::Create { .. } | CoreCommand::Ls),
             _ => false,
         }
@@ -307,7 +342,7 @@ impl Command {
         }
         use super::args::{BeeCommand as B, CoreCommand as C, DriveCommand as D};
         match self {
-            Self::Mount(_) | Self::Owner | Self::Stage(_) | Self::Touch => true,
+            Self::Mount(_) | Self::Owner | Self::Stage(_) | Self::Touch { .. } => true,
             Self::Drive(command) => matches!(command, D::Create { .. }),
             Self::Core(command) => matches!(
                 command,
@@ -349,16 +384,23 @@ async fn client(
                 command: command.clone(),
                 context: context.clone(),
             };
-            let silence = Duration::from_secs_f64(global.timeout).max(owner::SILENCE_MIN);
+            // Who waits for a file in a mount waits for its deadline and no longer.
+            let silence = match &command {
+                Command::Mount(mount) => global.timeout.min(mount.deadline),
+                _ => global.timeout,
+            };
+            let silence = Duration::from_secs_f64(silence).max(owner::SILENCE_MIN);
             let Some(outcome) = remote(socket, request, how, silence).await else {
                 // It was about to end: the next one, or this process, does the work.
                 in_time(dir, global, deadline)?;
                 tokio::time::sleep(RETRY).await;
                 continue;
             };
-            // Not one of the owner's mounts: it may still be a dead one.
+            // Not one of the owner's mounts, or the owner answers nobody: it may still be a dead one.
             return match (mountpoint, outcome) {
-                (Some(path), Err(failure)) if failure.code == "NOT_MOUNTED" => {
+                (Some(path), Err(failure))
+                    if matches!(&*failure.code, "NOT_MOUNTED" | "TIMED_OUT" | "OWNER_GONE") =>
+                {
                     keeper::unmount(&path, how.json)
                 }
                 (_, outcome) => outcome,
@@ -368,7 +410,7 @@ async fn client(
             Command::Unmount { mountpoint } => {
                 return keeper::unmount(&context.cwd.join(mountpoint), how.json);
             }
-            Command::Status => return present_status_without_owner(dir, how),
+            Command::Status { path: None } => return present_status_without_owner(dir, how),
             command if command.is_long_lived() => {
                 if starting.is_none() {
                     starting = Some(owner::Starting::new(dir, global, keys.get()?.as_ref())?);

@@ -30,7 +30,10 @@ const GOOD_BYE: Duration = Duration::from_secs(2);
 
 impl From<AppDriveError> for Failure {
     fn from(error: AppDriveError) -> Self {
-        Self::chain(error.code(), &error)
+        match &error {
+            AppDriveError::TooLarge { .. } => Self::new("FILE_TOO_LARGE", error.to_string()),
+            _ => Self::chain(error.code(), &error),
+        }
     }
 }
 
@@ -43,11 +46,33 @@ pub(crate) fn run(
     global: &Global,
     how: Presentation,
 ) -> Result<ExitCode, Failure> {
+    let has_script = args.eval.is_some() || args.print.is_some();
+    let link = args.app.first().filter(|_| !has_script);
+    let Some(link) = link.filter(|file| PearLink::is_link(file)) else {
+        return run_here(args);
+    };
+    let link = link.parse()?;
+    let mut options = options(&args);
+    options.args = args.app.drain(..).skip(1).collect();
+    from_key(&link, &args, options, (global, how))
+}
+
+/// What was said of any program.
+fn options(args: &RunArgs) -> Options {
     let mut options = Options::default();
     options.memory_limit = args
         .memory_limit
         .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     options.npm = args.npm;
+    options
+}
+
+/// As [`run`], of a program on this disk, which asks nothing of what all words have.
+///
+/// # Errors
+/// When it does not get so far.
+pub(crate) fn run_here(mut args: RunArgs) -> Result<ExitCode, Failure> {
+    let mut options = options(&args);
     let script = match (args.eval.take(), args.print.take()) {
         (Some(source), _) => Some((source, false)),
         (None, Some(source)) => Some((source, true)),
@@ -59,18 +84,15 @@ pub(crate) fn run(
         None => app.next(),
     };
     options.args = app.collect();
-    if let Some(link) = file.as_deref().filter(|file| PearLink::is_link(file)) {
-        return from_key(&link.parse()?, &args, options, (global, how));
-    }
     let mut file = file;
     if let Some(file) = &mut file {
         let pear = PearOptions::find(Path::new(file), &options.args, storage(&args)?);
         let pear =
             pear.map_err(|error| Failure::io(&format!("{file}: what the app keeps"), &error));
-        options.pear = pear?.map(|mut pear| {
-            pear.dev = args.dev;
-            pear
-        });
+        options.pear = pear?;
+        if let Some(app) = &mut options.pear {
+            prepare(app, &args)?;
+        }
         if let Some(app) = options.pear.as_ref().filter(|_| Path::new(file).is_dir()) {
             // Pear has a word of its own for the file of a folder.
             *file = app.entry();
@@ -83,6 +105,18 @@ pub(crate) fn run(
         (None, None) => runtime.repl(),
     };
     Ok(exit.into_exit_code())
+}
+
+/// What a person says of an app's run.
+fn prepare(app: &mut PearOptions, args: &RunArgs) -> Result<(), Failure> {
+    app.dev = args.dev;
+    app.updates = !args.no_updates;
+    app.links = args.links.iter().cloned().collect();
+    if args.unsafe_clear_app_storage {
+        let cleared = app.clear_storage();
+        cleared.map_err(|error| Failure::io("what the app keeps", &error))?;
+    }
+    Ok(())
 }
 
 /// The folder for what the app keeps, where it is not its own.
@@ -120,8 +154,7 @@ fn from_key(
         storage(args)?,
     );
     let mut app = app.map_err(|error| Failure::io("what the app keeps", &error))?;
-    app.dev = args.dev;
-    app.updates = !args.no_updates;
+    prepare(&mut app, args)?;
     options.permissions = permissions(args, &app.storage);
     let entry = app.entry();
     options.pear = Some(app);
@@ -166,7 +199,8 @@ fn ask(link: &PearLink, args: &RunArgs, home: &AppHome) -> Result<(), Failure> {
         return Ok(());
     }
     if !args.trust {
-        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        let may_ask = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        if args.no_ask || !may_ask {
             let origin = link.origin();
             let message = format!("{origin} never ran here; --trust lets it run, from now on");
             return Err(Failure::new("ERR_PERMISSION_REQUIRED", message));
@@ -228,6 +262,9 @@ async fn open(
         let (_, drive, peers) = drive::open(&service, Some(&key), io).await?;
         if drive.core().length() == 0 {
             return Err(Failure::not_found(format!("{} is empty", link.origin())));
+        }
+        if args.checkout.is_none() {
+            drive::check_fork(&drive, link.fork)?;
         }
         let drive = AppDrive::open(drive, checkout, patience).await?;
         opened = Some((drive, peers));

@@ -41,6 +41,10 @@ pub(crate) struct Service {
     cache: BeeCache,
     /// Two bees made apart on one core share no write lock, so all commands share one of each.
     bees: parking_lot::Mutex<HashMap<Key, Hyperbee>>,
+    /// What answers the lookups of peers.
+    answers: parking_lot::Mutex<tokio::task::JoinSet<()>>,
+    /// Apps that something is staged into, or that are released: one after the other.
+    staging: parking_lot::Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
     /// Drives whose old versions are dropped in a moment.
     collecting: Arc<parking_lot::Mutex<HashSet<Key>>>,
 }
@@ -91,6 +95,8 @@ impl Service {
             drives: tokio::sync::Mutex::default(),
             bees: parking_lot::Mutex::default(),
             cache: BeeCache::default(),
+            answers: parking_lot::Mutex::default(),
+            staging: parking_lot::Mutex::default(),
             collecting: Arc::default(),
         })
     }
@@ -103,6 +109,7 @@ impl Service {
     pub(crate) async fn close(&self) -> Result<(), Failure> {
         self.mounts.unmount_all().await;
         self.networks.close().await;
+        self.answers.lock().abort_all();
         for drive in self.drives.lock().await.values() {
             if let Err(error) = collect(drive).await {
                 tracing::warn!(drive = %drive.key(), %error, "old versions were not dropped");
@@ -274,6 +281,12 @@ impl Service {
         self.drive_in(namespace).await
     }
 
+    /// Waits until nobody else stages into this app, or releases it; they wait until what is returned is dropped.
+    pub(crate) async fn staging(&self, key: Key) -> tokio::sync::OwnedMutexGuard<()> {
+        let lock = self.staging.lock().entry(key).or_default().clone();
+        lock.lock_owned().await
+    }
+
     /// Has it among the drives of this store.
     pub(crate) fn name_app(&self, namespace: &str, drive: &Hyperdrive) -> Result<(), Failure> {
         let name = app_name(namespace);
@@ -291,6 +304,13 @@ impl Service {
         self.drive_in(namespace.unwrap_or(name)).await
     }
 
+    /// The drive, telling peers what it looks up, and answering what they look up, so that a lookup takes two round trips and not one for each level.
+    fn answering(&self, drive: Hyperdrive) -> Hyperdrive {
+        let (drive, answers) = drive.with_extension();
+        self.answers.lock().spawn(answers.run());
+        drive
+    }
+
     async fn drive_in(&self, namespace: &str) -> Result<Hyperdrive, Failure> {
         let mut drives = self.drives.lock().await;
         let key = Hyperdrive::drive_key(&self.corestore.namespace(namespace)).await?;
@@ -302,6 +322,7 @@ impl Service {
             ..DriveOptions::default()
         };
         let drive = Hyperdrive::open(self.corestore.namespace(namespace), options).await?;
+        let drive = self.answering(drive);
         drives.insert(drive.key(), drive.clone());
         Ok(drive)
     }
@@ -318,6 +339,7 @@ impl Service {
             ..DriveOptions::default()
         };
         let drive = Hyperdrive::open(self.corestore.clone(), options).await?;
+        let drive = self.answering(drive);
         drives.insert(key, drive.clone());
         Ok(drive)
     }

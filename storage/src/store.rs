@@ -157,6 +157,18 @@ impl Store {
         Self::open_named(device, options, name)
     }
 
+    /// As [`open`](Self::open), of a folder that is open already: wherever its path leads by now, and by whatever `name` errors call it, this is the one. It
+    /// has to be open for reading. Files in it that are links are not opened.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_in(folder: std::fs::File, name: String, options: Options) -> Result<Self, Error> {
+        let device = DeviceKind::from_env()
+            .and_then(|kind| kind.open_in(folder))
+            .map_err(|e| Error::io(Op::Open, &name, e))?;
+        Self::open_named(device, options, name)
+    }
+
     /// Opens (or makes) the store on a device of the caller's: the simulated disk.
     ///
     /// # Errors

@@ -417,7 +417,7 @@ proptest! {
 
 /// Polls, since the store does it in its own time; the bound is generous.
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + pome_test_support::PATIENCE;
     while !done() {
         assert!(Instant::now() < until, "{what}");
         std::thread::sleep(Duration::from_millis(50));

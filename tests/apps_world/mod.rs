@@ -1,6 +1,9 @@
 //! A network, and apps on it: each is a process of its own, run by pome, or by Bare or node with npm's modules.
 
-use super::process::{Peers, Pome, talk::Talker};
+use super::process::{
+    Peers, Pome,
+    talk::{Talker, testnet},
+};
 use pome_test_support::{npm_folder, npm_works, skipped};
 use std::{
     fs,
@@ -13,13 +16,15 @@ use std::{
 };
 
 /// Longer than anything takes: what did not come by then does not come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = pome_test_support::PATIENCE;
 
 /// Who runs an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By {
     /// `pome run`.
     Pome,
+    /// `pome run` with npm's JavaScript of the stack.
+    PomeNpm,
     /// npm's modules in npm's Bare.
     Bare,
     /// npm's modules in node, which has its own modules for Bare's.
@@ -31,7 +36,9 @@ impl By {
     pub(crate) fn works(self, test: &str) -> bool {
         match self {
             Self::Pome => true,
-            Self::Node => npm_works(test, &["hyperswarm", "hyperdrive"]),
+            Self::Node | Self::PomeNpm => {
+                npm_works(test, &["hyperswarm", "hyperdrive", "autobase"])
+            }
             Self::Bare => {
                 let works = bare().exists();
                 if !works {
@@ -62,15 +69,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let nobody = Pome::new(home.path().join("nobody"));
-        let child = nobody
-            .command(&["--json", "dht", "testnet", "4"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut testnet = Talker::new(child);
-        let event = testnet.line();
-        let bootstrap = event["bootstrap"].as_str().unwrap().to_owned();
+        let (testnet, bootstrap) = testnet(home.path());
         let pome = Pome::new(home.path().join("store")).with(Peers::Dht(bootstrap.clone()));
         Self {
             home,
@@ -83,7 +82,8 @@ impl World {
     /// Runs an app of `tests/programs`.
     pub(crate) fn app(&self, by: By, name: &str, args: &[&str]) -> App {
         let mut command = match by {
-            By::Pome => self.by_pome(name),
+            By::Pome => self.by_pome(&programs().join(name).join("index.js")),
+            By::PomeNpm => self.by_pome(&self.with_npm(name).join("index.js")),
             By::Bare | By::Node => self.by_npm(by, name),
         };
         let child = command
@@ -95,15 +95,14 @@ impl World {
         App::new(format!("{name} by {by:?}"), child)
     }
 
-    fn by_pome(&self, name: &str) -> Command {
-        let file = programs().join(name).join("index.js");
+    fn by_pome(&self, file: &Path) -> Command {
         let mut command = self.pome.command(&["run", file.to_str().unwrap()]);
         command.env("POME_APPS", self.home.path().join("apps"));
         command
     }
 
     /// npm's modules are found in the folders above a program: the programs are copied beside them.
-    fn by_npm(&self, by: By, name: &str) -> Command {
+    fn with_npm(&self, name: &str) -> PathBuf {
         let folder = self.home.path().join("npm");
         if !folder.exists() {
             fs::create_dir(&folder).unwrap();
@@ -112,6 +111,12 @@ impl World {
             copy_files(&programs().join("npm"), &folder);
         }
         copy_files(&programs().join(name), &folder.join(name));
+        folder.join(name)
+    }
+
+    fn by_npm(&self, by: By, name: &str) -> Command {
+        let folder = self.with_npm(name);
+        let folder = folder.parent().unwrap();
         let (program, start) = match by {
             By::Node => (PathBuf::from("node"), "node.mjs"),
             _ => (bare(), "start.mjs"),

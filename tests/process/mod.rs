@@ -198,6 +198,13 @@ impl MountProcess {
         last
     }
 
+    /// Stops the owner and kills the client, so that neither takes the mount down: its owner answers nobody until it is killed or goes on.
+    pub(crate) fn abandon(&mut self) {
+        Self::signal(self.owner, "-STOP");
+        self.child.kill().expect("the client is there");
+        self.child.wait().expect("ends");
+    }
+
     /// `kill -9` of the owner; the client must take the mount down and end with an error by itself.
     pub(crate) fn kill_owner(mut self) -> Value {
         Self::signal(self.owner, "-KILL");

@@ -168,18 +168,5 @@ END",
 
 /// True when all that it takes is here; says loudly what is skipped when it is not.
 pub(crate) fn works(test: &str) -> bool {
-    let is_there = |tool: &&str| {
-        let found = Command::new("sh")
-            .args(["-c", &format!("command -v {tool}")])
-            .stdout(Stdio::null())
-            .status();
-        found.is_ok_and(|status| status.success())
-    };
-    let missing = ["ip", "nsenter", "nft"]
-        .into_iter()
-        .find(|tool| !is_there(tool));
-    if let Some(tool) = missing {
-        pome_test_support::skipped(test, format!("needs {tool}"));
-    }
-    missing.is_none()
+    pome_test_support::tools_work(test, &["ip", "nsenter", "nft"])
 }

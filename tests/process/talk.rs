@@ -5,6 +5,7 @@ use pome_test_support::JsonProcess;
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, ChildStdout, Stdio},
 };
 
@@ -45,6 +46,20 @@ impl Drop for Talker {
             let _ = self.child.wait();
         }
     }
+}
+
+/// A network of 4 nodes on loopback, and where to begin in it.
+pub(crate) fn testnet(home: &Path) -> (Talker, String) {
+    let nobody = Pome::new(home.join("nobody"));
+    let child = nobody
+        .command(&["--json", "dht", "testnet", "4"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("spawns");
+    let mut talker = Talker::new(child);
+    let event = talker.line();
+    let bootstrap = event["bootstrap"].as_str().expect("nodes").to_owned();
+    (talker, bootstrap)
 }
 
 /// `pome share`, and where it listens.

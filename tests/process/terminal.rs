@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Nothing here takes so long, on whatever machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = pome_test_support::PATIENCE;
 
 /// A command that runs in a terminal.
 pub(crate) struct Terminal {

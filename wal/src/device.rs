@@ -169,4 +169,23 @@ impl DeviceKind {
             },
         }
     }
+
+    /// The folder that is open here, which must be open for reading: wherever its path leads by now, this is the one. Files in it that are links are not
+    /// opened.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_in(self, folder: std::fs::File) -> io::Result<Arc<dyn Device>> {
+        match self {
+            Self::Pwrite => Ok(Arc::new(PwriteDevice::open_in(folder))),
+            Self::Uring => Ok(Arc::new(UringDevice::open_in(&folder)?)),
+            Self::Auto => match UringDevice::open_in(&folder) {
+                Ok(device) => Ok(Arc::new(device)),
+                Err(e) => {
+                    tracing::debug!(error = %e, "no io_uring here; plain calls do the work");
+                    Self::Pwrite.open_in(folder)
+                }
+            },
+        }
+    }
 }

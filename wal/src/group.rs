@@ -16,6 +16,7 @@ use crate::{
 use parking_lot::{Mutex, MutexGuard};
 use rustix::thread::futex;
 use std::{
+    io,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
@@ -159,8 +160,11 @@ impl Group {
         crowd.gathering = false;
         let began = Instant::now();
         let result = MutexGuard::unlocked(&mut crowd, || {
+            let led = Led(self, shared);
             write();
-            sync(shared, writer)
+            let result = sync(shared, writer);
+            std::mem::forget(led);
+            result
         });
         crowd.last = began.elapsed();
         crowd.expected = std::mem::take(&mut crowd.waiting);
@@ -173,6 +177,21 @@ impl Group {
             let _ = futex::wake(&self.rounds, futex::Flags::PRIVATE, i32::MAX as u32);
         }
         result
+    }
+}
+
+/// A round that somebody leads. Dropped: a panic ended it, and nobody knows what of it was written. The others get an error instead of waiting for ever.
+struct Led<'a>(&'a Group, &'a Shared);
+
+impl Drop for Led<'_> {
+    fn drop(&mut self) {
+        let Self(group, shared) = self;
+        let panicked = io::Error::other("the thread that wrote for all panicked");
+        shared.poison.set("commit", "the log", panicked);
+        group.crowd.lock().leading = false;
+        group.rounds.fetch_add(1, Ordering::Release);
+        // It fails for a wrong address only.
+        let _ = futex::wake(&group.rounds, futex::Flags::PRIVATE, i32::MAX as u32);
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
+        mpsc::channel,
     },
 };
 
@@ -48,6 +49,7 @@ on_both_devices!(
     the_lock_has_one_holder,
     waiting_committers_share_a_sync,
     one_of_those_that_wait_writes_for_all,
+    who_waits_for_one_that_panics_gets_an_error,
     many_reads_answer_as_one_does,
     a_sync_of_many_names_what_failed
 );
@@ -309,6 +311,44 @@ fn one_of_those_that_wait_writes_for_all(kind: DeviceKind) {
         let of_thread = seen.iter().filter(|s| s.1[0] == thread);
         assert!(of_thread.map(|s| s.1[1]).eq(0..50));
     }
+}
+
+fn who_waits_for_one_that_panics_gets_an_error(kind: DeviceKind) {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::create(kind.open(dir.path()).unwrap(), options(), 7).unwrap();
+    let log = Arc::new(log);
+    let looked = Arc::new(AtomicU64::new(0));
+    let (begin, begun) = channel();
+    let (tell, told) = channel();
+    let leader = {
+        let (log, looked) = (log.clone(), looked.clone());
+        std::thread::spawn(move || {
+            let nobody = || None::<Result<u64, Error>>;
+            log.write_and_wait(nobody, || {
+                begin.send(()).unwrap();
+                // The other one has looked twice before it sleeps.
+                while looked.load(Ordering::Acquire) < 2 {
+                    std::thread::yield_now();
+                }
+                panic!("on purpose");
+            })
+        })
+    };
+    begun.recv().unwrap();
+    let other = log.clone();
+    std::thread::spawn(move || {
+        let made = || {
+            looked.fetch_add(1, Ordering::Release);
+            None::<Result<u64, Error>>
+        };
+        tell.send(other.write_and_wait(made, || ())).unwrap();
+    });
+    let outcome = told.recv_timeout(pome_test_support::PATIENCE);
+    assert!(matches!(outcome, Ok(Err(Error::Poisoned { .. }))));
+    assert!(leader.join().is_err());
+    // Nobody knows what the panic left half done.
+    let refused = log.commit(b"x", &[]).err();
+    assert!(matches!(refused, Some(Error::Poisoned { .. })));
 }
 
 fn many_reads_answer_as_one_does(kind: DeviceKind) {

@@ -1,6 +1,6 @@
 //! Keys and values: the same for every engine, incompressible, in no order.
 
-use bytes::Bytes;
+pub(crate) use pome_bench_work::store::{Values, key, mix};
 
 /// What is stored, and how much of it.
 #[derive(Debug, Clone, Copy)]
@@ -54,49 +54,5 @@ impl Size {
     /// All values that are stored in the end.
     pub(crate) fn total(&self) -> usize {
         self.single + COMMITTERS * self.each_of_16 + self.batch * self.batches
-    }
-}
-
-/// The next of a sequence of numbers without an order (SplitMix64).
-pub(crate) fn mix(n: u64) -> u64 {
-    let mut z = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-/// The key of the n-th value: 32 bytes.
-pub(crate) fn key(n: usize) -> [u8; 32] {
-    let mut key = [0; 32];
-    let mut state = n as u64;
-    for part in key.chunks_mut(8) {
-        state = mix(state);
-        part.copy_from_slice(&state.to_le_bytes());
-    }
-    key
-}
-
-/// Bytes from which the values are cut, so that making them costs nothing while the clock runs.
-#[derive(Clone)]
-pub(crate) struct Values {
-    pool: Bytes,
-    len: usize,
-}
-
-impl Values {
-    pub(crate) fn new(len: usize) -> Self {
-        let pool = (0..(8 << 20) / 8)
-            .flat_map(|n: u64| mix(n).to_le_bytes())
-            .collect::<Vec<u8>>();
-        Self {
-            pool: pool.into(),
-            len,
-        }
-    }
-
-    pub(crate) fn value(&self, n: usize) -> Bytes {
-        let room = self.pool.len() - self.len;
-        let start = (mix(n as u64) as usize) % room;
-        self.pool.slice(start..start + self.len)
     }
 }

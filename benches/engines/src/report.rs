@@ -61,19 +61,6 @@ told to forget the files. What an engine read when it was opened it need not rea
 this page.
 ";
 
-/// The versions of the engines, as they are locked.
-fn versions() -> Vec<(String, String)> {
-    let lock = include_str!("../../../Cargo.lock");
-    let quoted = |block: &str, field: &str| {
-        let line = block.lines().find_map(|line| line.strip_prefix(field))?;
-        Some(line.trim_matches([' ', '=', '"']).to_owned())
-    };
-    lock.split("[[package]]")
-        .filter_map(|block| Some((quoted(block, "name")?, quoted(block, "version")?)))
-        .filter(|(name, _)| ["fjall", "redb", "heed", "rusqlite"].contains(&&name[..]))
-        .collect()
-}
-
 /// The name of a number, what it is, and whether more is better.
 type What = (&'static str, &'static str, bool);
 
@@ -217,7 +204,7 @@ impl Measured {
             cpu,
             cores,
             kernel,
-            versions: versions(),
+            versions: crate::engine::versions(),
             runs,
         }
     }

@@ -4,23 +4,22 @@
 //! `cargo run --release -p pome-bench-network` measures and prints a page; `--json FILE` keeps the numbers too, `--render FILE` prints the page of such a file.
 //! Needs node, the modules (`npm ci --prefix tests/interop`), `unshare`, `ip` and `taskset`.
 
-mod order;
-mod pome;
 mod report;
 
 use clap::{Parser, ValueEnum};
-use order::{Connected, Downloaded, Memory, Network, Order, Serving, Shaken, Shared};
-use pome_bench_support::Machine;
+use pome_bench_support::{Machine, measure_or_render, run_in_namespace};
+use pome_bench_work::{
+    Helper,
+    network::{self, Connected, Downloaded, Memory, Network, Order, Serving, Shaken, Shared, tell},
+};
 use report::{Held, Measured, PATTERNS, PEERS};
-use serde::de::DeserializeOwned;
 use std::{
-    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::Command,
 };
 
 /// What went wrong, as text: nothing is done about it.
-pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Nodes of a network.
 const NODES: usize = 20;
@@ -74,31 +73,13 @@ struct Args {
 fn main() -> Result<()> {
     let args = Args::parse();
     if args.peer {
-        return pome::run();
+        return network::run();
     }
-    if let Some(file) = &args.render {
-        let measured: Measured = serde_json::from_slice(&std::fs::read(file)?)?;
-        print!("{}", measured.markdown());
-        return Ok(());
+    if !args.inside && args.render.is_none() {
+        return Ok(run_in_namespace("--inside")?);
     }
-    if !args.inside {
-        let status = Command::new("unshare")
-            .args(["-rn", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"])
-            .arg(std::env::current_exe()?)
-            .args(std::env::args_os().skip(1))
-            .arg("--inside")
-            .status()?;
-        return match status.success() {
-            true => Ok(()),
-            false => Err("it failed in its namespace".into()),
-        };
-    }
-    let measured = measure(&args)?;
-    if let Some(file) = &args.json {
-        std::fs::write(file, serde_json::to_string_pretty(&measured)? + "\n")?;
-    }
-    print!("{}", measured.markdown());
-    Ok(())
+    let (json, render) = (args.json.as_deref(), args.render.as_deref());
+    measure_or_render(json, render, || measure(&args), Measured::markdown)
 }
 
 fn measure(args: &Args) -> Result<Measured> {
@@ -163,53 +144,21 @@ fn measure(args: &Args) -> Result<Measured> {
     Ok(measured)
 }
 
-/// A process that follows orders; it is killed when it is dropped.
-struct Peer {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Peer {
-    /// On any core, or on one of them alone.
-    fn start(make: &str, one_core: bool) -> Result<Self> {
-        let mut words: Vec<PathBuf> = match make {
-            "npm" => {
-                let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../peers/npm/network.js");
-                vec!["node".into(), "--expose-gc".into(), script]
-            }
-            _ => vec![std::env::current_exe()?, "--peer".into()],
-        };
-        if one_core {
-            words.splice(..0, ["taskset", "-c", "0"].map(PathBuf::from));
+/// A process that follows orders, on any core or on one of them alone.
+fn start(make: &str, one_core: bool) -> Result<Helper> {
+    let mut words: Vec<PathBuf> = match make {
+        "npm" => {
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../peers/npm/network.js");
+            vec!["node".into(), "--expose-gc".into(), script]
         }
-        let mut child = Command::new(&words[0])
-            .args(&words[1..])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let input = child.stdin.take().ok_or("no stdin")?;
-        let output = BufReader::new(child.stdout.take().ok_or("no stdout")?);
-        Ok(Self {
-            child,
-            input,
-            output,
-        })
+        _ => vec![std::env::current_exe()?, "--peer".into()],
+    };
+    if one_core {
+        words.splice(..0, ["taskset", "-c", "0"].map(PathBuf::from));
     }
-
-    fn tell<T: DeserializeOwned>(&mut self, order: &Order) -> Result<T> {
-        writeln!(self.input, "{}", serde_json::to_string(order)?)?;
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        Ok(serde_json::from_str(&line)?)
-    }
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    Helper::start(command)
 }
 
 fn handshakes(make: &str, pattern: &str, seconds: f64) -> Result<f64> {
@@ -217,33 +166,36 @@ fn handshakes(make: &str, pattern: &str, seconds: f64) -> Result<f64> {
         pattern: pattern.into(),
         seconds,
     };
-    let shaken: Shaken = Peer::start(make, true)?.tell(&order)?;
+    let shaken: Shaken = tell(&mut start(make, true)?, &order)?;
     Ok(shaken.per_second)
 }
 
 /// A network, a server that listens under so many keys, and a client that has done nothing yet.
 struct Testnet {
-    _network: Peer,
-    server: Peer,
-    client: Peer,
+    _network: Helper,
+    server: Helper,
+    client: Helper,
     bootstrap: String,
     keys: Vec<String>,
 }
 
 impl Testnet {
     fn new(network: &str, make: &str, firewalled: bool, keys: usize) -> Result<Self> {
-        let mut nodes = Peer::start(network, false)?;
-        let Network { bootstrap } = nodes.tell(&Order::Network { nodes: NODES })?;
-        let mut server = Peer::start(make, false)?;
-        let Serving { keys } = server.tell(&Order::Serve {
-            bootstrap: bootstrap.clone(),
-            firewalled,
-            keys,
-        })?;
+        let mut nodes = start(network, false)?;
+        let Network { bootstrap } = tell(&mut nodes, &Order::Network { nodes: NODES })?;
+        let mut server = start(make, false)?;
+        let Serving { keys } = tell(
+            &mut server,
+            &Order::Serve {
+                bootstrap: bootstrap.clone(),
+                firewalled,
+                keys,
+            },
+        )?;
         Ok(Self {
             _network: nodes,
             server,
-            client: Peer::start(make, false)?,
+            client: start(make, false)?,
             bootstrap,
             keys,
         })
@@ -253,11 +205,14 @@ impl Testnet {
 /// Milliseconds of each connection.
 fn connect(network: &str, firewalled: bool, make: &str, count: usize) -> Result<Vec<f64>> {
     let mut net = Testnet::new(network, make, firewalled, count)?;
-    let connected: Connected = net.client.tell(&Order::Connect {
-        bootstrap: net.bootstrap,
-        firewalled,
-        keys: net.keys,
-    })?;
+    let connected: Connected = tell(
+        &mut net.client,
+        &Order::Connect {
+            bootstrap: net.bootstrap,
+            firewalled,
+            keys: net.keys,
+        },
+    )?;
     Ok(connected.millis)
 }
 
@@ -265,39 +220,48 @@ fn connect(network: &str, firewalled: bool, make: &str, count: usize) -> Result<
 fn download([writer, reader]: [&str; 2], size: usize, count: usize) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let store = |name| folder.path().join(name).to_string_lossy().into_owned();
-    let mut nodes = Peer::start("pome", false)?;
-    let Network { bootstrap } = nodes.tell(&Order::Network { nodes: NODES })?;
-    let mut writer = Peer::start(writer, false)?;
-    let mut reader = Peer::start(reader, false)?;
-    let Shared { key, core } = writer.tell(&Order::Share {
-        folder: store("writer"),
-        bootstrap: bootstrap.clone(),
-        size,
-        count,
-    })?;
-    let downloaded: Downloaded = reader.tell(&Order::Download {
-        folder: store("reader"),
-        bootstrap,
-        key,
-        core,
-        count,
-    })?;
+    let mut nodes = start("pome", false)?;
+    let Network { bootstrap } = tell(&mut nodes, &Order::Network { nodes: NODES })?;
+    let mut writer = start(writer, false)?;
+    let mut reader = start(reader, false)?;
+    let Shared { key, core } = tell(
+        &mut writer,
+        &Order::Share {
+            folder: store("writer"),
+            bootstrap: bootstrap.clone(),
+            size,
+            count,
+        },
+    )?;
+    let downloaded: Downloaded = tell(
+        &mut reader,
+        &Order::Download {
+            folder: store("reader"),
+            bootstrap,
+            key,
+            core,
+            count,
+        },
+    )?;
     Ok(downloaded.seconds)
 }
 
 fn memory(make: &str, held: usize) -> Result<Held> {
     let mut net = Testnet::new("npm", make, false, 1)?;
     let mut hold = |connections| -> Result<[f64; 2]> {
-        let _: serde_json::Value = net.client.tell(&Order::Hold {
-            bootstrap: net.bootstrap.clone(),
-            firewalled: false,
-            keys: net.keys.clone(),
-            connections,
-        })?;
+        let _: serde_json::Value = tell(
+            &mut net.client,
+            &Order::Hold {
+                bootstrap: net.bootstrap.clone(),
+                firewalled: false,
+                keys: net.keys.clone(),
+                connections,
+            },
+        )?;
         // What was needed only to connect is given back.
         std::thread::sleep(std::time::Duration::from_secs(2));
-        let server: Memory = net.server.tell(&Order::Memory {})?;
-        let client: Memory = net.client.tell(&Order::Memory {})?;
+        let server: Memory = tell(&mut net.server, &Order::Memory {})?;
+        let client: Memory = tell(&mut net.client, &Order::Memory {})?;
         Ok([server.bytes as f64, client.bytes as f64])
     };
     let before = hold(WARM)?;

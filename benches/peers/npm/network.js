@@ -1,12 +1,10 @@
 // A process that does with npm's hyperdht what it is told: one line of JSON in, one line of JSON out, one after the other.
 //   node --expose-gc network.js
-// What it understands: see benches/network/src/order.rs. The modules are those of tests/interop.
+// What it understands: see benches/work/src/network/order.rs. The modules are those that modules.js finds.
 const crypto = require('crypto')
 const fs = require('fs')
-const path = require('path')
 const readline = require('readline')
-const { createRequire } = require('module')
-const load = createRequire(path.join(__dirname, '../../../tests/interop/package.json'))
+const load = require('./modules.js')
 const Corestore = load('corestore')
 const HyperDHT = load('hyperdht')
 const Protomux = load('protomux')
@@ -117,19 +115,24 @@ const orders = {
     return { bytes: Number(line[1]) * 1024 }
   },
   async handshakes({ pattern, seconds }) {
-    const [ours, theirs] = [curve.generateKeyPair(), curve.generateKeyPair()]
-    const empty = Buffer.alloc(0)
-    const began = process.hrtime.bigint()
-    for (let count = 1; ; count++) {
-      const a = new Noise(pattern, true, ours, { curve })
-      const b = new Noise(pattern, false, theirs, { curve })
-      a.initialise(empty, theirs.publicKey)
-      b.initialise(empty)
-      for (let [from, to] = [a, b]; !(a.complete && b.complete); [from, to] = [to, from]) to.recv(from.send())
-      if (!a.hash.equals(b.hash)) throw new Error('two handshakes')
-      const passed = Number(process.hrtime.bigint() - began) / 1e9
-      if (passed >= seconds) return { perSecond: count / passed }
-    }
+    return { perSecond: handshakes(pattern, (_, passed) => passed >= seconds) }
+  }
+}
+
+// Both sides of handshakes until so many after so many seconds are enough; how many a second.
+function handshakes(pattern, enough) {
+  const [ours, theirs] = [curve.generateKeyPair(), curve.generateKeyPair()]
+  const empty = Buffer.alloc(0)
+  const began = process.hrtime.bigint()
+  for (let count = 1; ; count++) {
+    const a = new Noise(pattern, true, ours, { curve })
+    const b = new Noise(pattern, false, theirs, { curve })
+    a.initialise(empty, theirs.publicKey)
+    b.initialise(empty)
+    for (let [from, to] = [a, b]; !(a.complete && b.complete); [from, to] = [to, from]) to.recv(from.send())
+    if (!a.hash.equals(b.hash)) throw new Error('two handshakes')
+    const passed = Number(process.hrtime.bigint() - began) / 1e9
+    if (enough(count, passed)) return count / passed
   }
 }
 
@@ -141,4 +144,5 @@ async function main() {
   process.exit(0)
 }
 
-main()
+module.exports = { orders, handshakes }
+if (require.main === module) main()

@@ -5,12 +5,11 @@
 //   node replication.js append FOLDER COUNT           prints {"port","key"}; after a line on stdin appends COUNT blocks that say when
 //   node replication.js follow FOLDER KEY PORT COUNT  prints {"ready"}, gets each as it comes, prints {"micros":[…]}
 //   node replication.js versions                      prints {"versions"}
-// The modules are those of tests/interop.
+// The modules are those that modules.js finds.
 const net = require('net')
 const path = require('path')
 const crypto = require('crypto')
-const { createRequire } = require('module')
-const load = createRequire(path.join(__dirname, '../../../tests/interop/package.json'))
+const load = require('./modules.js')
 const Corestore = load('corestore')
 const SecretStream = load('@hyperswarm/secret-stream')
 
@@ -39,9 +38,29 @@ async function listen(store, core) {
   say({ port: server.address().port, key: core.key.toString('hex') })
 }
 
+// Two stores in one process, of which one has a core; what has the other have it too.
+async function pipe(folder, size, count) {
+  const from = new Corestore(path.join(folder, 'from'))
+  const to = new Corestore(path.join(folder, 'to'))
+  const core = from.get({ name: 'bench' })
+  await core.ready()
+  await fill(core, size, count)
+  const copy = to.get({ key: core.key })
+  await copy.ready()
+  return async () => {
+    const a = from.replicate(true)
+    const b = to.replicate(false)
+    a.pipe(b).pipe(a)
+    await copy.download({ start: 0, end: count }).done()
+  }
+}
+
+module.exports = { pipe }
+
 // From the start: either may come before it is waited for.
-const line = new Promise((resolve) => process.stdin.once('data', resolve))
-const ended = new Promise((resolve) => process.stdin.once('end', resolve))
+const alone = require.main === module
+const line = new Promise((resolve) => alone && process.stdin.once('data', resolve))
+const ended = new Promise((resolve) => alone && process.stdin.once('end', resolve))
 
 const roles = {
   async serve(size, count) {
@@ -64,18 +83,9 @@ const roles = {
     say({ seconds: took })
   },
   async pipe(size, count) {
-    const from = new Corestore(path.join(folder, 'from'))
-    const to = new Corestore(path.join(folder, 'to'))
-    const core = from.get({ name: 'bench' })
-    await core.ready()
-    await fill(core, Number(size), Number(count))
-    const copy = to.get({ key: core.key })
-    await copy.ready()
+    const run = await pipe(folder, Number(size), Number(count))
     const start = process.hrtime.bigint()
-    const a = from.replicate(true)
-    const b = to.replicate(false)
-    a.pipe(b).pipe(a)
-    await copy.download({ start: 0, end: Number(count) }).done()
+    await run()
     say({ seconds: seconds(start) })
   },
   async append(count) {
@@ -113,10 +123,12 @@ const roles = {
   }
 }
 
-roles[role](...rest).then(
-  () => process.exit(0),
-  (error) => {
-    console.error(error)
-    process.exit(1)
-  }
-)
+if (alone) {
+  roles[role](...rest).then(
+    () => process.exit(0),
+    (error) => {
+      console.error(error)
+      process.exit(1)
+    }
+  )
+}

@@ -1,10 +1,8 @@
 // One end of a stream of udx-native, in a process of its own: says its port, is told the other's, and sends or reads as fast as it can.
 //   node udx.js send|read [sealed]
-// The modules are those of tests/interop.
-const path = require('path')
+// The modules are those that modules.js finds.
 const readline = require('readline')
-const { createRequire } = require('module')
-const load = createRequire(path.join(__dirname, '../../../tests/interop/package.json'))
+const load = require('./modules.js')
 const UDX = load('udx-native')
 
 const WRITE = 64 << 10

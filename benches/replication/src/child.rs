@@ -129,7 +129,7 @@ fn npm_line(script_name: &str, words: &[String]) -> Result<Value> {
 /// Seconds that npm's secret stream takes in memory.
 pub(crate) fn npm_stream(size: usize, count: usize) -> Result<f64> {
     let words = [size.to_string(), count.to_string()];
-    let line = npm_line("../../tests/interop/stream_bench.js", &words)?;
+    let line = npm_line("../peers/npm/stream.js", &words)?;
     Ok(line["seconds"].as_f64().ok_or("no seconds")?)
 }
 

@@ -6,15 +6,14 @@
 
 mod child;
 mod machine;
-mod pome;
 mod report;
-mod stream;
 
 use std::path::{Path, PathBuf};
 
 use child::{Child, Engine};
 use clap::{Parser, ValueEnum};
-use report::{Measured, Run};
+use pome_bench_support::{Numbers, measure_or_render, rotated};
+use pome_bench_work::{replicate, sealed};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -74,13 +73,14 @@ const APPENDS: usize = 400;
 fn main() -> Result<()> {
     let args = Args::parse();
     if let Some(words) = &args.alone {
-        return pome::alone(words);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        return replicate::alone(&words);
     }
-    if let Some(file) = &args.render {
-        let measured: Measured = serde_json::from_slice(&std::fs::read(file)?)?;
-        print!("{}", measured.markdown());
-        return Ok(());
-    }
+    let (json, render) = (args.json.as_deref(), args.render.as_deref());
+    measure_or_render(json, render, || measure(&args), report::page)
+}
+
+fn measure(args: &Args) -> Result<Numbers> {
     let scratch = match &args.folder {
         Some(folder) => tempfile::tempdir_in(folder)?,
         None => tempfile::tempdir()?,
@@ -101,22 +101,19 @@ fn main() -> Result<()> {
         .filter(|engine| args.engines.is_empty() || args.engines.iter().any(|e| e == engine.name()))
         .collect();
     let wanted = |part| args.parts.is_empty() || args.parts.contains(&part);
-    let mut runs: Vec<Run> = vec![];
+    let versions = match engines.contains(&Engine::Npm) {
+        true => child::npm_versions()?,
+        false => vec![],
+    };
+    let mut numbers = Numbers::new(versions, args.rounds, args.quick);
     for round in 0..args.rounds {
         // Who comes behind whom changes from round to round.
-        let mut pairs: Vec<(Engine, Engine)> = (engines.iter())
+        let pairs: Vec<(Engine, Engine)> = (engines.iter())
             .flat_map(|from| engines.iter().map(|to| (*from, *to)))
             .collect();
-        let turn = round % pairs.len().max(1);
-        pairs.rotate_left(turn);
+        let pairs = rotated(&pairs, round);
         let mut keep = |part: &str, pair: String, value: f64| {
-            eprintln!("{round} {part} {pair}: {value:.1}");
-            runs.push(Run {
-                round,
-                part: part.into(),
-                pair,
-                value,
-            });
+            numbers.keep(round, part, &pair, value);
         };
         for (part, work) in [(Part::Small, small), (Part::Big, big)] {
             for (from, to) in pairs.iter().filter(|_| wanted(part)) {
@@ -126,6 +123,7 @@ fn main() -> Result<()> {
             }
         }
         if wanted(Part::Machine) {
+            settle();
             let seconds = machine::seconds(scratch.path(), big.size, big.count)?;
             keep("big", "machine".into(), big.count as f64 / seconds);
         }
@@ -142,10 +140,10 @@ fn main() -> Result<()> {
             keep("latency", pair.clone(), middle);
             keep("latency-99", pair, late);
         }
-        for (size, count) in stream::SIZES.iter().filter(|_| wanted(Part::Stream)) {
+        for (size, count) in sealed::SIZES.iter().filter(|_| wanted(Part::Stream)) {
             for engine in &engines {
                 let seconds = match engine {
-                    Engine::Pome => stream::ours(*size, count / scale)?,
+                    Engine::Pome => sealed::ours(*size, count / scale)?,
                     Engine::Npm => child::npm_stream(*size, count / scale)?,
                 };
                 let rate = (size * count / scale) as f64 / seconds / 1e6;
@@ -153,16 +151,12 @@ fn main() -> Result<()> {
             }
         }
     }
-    let versions = match engines.contains(&Engine::Npm) {
-        true => child::npm_versions()?,
-        false => vec![],
-    };
-    let measured = Measured::new(runs, args.rounds, args.quick, versions);
-    if let Some(file) = &args.json {
-        std::fs::write(file, serde_json::to_vec_pretty(&measured)?)?;
-    }
-    print!("{}", measured.markdown());
-    Ok(())
+    Ok(numbers)
+}
+
+/// Has the disk write what the run before left it to write: that run's, and not the next one's, time.
+fn settle() {
+    rustix::fs::sync();
 }
 
 /// Seconds from dialling until all blocks are here.
@@ -170,6 +164,7 @@ fn download(scratch: &Path, from: Engine, to: Engine, work: Work) -> Result<f64>
     let source = scratch.join(format!("{}-{}", from.name(), work.name));
     let mut server = Child::start(from, &source, &["serve"], &[work.size, work.count])?;
     let (key, port) = server.address()?;
+    settle();
     let target = scratch.join("target");
     let words = ["fetch", &key, &port];
     let seconds = Child::start(to, &target, &words, &[work.count])?.number("seconds")?;
@@ -180,6 +175,7 @@ fn download(scratch: &Path, from: Engine, to: Engine, work: Work) -> Result<f64>
 
 fn pipe(scratch: &Path, engine: Engine, work: Work) -> Result<f64> {
     let folder = scratch.join("pipe");
+    settle();
     let mut child = Child::start(engine, &folder, &["pipe"], &[work.size, work.count])?;
     let seconds = child.number("seconds")?;
     child.end()?;

@@ -8,8 +8,7 @@
 mod report;
 
 use clap::{Parser, ValueEnum};
-use pome_bench_support::Machine;
-use report::{Measured, Run};
+use pome_bench_support::{Numbers, measure_or_render, rotated, run_in_namespace};
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader},
@@ -20,7 +19,7 @@ use std::{
 };
 
 /// What went wrong, as text: nothing is done about it.
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Who runs the programs.
 const MAKES: &[&str] = &["pome", "bare", "node"];
@@ -67,56 +66,31 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    if let Some(file) = &args.render {
-        let measured: Measured = serde_json::from_slice(&std::fs::read(file)?)?;
-        print!("{}", measured.markdown());
-        return Ok(());
+    if !args.inside && args.render.is_none() {
+        return Ok(run_in_namespace("--inside")?);
     }
-    if !args.inside {
-        let status = Command::new("unshare")
-            .args(["-rn", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"])
-            .arg(std::env::current_exe()?)
-            .args(std::env::args_os().skip(1))
-            .arg("--inside")
-            .status()?;
-        return match status.success() {
-            true => Ok(()),
-            false => Err("it failed in its namespace".into()),
-        };
-    }
-    let measured = measure(&args)?;
-    if let Some(file) = &args.json {
-        std::fs::write(file, serde_json::to_string_pretty(&measured)? + "\n")?;
-    }
-    print!("{}", measured.markdown());
-    Ok(())
+    let (json, render) = (args.json.as_deref(), args.render.as_deref());
+    measure_or_render(json, render, || measure(&args), report::page)
 }
 
-fn measure(args: &Args) -> Result<Measured> {
+fn measure(args: &Args) -> Result<Numbers> {
     let bench = Bench::new(args)?;
     let wanted = |part| args.parts.is_empty() || args.parts.contains(&part);
     let scale = if args.quick { 5 } else { 1 };
-    let mut runs = vec![];
+    let mut numbers = Numbers::new(bench.versions()?, args.rounds, args.quick);
+    numbers.note.clone_from(&args.note);
     for round in 0..args.rounds {
         // Who comes behind whom changes from round to round.
-        let mut makes: Vec<&str> = (MAKES.iter().copied())
+        let makes: Vec<&str> = (MAKES.iter().copied())
             .filter(|make| args.makes.is_empty() || args.makes.iter().any(|one| one == make))
             .collect();
-        let turn = round % makes.len().max(1);
-        makes.rotate_left(turn);
-        for make in makes {
-            let mut keep = |part: &str, value: f64| {
-                eprintln!("round {round}: {make}: {part}: {value:.1}");
-                runs.push(Run {
-                    round,
-                    part: part.into(),
-                    make: make.into(),
-                    value,
-                });
-            };
+        for make in rotated(&makes, round) {
+            let mut keep = |part: &str, value: f64| numbers.keep(round, part, make, value);
             if wanted(Part::Start) {
                 keep("start", bench.start(make, 20 / scale)?);
-                keep("memory", bench.memory(make)?);
+                let (resident, own) = bench.memory(make)?;
+                keep("memory", resident);
+                keep("own memory", own);
             }
             if wanted(Part::Store) {
                 for (part, rate) in bench.store(make, scale)? {
@@ -128,14 +102,7 @@ fn measure(args: &Args) -> Result<Measured> {
             }
         }
     }
-    Ok(Measured {
-        machine: Machine::read().to_string(),
-        versions: bench.versions()?,
-        rounds: args.rounds,
-        quick: args.quick,
-        note: args.note.clone(),
-        runs,
-    })
+    Ok(numbers)
 }
 
 /// The programs, in a folder beside which npm's modules are found.
@@ -200,16 +167,19 @@ impl Bench {
         Ok((start.elapsed() / count).as_secs_f64() * 1e3)
     }
 
-    /// Mebibytes of resident memory of a program that has started.
-    fn memory(&self, make: &str) -> Result<f64> {
+    /// Mebibytes of resident memory of a program that has started, and how many of them are no part of a file.
+    fn memory(&self, make: &str) -> Result<(f64, f64)> {
         let mut program = Running::new(self.command(make, "stays.js"))?;
         program.line()?;
         let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", program.child.id()))?;
-        let kib: f64 = (text.lines())
-            .find_map(|line| line.strip_prefix("Rss:")?.trim().strip_suffix(" kB"))
-            .ok_or("no Rss")?
-            .parse()?;
-        Ok(kib / 1024.0)
+        let mebibytes = |name: &str| -> Result<f64> {
+            let kib: f64 = (text.lines())
+                .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"))
+                .ok_or_else(|| format!("no {name}"))?
+                .parse()?;
+            Ok(kib / 1024.0)
+        };
+        Ok((mebibytes("Rss:")?, mebibytes("Anonymous:")?))
     }
 
     /// How many of each a second.

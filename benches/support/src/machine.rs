@@ -1,9 +1,10 @@
 //! The machine that a benchmark runs on.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The machine that this process runs on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// The processor, as the kernel names it; `unknown` when it does not.
     pub cpu: String,
@@ -26,6 +27,13 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
         }
+    }
+
+    /// How many processes wanted to run in the last minute, on average; 0 when the kernel does not say.
+    pub fn load() -> f64 {
+        let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let first = text.split_whitespace().next().unwrap_or_default();
+        first.parse().unwrap_or_default()
     }
 }
 

@@ -4,12 +4,11 @@
 //! Needs node and the modules (`npm ci --prefix tests/interop`).
 
 mod path;
-mod peer;
 mod report;
 
 use clap::{Parser, ValueEnum};
-use peer::{Go, Read};
-use pome_bench_support::Machine;
+use pome_bench_support::{Machine, measure_or_render};
+use pome_bench_work::udx::{self, Go, Read};
 use report::{Measured, OnPath};
 use std::{
     io::{BufRead, BufReader, Write},
@@ -19,7 +18,7 @@ use std::{
 };
 
 /// What went wrong, as text: nothing is done about it.
-pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
@@ -63,19 +62,10 @@ fn main() -> Result<()> {
         } else {
             "udx"
         };
-        return peer::run(transport, role, peer.ends_with("sealed"));
+        return udx::run(transport, role, peer.ends_with("sealed"));
     }
-    if let Some(file) = &args.render {
-        let measured: Measured = serde_json::from_slice(&std::fs::read(file)?)?;
-        print!("{}", measured.markdown());
-        return Ok(());
-    }
-    let measured = measure(&args)?;
-    if let Some(file) = &args.json {
-        std::fs::write(file, serde_json::to_string_pretty(&measured)? + "\n")?;
-    }
-    print!("{}", measured.markdown());
-    Ok(())
+    let (json, render) = (args.json.as_deref(), args.render.as_deref());
+    measure_or_render(json, render, || measure(&args), Measured::markdown)
 }
 
 fn measure(args: &Args) -> Result<Measured> {

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
 use super::{NpmChange, NpmStorage, place, value};
-use crate::{Corestore, CorestoreOptions, crypto::KeyPair, layout};
+use crate::{CoreOptions, Corestore, CorestoreOptions, crypto::KeyPair, layout};
 use bytes::Bytes;
 use pome_encoding::{DiscoveryKey, Key};
 use pome_storage::{Options, Space, Store};
@@ -179,6 +179,69 @@ fn bits_are_made_of_blocks() {
         ),
         (0b1, 1)
     );
+}
+
+/// npm truncates a core and leaves its branches as they are, so that they would show what is appended later.
+#[tokio::test]
+async fn what_a_core_loses_its_branches_lose() {
+    let (_folder, rows) = rows();
+    let cores = Corestore::open(rows.store().clone()).unwrap();
+    let core = cores.get(CoreOptions::name("log")).await.unwrap();
+    for block in ["a", "b", "c", "d", "e"] {
+        core.append(block).await.unwrap();
+    }
+    core.branch("draft")
+        .await
+        .unwrap()
+        .append("f")
+        .await
+        .unwrap();
+    let key = core.discovery_key();
+    let row = rows.moment().get(&place::core_key(&key)).unwrap().unwrap();
+    let (_, space) = value::core_parse(&row).unwrap();
+    let space = Space(space);
+    let branches = rows.moment().branches(space).unwrap();
+    let [(_, branch)] = branches.as_slice() else {
+        panic!("{branches:?}");
+    };
+    let column = |of: Space, column| {
+        let mut key = vec![4];
+        place::put(&mut key, of.0);
+        key.push(column);
+        key
+    };
+    let shared = || {
+        let row = rows.moment().get(&column(*branch, 1)).unwrap().unwrap();
+        value::dependency_parse(&row).unwrap()
+    };
+    assert_eq!(shared(), (space, 5));
+    let head = |fork, length| {
+        let before = rows.moment().head(space).unwrap().unwrap();
+        let head = layout::HeadRecord {
+            fork,
+            length,
+            ..before
+        };
+        put(column(space, 0), value::head(&head, 0))
+    };
+    let cut = |from: u64, to: u64| {
+        let (from, to) = (place::block_key(space, from), place::block_key(space, to));
+        NpmChange::DeleteRange(from.into(), to.into())
+    };
+    // What is cleared is still shared: it is the same block wherever it comes from.
+    rows.commit(vec![cut(4, 5)]).unwrap();
+    assert_eq!(shared(), (space, 5));
+    rows.commit(vec![cut(4, 5), head(1, 4)]).unwrap();
+    assert_eq!(shared(), (space, 4));
+    // Another history, which has less of the old one than it is long.
+    rows.commit(vec![cut(2, 4), head(2, 4)]).unwrap();
+    assert_eq!(shared(), (space, 2));
+    // What npm says of the branch itself counts.
+    let said = put(column(*branch, 1), value::dependency(space.0, 3));
+    rows.commit(vec![cut(1, 4), head(3, 4), said]).unwrap();
+    assert_eq!(shared(), (space, 3));
+    rows.commit(vec![cut(1, 4), head(4, 4)]).unwrap();
+    assert_eq!(shared(), (space, 1));
 }
 
 /// A copy of a store may have signed less than the other one: npm's asks peers first.

@@ -439,7 +439,43 @@ impl Writing {
         }
         let touched: Vec<Space> = self.spaces.keys().copied().collect();
         for space in touched {
+            self.cut_branches(space)?;
             self.finish_head(space)?;
+        }
+        Ok(())
+    }
+
+    /// What branches share of a core that was truncated ends where it was cut: what is appended there later is not theirs.
+    fn cut_branches(&mut self, space: Space) -> Result<(), Error> {
+        let touched = &self.spaces[&space];
+        let Some(Some((head, _))) = &touched.head else {
+            return Ok(());
+        };
+        // What was taken out of a branch, branches of it have in blocks of their own.
+        if touched.wiped || self.moment.dependency(space)?.is_some() {
+            return Ok(());
+        }
+        let Some(before) = self.moment.head(space)? else {
+            return Ok(());
+        };
+        if head.fork == before.fork && head.length >= before.length {
+            return Ok(());
+        }
+        // Of another history the same blocks are those that were not deleted.
+        let gone = touched.blocks_cut.iter().map(|(start, _)| *start).min();
+        let kept = head.length.min(gone.unwrap_or(head.length));
+        for (_, branch) in self.moment.branches(space)? {
+            let is_written = |touched: &Touched| touched.wiped || touched.dependency.is_some();
+            if self.spaces.get(&branch).is_some_and(is_written) {
+                continue;
+            }
+            match self.moment.dependency(branch)? {
+                Some((parent, shared)) if parent == space && shared > kept => {
+                    let value = layout::shared_value(kept);
+                    self.batch.put(branch, layout::CUT_KEY, value);
+                }
+                _ => {}
+            }
         }
         Ok(())
     }

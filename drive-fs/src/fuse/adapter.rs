@@ -1,12 +1,13 @@
 //! One method per request: unpack, call, reply.
 
+use super::answer::{asked, attr, kind, nothing, special};
 use crate::vfs::{
-    Allocate, FileKind, Ino, Listed, OpenMode, Owner, RenameMode, SeekFor, SetAttrs, Stat, Time,
-    Vfs, VfsError, XattrMode, errno,
+    Allocate, Ino, Listed, OpenMode, Owner, RenameMode, SeekFor, SetAttrs, Stat, Time, Vfs,
+    VfsError, XattrMode, errno,
 };
 use bytes::Bytes;
 use fuser::{
-    BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation,
     INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
     ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen,
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
@@ -38,14 +39,22 @@ pub(super) struct Adapter {
     vfs: Arc<Vfs>,
     runtime: Handle,
     deadline: Duration,
+    /// The kernel may keep writes for a moment.
+    write_back: bool,
 }
 
 impl Adapter {
-    pub(super) fn new(vfs: Arc<Vfs>, runtime: Handle, deadline: Duration) -> Self {
+    pub(super) fn new(
+        vfs: Arc<Vfs>,
+        runtime: Handle,
+        deadline: Duration,
+        write_back: bool,
+    ) -> Self {
         Self {
             vfs,
             runtime,
             deadline,
+            write_back,
         }
     }
 
@@ -114,56 +123,6 @@ fn owner(request: &Request) -> Owner {
     }
 }
 
-fn kind(kind: FileKind) -> FileType {
-    match kind {
-        FileKind::File => FileType::RegularFile,
-        FileKind::Folder => FileType::Directory,
-        FileKind::Link => FileType::Symlink,
-    }
-}
-
-fn attr(stat: &Stat) -> FileAttr {
-    FileAttr {
-        ino: INodeNo(stat.ino),
-        size: stat.size,
-        blocks: stat.size.div_ceil(512),
-        atime: stat.attrs.atime.into(),
-        mtime: stat.attrs.mtime.into(),
-        ctime: stat.attrs.ctime.into(),
-        crtime: SystemTime::UNIX_EPOCH,
-        kind: kind(stat.kind),
-        // Twelve bits.
-        perm: u16::try_from(stat.attrs.mode & 0o7777).unwrap_or_default(),
-        nlink: 1,
-        uid: stat.attrs.uid,
-        gid: stat.attrs.gid,
-        rdev: 0,
-        blksize: 64 * 1024,
-        flags: 0,
-    }
-}
-
-/// Inode 0 tells the kernel that a name is not there, and that it may remember so.
-fn nothing() -> FileAttr {
-    FileAttr {
-        ino: INodeNo(0),
-        size: 0,
-        blocks: 0,
-        atime: SystemTime::UNIX_EPOCH,
-        mtime: SystemTime::UNIX_EPOCH,
-        ctime: SystemTime::UNIX_EPOCH,
-        crtime: SystemTime::UNIX_EPOCH,
-        kind: FileType::RegularFile,
-        perm: 0,
-        nlink: 0,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: 0,
-        flags: 0,
-    }
-}
-
 fn empty(reply: ReplyEmpty, result: Result<()>) {
     match result {
         Ok(()) => reply.ok(),
@@ -207,13 +166,18 @@ async fn list(
     mut offset: u64,
     mut add: impl FnMut(&Listed) -> bool + Send,
 ) -> Result<()> {
+    let mut added = false;
     loop {
-        let lines = vfs.read_folder(ino, handle, offset, LISTED_AT_ONCE).await?;
+        let lines = match vfs.read_folder(ino, handle, offset, LISTED_AT_ONCE).await {
+            // The kernel counts the lines that it was given already; it hears of the error when it asks on.
+            Err(_) if added => return Ok(()),
+            lines => lines?,
+        };
         for line in &lines {
             if add(line) {
                 return Ok(());
             }
-            offset = line.next;
+            (offset, added) = (line.next, true);
         }
         if lines.len() < LISTED_AT_ONCE {
             return Ok(());
@@ -223,7 +187,7 @@ async fn list(
 
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // Over io_uring the first request hangs; the writeback cache would hide what is written to the drive elsewhere.
+        // Over io_uring the first request hangs.
         for flag in [
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_READDIRPLUS_AUTO,
@@ -232,9 +196,18 @@ impl Filesystem for Adapter {
             InitFlags::FUSE_EXPLICIT_INVAL_DATA,
             InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
             InitFlags::FUSE_ASYNC_DIO,
+            // Else the kernel asks for a file's capabilities before each write.
+            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
         ] {
             // What the kernel does not know is left out.
             let _ = config.add_capabilities(flag);
+        }
+        if self.write_back
+            && config
+                .add_capabilities(InitFlags::FUSE_WRITEBACK_CACHE)
+                .is_ok()
+        {
+            self.vfs.kernel_keeps_writes();
         }
         let _ = config.set_max_write(REQUEST_BYTES_MAX);
         if let Err(most) = config.set_max_readahead(REQUEST_BYTES_MAX) {
@@ -246,10 +219,12 @@ impl Filesystem for Adapter {
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let name = name.to_owned();
+        let remembered = !self.vfs.is_hidden(parent.0);
         self.answer(
             reply,
             |vfs| async move { vfs.lookup(parent.0, &name).await },
-            |reply, result| match result {
+            move |reply, result| match result {
+                Err(VfsError::NotFound) if !remembered => reply.error(Errno::ENOENT),
                 Err(VfsError::NotFound) => reply.entry(&BELIEVED, &nothing(), GENERATION),
                 result => entry(reply, result),
             },
@@ -280,7 +255,7 @@ impl Filesystem for Adapter {
 
     fn setattr(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         mode: Option<u32>,
         uid: Option<u32>,
@@ -297,7 +272,7 @@ impl Filesystem for Adapter {
         reply: ReplyAttr,
     ) {
         let time = |time: TimeOrNow| match time {
-            TimeOrNow::SpecificTime(time) => Time::from(time),
+            TimeOrNow::SpecificTime(time) => asked(time),
             TimeOrNow::Now => Time::now(),
         };
         let set = SetAttrs {
@@ -307,11 +282,15 @@ impl Filesystem for Adapter {
             atime: atime.map(time),
             mtime: mtime.map(time),
         };
+        let root = request.uid() == 0;
         self.answer(
             reply,
             move |vfs| async move {
                 if let Some(size) = size {
                     vfs.set_size(ino.0, size).await?;
+                    if !root {
+                        vfs.drop_privileges(ino.0).await?;
+                    }
                 }
                 vfs.set_attrs(ino.0, set).await
             },
@@ -340,15 +319,20 @@ impl Filesystem for Adapter {
         name: &OsStr,
         mode: u32,
         _: u32,
-        _: u32,
+        rdev: u32,
         reply: ReplyEntry,
     ) {
         let (name, owner) = (name.to_owned(), owner(request));
         self.answer(
             reply,
             move |vfs| async move {
+                if let Some(special) = special(mode, rdev) {
+                    return vfs
+                        .make_special(parent.0, &name, mode, owner, special)
+                        .await;
+                }
                 if mode & libc::S_IFMT != libc::S_IFREG {
-                    return Err(VfsError::NotPermitted);
+                    return Err(VfsError::InvalidArgument);
                 }
                 vfs.make_file(parent.0, &name, mode, owner).await
             },
@@ -437,16 +421,49 @@ impl Filesystem for Adapter {
         );
     }
 
-    fn link(&self, _: &Request, _: INodeNo, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
-        reply.error(number(&VfsError::NotPermitted));
+    fn link(&self, _: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let name = name.to_owned();
+        self.answer(
+            reply,
+            move |vfs| async move { vfs.link(ino.0, parent.0, &name).await },
+            entry,
+        );
+    }
+
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        from: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        to: INodeNo,
+        _: FileHandle,
+        to_offset: u64,
+        len: u64,
+        _: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        self.answer(
+            reply,
+            move |vfs| async move { vfs.copy((from.0, offset), (to.0, to_offset), len).await },
+            |reply, result| match result {
+                // One request copies at most 64 MiB.
+                Ok(copied) => reply.written(u32::try_from(copied).unwrap_or_default()),
+                Err(error) => reply.error(number(&error)),
+            },
+        );
     }
 
     fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let how = match self.vfs.is_made(ino.0) {
+            true => FopenFlags::FOPEN_DIRECT_IO,
+            false => FopenFlags::FOPEN_KEEP_CACHE,
+        };
         self.answer(
             reply,
             move |vfs| async move { vfs.open_file(ino.0, open_mode(flags.0)).await },
-            |reply, result| match result {
-                Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::FOPEN_KEEP_CACHE),
+            move |reply, result| match result {
+                Ok(handle) => reply.opened(FileHandle(handle), how),
                 Err(error) => reply.error(number(&error)),
             },
         );
@@ -513,24 +530,31 @@ impl Filesystem for Adapter {
         _: FileHandle,
         offset: u64,
         data: &[u8],
-        _: WriteFlags,
+        flags: WriteFlags,
         _: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        self.at_once(
-            reply,
-            |vfs| vfs.write(ino.0, offset, Bytes::copy_from_slice(data)),
-            |reply, result| match result {
-                // A request has at most 1 MiB.
-                Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or_default()),
-                Err(error) => reply.error(number(&error)),
-            },
-        );
+        let data = Bytes::copy_from_slice(data);
+        let len = data.len();
+        let done = move |reply: ReplyWrite, result| match result {
+            // A request has at most 1 MiB.
+            Ok(()) => reply.written(u32::try_from(len).unwrap_or_default()),
+            Err(error) => reply.error(number(&error)),
+        };
+        if flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
+            let write = move |vfs: Arc<Vfs>| async move {
+                vfs.drop_privileges(ino.0).await?;
+                vfs.write(ino.0, offset, data)
+            };
+            return self.answer(reply, write, done);
+        }
+        self.at_once(reply, |vfs| vfs.write(ino.0, offset, data), done);
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        reply.ok();
+        // It asks no more then; what it keeps of the file it hands over first in any case.
+        reply.error(Errno::ENOSYS);
     }
 
     fn release(
@@ -688,7 +712,13 @@ impl Filesystem for Adapter {
         self.answer(
             reply,
             move |vfs| async move {
+                const BOTH: i32 = libc::XATTR_CREATE | libc::XATTR_REPLACE;
                 let mode = match flags {
+                    // It must be new and exist.
+                    BOTH => {
+                        vfs.xattr(ino.0, xattr_name(&name)?)?;
+                        return Err(VfsError::Exists);
+                    }
                     0 => XattrMode::Any,
                     libc::XATTR_CREATE => XattrMode::Create,
                     libc::XATTR_REPLACE => XattrMode::Replace,
@@ -701,10 +731,17 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        self.at_once(
+        let name = name.to_owned();
+        self.answer(
             reply,
-            |vfs| vfs.xattr(ino.0, xattr_name(name)?),
-            |reply, result| sized(reply, size, result),
+            move |vfs| async move {
+                let name = xattr_name(&name)?;
+                match vfs.made_xattr(ino.0, name).await? {
+                    Some(made) => Ok(made),
+                    None => vfs.xattr(ino.0, name),
+                }
+            },
+            move |reply, result| sized(reply, size, result),
         );
     }
 
@@ -742,13 +779,14 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        const ZERO_KEEP: i32 = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;
         self.answer(
             reply,
             move |vfs| async move {
                 let how = match mode {
                     0 => Allocate::Grow,
                     libc::FALLOC_FL_KEEP_SIZE => Allocate::KeepSize,
-                    PUNCH => Allocate::PunchHole,
+                    PUNCH | ZERO_KEEP => Allocate::PunchHole,
                     libc::FALLOC_FL_ZERO_RANGE => Allocate::ZeroRange,
                     _ => return Err(VfsError::NotSupported),
                 };
@@ -767,15 +805,16 @@ impl Filesystem for Adapter {
         whence: i32,
         reply: ReplyLseek,
     ) {
-        self.at_once(
+        self.answer(
             reply,
-            |vfs| {
+            move |vfs| async move {
                 let what = match whence {
                     libc::SEEK_DATA => SeekFor::Data,
                     libc::SEEK_HOLE => SeekFor::Hole,
                     _ => return Err(VfsError::InvalidArgument),
                 };
                 let offset = u64::try_from(offset).map_err(|_| VfsError::NoSuchOffset)?;
+                vfs.take_from_kernel(Some(vec![ino.0])).await;
                 vfs.seek(ino.0, offset, what)
             },
             |reply, result| match result {

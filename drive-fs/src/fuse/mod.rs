@@ -4,6 +4,7 @@
 //! that received it; one that waits goes on as a task, under the deadline, so that it keeps no other request waiting.
 
 mod adapter;
+mod answer;
 mod connection;
 mod error;
 mod mount;

@@ -35,10 +35,13 @@ pub struct MountOptions {
     pub read_only: bool,
     /// Other users of this machine may use it, as the modes allow (default false: only the one who mounts).
     pub allow_other: bool,
-    /// Show this version, read-only (default: the newest, live).
+    /// Show this version, or the one before it at which a change was complete, read-only (default: the newest, live).
     pub version: Option<u64>,
     /// Longest wait of one operation before it answers `ETIMEDOUT` (default 30 s).
     pub deadline: Duration,
+    /// The kernel may keep what is written to a file for a moment: until the file is closed or synced, or for 30 s (default true; only where this mount writes). Else each
+    /// `write` that returned survives the end of the process.
+    pub write_back: bool,
     /// The first column of `df` (default `pome`).
     pub fsname: String,
     /// Threads that take requests (default: one per processor, at least 2, at most 8).
@@ -59,6 +62,7 @@ impl Default for MountOptions {
             allow_other: false,
             version: None,
             deadline: Duration::from_secs(30),
+            write_back: true,
             fsname: "pome".to_owned(),
             threads: processors.clamp(2, 8),
             vfs: VfsOptions {
@@ -141,15 +145,21 @@ pub async fn mount(
         read_only,
         ..options.vfs.clone()
     };
-    let vfs = match options.version {
+    let version = match options.version {
+        Some(version) => Some(drive.whole_version(version).await?),
+        None => None,
+    };
+    let vfs = match version {
         None => Vfs::open(live, corestore, &key, vfs_options).await?,
         Some(version) => {
+            // What was written since and is not published yet is no part of it.
             let tree = DriveTree::of(drive.checkout(version)?);
-            Vfs::open_at(live, tree, corestore, &key, vfs_options).await?
+            Vfs::open_version(live, tree, corestore, &key, vfs_options).await?
         }
     };
     let runtime = Handle::current();
-    let adapter = Adapter::new(vfs.clone(), runtime.clone(), options.deadline);
+    let write_back = options.write_back && !read_only;
+    let adapter = Adapter::new(vfs.clone(), runtime.clone(), options.deadline, write_back);
     let at = mountpoint.clone();
     let config = config(&options, read_only);
     let session = tokio::task::spawn_blocking(move || Session::new(adapter, &at, &config)?.spawn());
@@ -163,7 +173,19 @@ pub async fn mount(
         source: Arc::new(source),
     })?;
     let connection = connection::number(&mountpoint).ok().flatten();
+    if let Some(number) = connection
+        && drive.writable()
+    {
+        connection::read_ahead(number);
+    }
     tell_kernel(&vfs, session.notifier());
+    let notifier = session.notifier();
+    vfs.on_take(move |ino| {
+        // Forgetting what it knows of a file, it hands over what it keeps of it first.
+        if let Err(error) = notifier.inval_inode(INodeNo(ino), 0, 0) {
+            tracing::debug!(ino, %error, "the kernel keeps nothing of it");
+        }
+    });
     let (end, ended) = watch::channel(false);
     let claim = writer.clone();
     std::thread::Builder::new()

@@ -30,6 +30,16 @@ pub(super) fn check(path: &Path) -> Result<PathBuf, MountError> {
         what,
         source: Arc::new(source),
     };
+    if let Some(state) = fuse_state(path) {
+        return Err(match state {
+            Fuse::Dead => MountError::DeadMount {
+                path: path.to_owned(),
+            },
+            Fuse::There => MountError::AlreadyMounted {
+                path: path.to_owned(),
+            },
+        });
+    }
     let stat = match std::fs::metadata(path) {
         Ok(stat) => stat,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -58,6 +68,42 @@ pub(super) fn check(path: &Path) -> Result<PathBuf, MountError> {
         return Err(MountError::NotEmpty { path: real });
     }
     Ok(real)
+}
+
+enum Fuse {
+    /// The process behind it is gone.
+    Dead,
+    There,
+}
+
+/// What a FUSE mount at `path` is like; `None` when there is none. One whose process is stopped answers nobody, and so is waited for no longer than a moment.
+fn fuse_state(path: &Path) -> Option<Fuse> {
+    let real = beside(path).ok()?;
+    let mount = connection::find(&real).ok()??;
+    if !mount.kind.starts_with("fuse") {
+        return None;
+    }
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        // Whoever asked may have given up.
+        let _ = tell.send(std::fs::metadata(&real));
+    });
+    match told.recv_timeout(ANSWER_MAX) {
+        Ok(Err(error)) if error.kind() == io::ErrorKind::NotConnected => Some(Fuse::Dead),
+        _ => Some(Fuse::There),
+    }
+}
+
+/// The path as the kernel lists it. Not `canonicalize`: it would ask a dead mount.
+fn beside(path: &Path) -> io::Result<PathBuf> {
+    let above = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let above = above.canonicalize()?;
+    Ok(path
+        .file_name()
+        .map_or(above.clone(), |name| above.join(name)))
 }
 
 /// Unmounts, `lazy` or not. As another user than root through `fusermount3`.
@@ -98,15 +144,7 @@ pub fn clear_dead_mount(path: &Path) -> Result<UnmountHow, MountError> {
         what,
         source: Arc::new(source),
     };
-    // Not `canonicalize`: it would ask the dead mount.
-    let above = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let above = above.canonicalize().map_err(|e| kernel("resolve", e))?;
-    let real = path
-        .file_name()
-        .map_or(above.clone(), |name| above.join(name));
+    let real = beside(path).map_err(|e| kernel("resolve", e))?;
     let mount = connection::find(&real).map_err(|e| kernel("read the mount table", e))?;
     // Somebody else's filesystem is not ours to take down.
     if !mount.is_some_and(|m| m.kind.starts_with("fuse")) {

@@ -34,11 +34,17 @@ const FOLDER: OFlags = OFlags::RDONLY
 impl Beneath {
     pub(super) fn open(root: &Path, follow_links: bool) -> Result<Self, Error> {
         let open = |path: &Path| rustix::fs::open(path, FOLDER, Mode::empty());
-        Ok(Self {
-            folder: open(root).map_err(|e| Error::io(root, e))?,
-            root: root.to_owned(),
+        let folder = open(root).map_err(|e| Error::io(root, e))?;
+        Ok(Self::of(folder, root.to_owned(), follow_links))
+    }
+
+    /// A folder that is open, and what its path was then.
+    pub(super) fn of(folder: OwnedFd, root: PathBuf, follow_links: bool) -> Self {
+        Self {
+            folder,
+            root,
             follow_links,
-        })
+        }
     }
 
     /// The path on disk of a stored drive path.

@@ -6,7 +6,8 @@ use super::{
     transform::{Content, MirrorContent},
 };
 use crate::{
-    DriveBatch, EntryValue, Error, Hyperdrive, Localdrive, PosixMetadata, PutOptions, cut::Cutter,
+    BlobId, DriveBatch, EntryValue, Error, Hyperdrive, Localdrive, PosixMetadata, PutOptions,
+    cut::Cutter,
 };
 use futures_util::TryStreamExt;
 use pome_cores::Durability;
@@ -22,6 +23,7 @@ pub(super) enum Sink {
         batch: DriveBatch,
         dedup: bool,
         posix: bool,
+        whole: bool,
     },
     Local {
         folder: Localdrive,
@@ -41,9 +43,8 @@ async fn deduplicated(
     drive: &Hyperdrive,
     path: &str,
     mut pieces: MirrorContent,
-    options: PutOptions,
-) -> Result<(), Error> {
-    let mut writer = drive.dedup_stream(path, options).await?;
+) -> Result<BlobId, Error> {
+    let mut writer = drive.dedup_writer(path).await?;
     let mut cutter = Cutter::default();
     while let Some(content) = pieces.try_next().await? {
         for piece in cutter.push(content) {
@@ -60,7 +61,13 @@ impl Sink {
     pub(super) fn open(mirror: &Mirrordrive) -> Result<Self, Error> {
         Ok(match &mirror.target {
             MirrorSide::Hyper(drive) => {
-                let batch = drive.batch()?;
+                let mut batch = drive.batch()?;
+                for (key, value) in &mirror.options.rows {
+                    batch.put_row(key, value.clone());
+                }
+                for path in &mirror.options.remove {
+                    batch.del(path)?;
+                }
                 match mirror.options.dry_run {
                     true => Self::Nothing,
                     false => Self::Hyper {
@@ -68,6 +75,7 @@ impl Sink {
                         batch,
                         dedup: mirror.options.dedup,
                         posix: mirror.options.posix,
+                        whole: mirror.options.whole,
                     },
                 }
             }
@@ -89,6 +97,12 @@ impl Sink {
 
     async fn flush_if_full(&mut self) -> Result<(), Error> {
         match self {
+            Self::Hyper {
+                batch, whole: true, ..
+            } => match batch.staged_bytes() >= BATCH_BYTES {
+                true => batch.store_contents(Durability::Buffered).await,
+                false => Ok(()),
+            },
             Self::Hyper { batch, .. }
                 if batch.staged_bytes() >= BATCH_BYTES || batch.len() >= BATCH_CHANGES =>
             {
@@ -192,7 +206,12 @@ impl Sink {
                     Content::Pieces(pieces) => pieces,
                 };
                 // First what came before, so that the contents stand in the order of the paths.
-                self.flush().await?;
+                match self {
+                    Self::Hyper {
+                        batch, whole: true, ..
+                    } => batch.store_contents(Durability::Buffered).await?,
+                    _ => self.flush().await?,
+                }
                 let Self::Hyper {
                     drive,
                     batch,
@@ -202,24 +221,23 @@ impl Sink {
                 else {
                     return Ok(());
                 };
-                if *dedup {
-                    let options = PutOptions {
-                        executable,
-                        metadata,
-                        ..PutOptions::default()
-                    };
-                    return deduplicated(drive, path, pieces, options).await;
-                }
-                let mut writer = drive.blob_writer().await?;
-                while let Some(piece) = pieces.try_next().await? {
-                    writer.write(piece).await?;
-                }
+                let blob = match *dedup {
+                    true => deduplicated(drive, path, pieces).await?,
+                    false => {
+                        let mut writer = drive.blob_writer().await?;
+                        while let Some(piece) = pieces.try_next().await? {
+                            writer.write(piece).await?;
+                        }
+                        writer.finish().await?
+                    }
+                };
                 let value = EntryValue {
                     executable,
                     metadata,
-                    ..EntryValue::file(writer.finish().await?)
+                    ..EntryValue::file(blob)
                 };
-                batch.put_entry(path, value)
+                batch.put_entry(path, value)?;
+                self.flush_if_full().await
             }
             Self::Local { folder, posix } => {
                 let options = PutOptions {

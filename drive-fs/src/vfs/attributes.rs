@@ -3,6 +3,8 @@
 use super::{
     attrs::Time,
     error::{Result, VfsError},
+    here,
+    kernel::unprivileged,
     node::Ino,
     vfs::{Stat, Vfs},
 };
@@ -71,9 +73,15 @@ impl Vfs {
         self.must_write()?;
         let stat = {
             let _names = self.names.read().await;
+            self.know_names(ino).await?;
             let now = Time::now();
             let mut state = self.state.lock();
+            let given_away =
+                (set.uid.is_some() || set.gid.is_some()) && !state.node(ino)?.is_folder();
             state.change_node(ino, |attrs| {
+                if given_away {
+                    attrs.mode = unprivileged(attrs.mode);
+                }
                 attrs.mode = set.mode.map_or(attrs.mode, |m| m & 0o7777);
                 attrs.uid = set.uid.unwrap_or(attrs.uid);
                 attrs.gid = set.gid.unwrap_or(attrs.gid);
@@ -91,7 +99,7 @@ impl Vfs {
     /// The value of an extended attribute.
     ///
     /// # Errors
-    /// `NoAttribute`, `NotSupported` for POSIX ACLs.
+    /// `NoAttribute`, `NotSupported` for POSIX ACLs and for names of no namespace that is kept.
     pub fn xattr(&self, ino: Ino, name: &str) -> Result<Vec<u8>> {
         supported(name)?;
         self.state
@@ -123,7 +131,7 @@ impl Vfs {
     /// Sets an extended attribute.
     ///
     /// # Errors
-    /// `Exists` or `NoAttribute` as `mode` says, `AttributeTooLarge`, `NotSupported`, `ReadOnly`.
+    /// `Exists` or `NoAttribute` as `mode` says, `AttributeTooLarge`, `NotSupported`, `ReadOnly`; `NotPermitted` for what the mount [makes](Self::made_xattr).
     pub async fn set_xattr(
         &self,
         ino: Ino,
@@ -132,9 +140,13 @@ impl Vfs {
         mode: XattrMode,
     ) -> Result<()> {
         supported(name)?;
+        if here::is_made(name) {
+            return Err(VfsError::NotPermitted);
+        }
         self.must_write()?;
         {
             let _names = self.names.read().await;
+            self.know_names(ino).await?;
             let mut state = self.state.lock();
             let xattrs = &state.node(ino)?.attrs.xattrs;
             match (mode, xattrs.contains_key(name)) {
@@ -163,12 +175,16 @@ impl Vfs {
     /// Removes an extended attribute.
     ///
     /// # Errors
-    /// `NoAttribute`, `NotSupported`, `ReadOnly`.
+    /// `NoAttribute`, `NotSupported`, `ReadOnly`, `NotPermitted`.
     pub async fn remove_xattr(&self, ino: Ino, name: &str) -> Result<()> {
         supported(name)?;
+        if here::is_made(name) {
+            return Err(VfsError::NotPermitted);
+        }
         self.must_write()?;
         {
             let _names = self.names.read().await;
+            self.know_names(ino).await?;
             let mut state = self.state.lock();
             if !state.node(ino)?.attrs.xattrs.contains_key(name) {
                 return Err(VfsError::NoAttribute);
@@ -200,11 +216,12 @@ impl Vfs {
     }
 }
 
-/// ACLs would have to be obeyed, not only kept.
+/// `system.` has the ACLs, which would have to be obeyed, not only kept.
 fn supported(name: &str) -> Result<()> {
-    if name.starts_with("system.") {
-        Err(VfsError::NotSupported)
-    } else {
+    let kept = ["user.", "trusted.", "security."];
+    if kept.iter().any(|space| name.starts_with(space)) {
         Ok(())
+    } else {
+        Err(VfsError::NotSupported)
     }
 }

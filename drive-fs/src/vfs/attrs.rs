@@ -1,7 +1,7 @@
 //! A file's mode, owner, times and extended attributes, and how they come from and go into a drive entry.
 
 use super::lower::LowerEntry;
-use crate::posix::{PosixMetadata, Timestamp};
+use crate::posix::{HardLink, PosixMetadata, Special, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -151,20 +151,37 @@ impl Attrs {
             gid: (self.gid != owner.gid).then_some(self.gid),
             mtime: Some(self.mtime.into()),
             xattrs: self.xattrs.clone(),
-            dir: false,
+            ..PosixMetadata::default()
         }
     }
 
-    /// The executable flag and the metadata of a file's entry.
-    pub(crate) fn file_metadata(&self, owner: Owner) -> (bool, Option<serde_json::Value>) {
+    /// The executable flag and the metadata of the entry of a file, or of something special.
+    pub(crate) fn file_metadata(
+        &self,
+        owner: Owner,
+        special: Option<Special>,
+        link: Option<HardLink>,
+    ) -> (bool, Option<serde_json::Value>) {
         let executable = self.mode & 0o100 != 0;
-        let posix = self.posix(owner).with_mode(self.mode, executable);
+        let posix = PosixMetadata {
+            special,
+            link,
+            ..self.posix(owner).with_mode(self.mode, executable)
+        };
         (executable, posix.encode_into(self.foreign.clone()))
     }
 
     /// The metadata of a symlink's entry.
-    pub(crate) fn link_metadata(&self, owner: Owner) -> Option<serde_json::Value> {
-        self.posix(owner).encode_into(self.foreign.clone())
+    pub(crate) fn link_metadata(
+        &self,
+        owner: Owner,
+        link: Option<HardLink>,
+    ) -> Option<serde_json::Value> {
+        let posix = PosixMetadata {
+            link,
+            ..self.posix(owner)
+        };
+        posix.encode_into(self.foreign.clone())
     }
 
     /// The description of a folder.

@@ -20,6 +20,7 @@ pub fn errno(error: &VfsError) -> i32 {
         VfsError::AttributeTooLarge => libc::ENOSPC,
         VfsError::BadHandle => libc::EBADF,
         VfsError::NotPermitted => libc::EPERM,
+        VfsError::TooManyLinks => libc::EMLINK,
         VfsError::NotSupported => libc::EOPNOTSUPP,
         VfsError::NoSuchOffset => libc::ENXIO,
         VfsError::TimedOut => libc::ETIMEDOUT,

@@ -52,6 +52,9 @@ pub enum VfsError {
     /// A kind of file or of link that a drive cannot hold.
     #[error("not permitted")]
     NotPermitted,
+    /// A file has as many names as it can.
+    #[error("too many links")]
+    TooManyLinks,
     /// An operation that the mount does not offer.
     #[error("not supported")]
     NotSupported,

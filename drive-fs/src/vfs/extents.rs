@@ -1,5 +1,6 @@
 //! Which bytes of a file come from which write: an interval map over the journal's records.
 
+use super::lower::Content;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// One write in the journal, as its key says.
@@ -9,6 +10,8 @@ pub(crate) struct Written {
     pub(crate) seq: u64,
     /// The record's key in the overlay; its value is the bytes.
     pub(crate) key: Box<[u8]>,
+    /// The bytes are this content's instead, which the drive has.
+    pub(crate) shared: Option<Content>,
 }
 
 #[derive(Debug, Clone)]
@@ -22,7 +25,7 @@ struct Extent {
 /// A run of bytes of a file and where it comes from.
 #[derive(Debug, Clone)]
 pub(crate) enum Run {
-    /// `skip` bytes into the value of this record.
+    /// `skip` bytes into the value of this record, or into the content that it shares.
     Journal {
         written: Arc<Written>,
         skip: u64,
@@ -45,20 +48,30 @@ impl Extents {
         self.map.is_empty()
     }
 
-    /// Lays `len` bytes at `offset` over what was there.
-    pub(crate) fn insert(&mut self, offset: u64, len: u64, seq: u64, from: Option<Arc<Written>>) {
+    /// How many stretches there are.
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// The contents that are shared.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = Content> {
+        let written = self.map.values().filter_map(|e| e.from.as_ref());
+        written.filter_map(|(written, _)| written.shared)
+    }
+
+    /// Lays `len` bytes at `offset` over what was there: those of a record from its byte `skip` on, or zeros.
+    pub(crate) fn insert(
+        &mut self,
+        offset: u64,
+        len: u64,
+        seq: u64,
+        from: Option<(Arc<Written>, u64)>,
+    ) {
         if len == 0 {
             return;
         }
         self.carve(offset, offset + len);
-        self.map.insert(
-            offset,
-            Extent {
-                len,
-                seq,
-                from: from.map(|w| (w, 0)),
-            },
-        );
+        self.map.insert(offset, Extent { len, seq, from });
     }
 
     /// Forgets all at and after `size`.
@@ -179,7 +192,7 @@ mod tests {
                         }
                     }
                     _ => {
-                        extents.insert(offset, len, seq, Some(Arc::new(Written { seq, key: Box::default() })));
+                        extents.insert(offset, len, seq, Some((Arc::new(Written { seq, key: Box::default(), shared: None }), 0)));
                         for n in 0..len {
                             plain[(offset + n) as usize] = Some((seq, n));
                         }

@@ -7,15 +7,21 @@ use super::{
     lower::{Content, Tree},
     name,
     node::{File, Ino},
-    overlay::{Reader, What},
+    overlay::{Reader, Shared, What},
     state::State,
     vfs::{Stat, Vfs},
 };
 use bytes::{Bytes, BytesMut};
-use std::{ffi::OsStr, sync::Arc};
+use std::{ffi::OsStr, future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
 /// The largest file, in bytes (1 TiB): more is `EFBIG`.
 pub const FILE_BYTES_MAX: u64 = 1 << 40;
+
+/// The most that one [`Vfs::copy`] copies, in bytes: a call is answered within a moment, and the caller asks for the rest.
+pub const COPIED_AT_ONCE: u64 = 64 * 1024 * 1024;
+const PIECE_COPIED: u64 = 1024 * 1024;
+/// A smaller part of a content is copied by its bytes: naming it would cost as much.
+const SHARED_BYTES_MIN: u64 = 4096;
 
 /// How [`Vfs::open_file`] and [`Vfs::create`] open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,10 +85,17 @@ pub(crate) fn pieces(
     let mut pieces = Vec::new();
     for run in extents.runs(offset, end) {
         match run {
-            Run::Journal { written, skip, len } => pieces.push(Piece::Journal {
-                key: written,
-                skip,
-                len,
+            Run::Journal { written, skip, len } => pieces.push(match written.shared {
+                Some(content) => Piece::Base {
+                    content,
+                    offset: skip,
+                    len,
+                },
+                None => Piece::Journal {
+                    key: written,
+                    skip,
+                    len,
+                },
             }),
             Run::Zero { len } => pieces.push(Piece::Zero { len }),
             Run::Below { offset, len } => {
@@ -173,7 +186,9 @@ impl Vfs {
         }
         self.must_write()?;
         let _names = self.names.read().await;
+        self.know_names(ino).await?;
         let mut state = self.state.lock();
+        state.may_change(ino)?;
         if mode.truncate && state.file(ino)?.size > 0 {
             state.change_content(ino, What::Truncate { size: 0 }, Bytes::new())?;
         }
@@ -197,6 +212,7 @@ impl Vfs {
         self.must_write()?;
         let made = {
             let _names = self.names.read().await;
+            self.know_names_at(parent, name).await?;
             self.with_names(&[(parent, name)], |state| {
                 let ino = match state.slot(parent, name)?.ino {
                     Some(_) if open.exclusive => return Err(VfsError::Exists),
@@ -229,7 +245,15 @@ impl Vfs {
     /// # Errors
     /// `BadHandle`.
     pub fn close(&self, handle: u64) -> Result<()> {
-        let (_, last_writer) = self.state.lock().close_handle(handle)?;
+        let (ino, last_writer, last) = {
+            let mut state = self.state.lock();
+            let (ino, last_writer) = state.close_handle(handle)?;
+            let open = state.nodes.get(&ino).map_or(0, |node| node.handles);
+            (ino, last_writer, open == 0)
+        };
+        if last {
+            self.aheads.closed(ino);
+        }
         if last_writer {
             self.publisher.changed();
         }
@@ -241,6 +265,10 @@ impl Vfs {
     /// # Errors
     /// `NotFound`, `IsFolder`, and those of the drive.
     pub async fn read(&self, ino: Ino, offset: u64, len: usize) -> Result<Bytes> {
+        if let Some(made) = self.read_made(ino).await? {
+            let start = usize::try_from(offset).map_or(made.len(), |at| at.min(made.len()));
+            return Ok(made.slice(start..made.len().min(start.saturating_add(len))));
+        }
         loop {
             let (pieces, reader, tree) = {
                 let state = self.state.lock();
@@ -252,7 +280,26 @@ impl Vfs {
                 let pieces = pieces(&file.extents, file.base, file.base_shown, offset, end);
                 (pieces, state.overlay.reader(), state.tree.clone())
             };
-            if let Some(bytes) = gather(&pieces, &reader, &tree).await? {
+            let far = match &pieces[..] {
+                [Piece::Base { content, .. }] if !self.drive.writable() => Some(*content),
+                _ => None,
+            };
+            if let Some(content) = &far {
+                self.fetch_ahead(&tree, ino, content, (offset, len as u64))
+                    .await?;
+            }
+            let mut gathered = pin!(gather(&pieces, &reader, &tree));
+            let polled = poll_fn(|context| Poll::Ready(gathered.as_mut().poll(context))).await;
+            let bytes = match polled {
+                Poll::Ready(bytes) => bytes?,
+                Poll::Pending => {
+                    if far.is_some() {
+                        self.aheads.waited(ino);
+                    }
+                    gathered.await?
+                }
+            };
+            if let Some(bytes) = bytes {
                 return Ok(bytes);
             }
             // Memory is about to follow the publication; waiting for it is under the caller's deadline.
@@ -260,10 +307,27 @@ impl Vfs {
         }
     }
 
+    /// Has what is read next on its way, if reads follow each other.
+    async fn fetch_ahead(
+        &self,
+        tree: &Arc<dyn Tree>,
+        ino: Ino,
+        content: &Content,
+        (offset, len): (u64, u64),
+    ) -> Result<()> {
+        let end = offset.saturating_add(len).min(content.size);
+        if let Some((from, to)) = self.aheads.read(ino, offset, end, content.size) {
+            let fetch = tree.fetch(content, from, to - from).await?;
+            self.aheads.fetches(ino, fetch);
+        }
+        Ok(())
+    }
+
     /// Writes all of `bytes` at `offset`. When this returns, the write survives the end of this process.
     ///
     /// # Errors
-    /// `TooLarge` past [`FILE_BYTES_MAX`]; `ReadOnly`; a full disk, which leaves the file as it was.
+    /// `TooLarge` past [`FILE_BYTES_MAX`]; `ReadOnly`; `BadHandle` for a file of several names that was not opened for writing; a full disk, which
+    /// leaves the file as it was.
     pub fn write(&self, ino: Ino, offset: u64, bytes: Bytes) -> Result<()> {
         self.must_write()?;
         let end = offset
@@ -276,7 +340,7 @@ impl Vfs {
             return Ok(());
         }
         let mut state = self.state.lock();
-        state.file(ino)?;
+        state.writable(ino)?;
         state.change_content(
             ino,
             What::Write {
@@ -301,6 +365,7 @@ impl Vfs {
         }
         {
             let _names = self.names.read().await;
+            self.know_names(ino).await?;
             let mut state = self.state.lock();
             state.file(ino)?;
             state.change_content(ino, What::Truncate { size }, Bytes::new())?;
@@ -321,6 +386,7 @@ impl Vfs {
             .ok_or(VfsError::TooLarge)?;
         {
             let _names = self.names.read().await;
+            self.know_names(ino).await?;
             let mut state = self.state.lock();
             let size = state.file(ino)?.size;
             if matches!(how, Allocate::PunchHole | Allocate::ZeroRange) && offset < size {
@@ -339,6 +405,73 @@ impl Vfs {
         }
         self.publisher.changed();
         Ok(())
+    }
+
+    /// Copies a range from one file to another (or within one), at most [`COPIED_AT_ONCE`] bytes of it, and answers how many: fewer also at the
+    /// end of the source. What the drive has of it is not read and not stored again.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read) and [`write`](Self::write).
+    pub async fn copy(&self, from: (Ino, u64), to: (Ino, u64), len: u64) -> Result<u64> {
+        self.must_write()?;
+        let len = len.min(COPIED_AT_ONCE);
+        let mut copied = 0;
+        while copied < len {
+            let at = to.1.checked_add(copied).ok_or(VfsError::TooLarge)?;
+            match self
+                .copy_piece(from.0, from.1 + copied, to.0, at, len - copied)
+                .await?
+            {
+                0 => break,
+                count => copied += count,
+            }
+        }
+        Ok(copied)
+    }
+
+    /// Copies the beginning of a range: as much as lies in one place.
+    async fn copy_piece(&self, from: Ino, offset: u64, to: Ino, at: u64, len: u64) -> Result<u64> {
+        let shared = {
+            let mut state = self.state.lock();
+            let file = state.file(from)?;
+            let end = offset.saturating_add(len).min(file.size);
+            if offset >= end {
+                return Ok(0);
+            }
+            let pieces = pieces(&file.extents, file.base, file.base_shown, offset, end);
+            match pieces.first() {
+                Some(Piece::Base {
+                    content,
+                    offset,
+                    len,
+                }) if *len >= SHARED_BYTES_MIN || *len == content.size => {
+                    let what = What::Share {
+                        offset: at,
+                        len: *len,
+                    };
+                    let value = Shared {
+                        content: *content,
+                        start: *offset,
+                    };
+                    if at.saturating_add(*len) > FILE_BYTES_MAX {
+                        return Err(VfsError::TooLarge);
+                    }
+                    state.writable(to)?;
+                    state.change_content(to, what, value.encode()?)?;
+                    Some(*len)
+                }
+                Some(_) | None => None,
+            }
+        };
+        if let Some(len) = shared {
+            self.publisher.written();
+            return Ok(len);
+        }
+        let len = usize::try_from(PIECE_COPIED.min(len)).unwrap_or(usize::MAX);
+        let bytes = self.read(from, offset, len).await?;
+        let count = bytes.len() as u64;
+        self.write(to, at, bytes)?;
+        Ok(count)
     }
 
     /// The next data or hole at or after `offset`.
@@ -376,6 +509,17 @@ impl Vfs {
         let (store, seq) = self.state.lock().overlay.last_commit();
         store.synced(seq).await.map_err(pome_cores::Error::from)?;
         Ok(())
+    }
+}
+
+impl State {
+    /// Whoever writes has opened the file for writing, and then all its names are known.
+    fn writable(&self, ino: Ino) -> Result<()> {
+        self.file(ino)?;
+        match self.node(ino)?.link {
+            Some(link) if !link.known => Err(VfsError::BadHandle),
+            Some(_) | None => Ok(()),
+        }
     }
 }
 

@@ -46,10 +46,14 @@ pub(crate) fn in_use(
         let version = state.tree.version();
         oldest = Some(oldest.map_or(version, |v: u64| v.min(version)));
         let files = state.nodes.values().filter_map(|node| node.file());
-        contents.extend(files.filter_map(|file| file.base));
+        for file in files {
+            contents.extend(file.base);
+            contents.extend(file.extents.shared());
+        }
     }
     let overlay = overlay_name(name);
-    if live.is_empty() && corestore.locals(&overlay)?.contains(&overlay) {
+    // Only a mount that writes knows all that the overlay holds; one of an old version knows nothing of it.
+    if live.iter().all(|vfs| vfs.read_only()) && corestore.locals(&overlay)?.contains(&overlay) {
         contents.extend(Overlay::bases(&corestore.local(&overlay)?)?);
     }
     Ok((oldest, contents.iter().map(blob_of).collect()))

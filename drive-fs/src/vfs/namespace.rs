@@ -10,6 +10,7 @@ use super::{
     state::State,
     vfs::{Stat, Vfs},
 };
+use crate::posix::Special;
 use pome_cores::Batch;
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, sync::Arc};
 
@@ -38,6 +39,9 @@ impl Vfs {
             self.state.lock().folder(parent)?;
             return Err(VfsError::NotFound);
         };
+        if super::hidden::is_hidden(parent) {
+            self.state.lock().forget_absence(parent, name);
+        }
         self.with_names(&[(parent, name)], |state| {
             let ino = state.slot(parent, name)?.ino.ok_or(VfsError::NotFound)?;
             state.stat_for_kernel(ino)
@@ -96,6 +100,22 @@ impl Vfs {
         .await
     }
 
+    /// Makes a pipe, a socket or a device.
+    ///
+    /// # Errors
+    /// As [`make_file`](Self::make_file).
+    pub async fn make_special(
+        &self,
+        parent: Ino,
+        name: &OsStr,
+        mode: u32,
+        owner: Owner,
+        special: Special,
+    ) -> Result<Stat> {
+        self.make(parent, name, mode, owner, || Kind::Special(special))
+            .await
+    }
+
     /// Makes a symlink. `target` is kept as it is and `readlink` answers exactly it.
     ///
     /// # Errors
@@ -121,7 +141,7 @@ impl Vfs {
     pub fn read_link(&self, ino: Ino) -> Result<Arc<str>> {
         match &self.state.lock().node(ino)?.kind {
             Kind::Link(target) => Ok(target.clone()),
-            Kind::File(_) | Kind::Folder(_) => Err(VfsError::InvalidArgument),
+            Kind::File(_) | Kind::Folder(_) | Kind::Special(_) => Err(VfsError::InvalidArgument),
         }
     }
 
@@ -156,6 +176,7 @@ impl Vfs {
         self.must_write()?;
         {
             let _names = self.names.read().await;
+            self.know_names_at(parent, name).await?;
             self.with_names(&[(parent, name)], |state| {
                 let ino = state.slot(parent, name)?.ino.ok_or(VfsError::NotFound)?;
                 if state.node(ino)?.is_folder() {
@@ -217,6 +238,8 @@ impl Vfs {
         {
             let _names = self.names.read().await;
             loop {
+                self.know_names_at(from.0, from.1).await?;
+                self.know_names_at(to.0, to.1).await?;
                 if mode == RenameMode::Replace
                     && let Some(target) = self.child(to.0, to.1).await?
                     && self.state.lock().node(target)?.is_folder()
@@ -274,6 +297,7 @@ impl State {
         if slot.ino.is_some() {
             return Err(VfsError::Exists);
         }
+        self.may_change_name(parent, name)?;
         let folder = self.node(parent)?;
         if !folder.linked {
             return Err(VfsError::NotFound);
@@ -304,7 +328,9 @@ impl State {
                 Kind::Link(target) => KindRecord::Link {
                     target: target.to_string(),
                 },
+                Kind::Special(special) => KindRecord::Special(*special),
             },
+            link: None,
         };
         self.overlay.put_node(&mut batch, ino, &record)?;
         if slot.lower {
@@ -316,6 +342,8 @@ impl State {
         let node = Node {
             parent,
             name: name.clone(),
+            others: Vec::new(),
+            link: None,
             linked: true,
             lookups: 0,
             handles: 0,
@@ -340,7 +368,7 @@ impl State {
         Ok(ino)
     }
 
-    fn set_slot(&mut self, parent: Ino, name: &Arc<str>, slot: Slot) -> Result<()> {
+    pub(crate) fn set_slot(&mut self, parent: Ino, name: &Arc<str>, slot: Slot) -> Result<()> {
         let folder = self.folder_mut(parent)?;
         folder.changed.insert(name.clone());
         if slot == Slot::default() && folder.complete {
@@ -352,7 +380,7 @@ impl State {
     }
 
     /// What makes room for a name that goes away: its records, and its bytes unless somebody has it open.
-    fn forget_node(&self, batch: &mut Batch, ino: Ino) -> Result<()> {
+    pub(crate) fn forget_node(&self, batch: &mut Batch, ino: Ino) -> Result<()> {
         let node = self.node(ino)?;
         if node.recorded {
             self.overlay.delete_node(batch, ino);
@@ -367,7 +395,7 @@ impl State {
     }
 
     /// After the commit of [`forget_node`](Self::forget_node).
-    fn forgot_node(&mut self, ino: Ino) {
+    pub(crate) fn forgot_node(&mut self, ino: Ino) {
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.linked = false;
             node.recorded = false;
@@ -393,8 +421,9 @@ impl State {
     fn remove_name(&mut self, parent: Ino, name: &str) -> Result<()> {
         let slot = self.slot(parent, name)?;
         let ino = slot.ino.ok_or(VfsError::NotFound)?;
+        self.may_change_name(parent, name)?;
         let mut batch = Batch::new();
-        self.forget_node(&mut batch, ino)?;
+        self.forget_name(&mut batch, ino, (parent, name))?;
         if slot.lower {
             self.record_path(&mut batch, parent)?;
             self.overlay.put_gone(&mut batch, parent, name);
@@ -411,7 +440,7 @@ impl State {
                 lower: slot.lower,
             },
         )?;
-        self.forgot_node(ino);
+        self.forgot_name(ino, (parent, name));
         self.touch_folder(parent);
         Ok(())
     }
@@ -433,6 +462,8 @@ impl State {
         let from_slot = self.slot(from.0, from.1)?;
         let to_slot = self.slot(to.0, to.1)?;
         let ino = from_slot.ino.ok_or(VfsError::NotFound)?;
+        self.may_change_name(from.0, from.1)?;
+        self.may_change_name(to.0, to.1)?;
         if !self.node(to.0)?.linked {
             return Err(VfsError::NotFound);
         }
@@ -475,17 +506,21 @@ impl State {
         self.record_path(&mut batch, from.0)?;
         self.record_path(&mut batch, to.0)?;
         if let Some(other) = to_slot.ino {
-            self.forget_node(&mut batch, other)?;
+            self.forget_name(&mut batch, other, to)?;
         } else if to_slot.lower {
             self.overlay.delete_gone(&mut batch, to.0, to.1);
         }
         if from_slot.lower {
             self.overlay.put_gone(&mut batch, from.0, from.1);
         }
-        self.put_moved(&mut batch, ino, to, to_slot.lower, now)?;
+        self.leave_name(&mut batch, ino, from)?;
+        self.put_moved(&mut batch, ino, from, to, to_slot.lower, now)?;
         self.overlay.commit(batch)?;
         self.recorded_path(from.0);
         self.recorded_path(to.0);
+        if let Some(other) = to_slot.ino {
+            self.forgot_name(other, to);
+        }
         self.set_slot(
             from.0,
             &from.1.into(),
@@ -502,10 +537,7 @@ impl State {
                 lower: to_slot.lower,
             },
         )?;
-        self.moved(ino, to, now);
-        if let Some(other) = to_slot.ino {
-            self.forgot_node(other);
-        }
+        self.moved(ino, from, to, now);
         self.touch_folder(from.0);
         self.touch_folder(to.0);
         Ok(true)
@@ -517,8 +549,10 @@ impl State {
         let mut batch = Batch::new();
         self.record_path(&mut batch, from.0)?;
         self.record_path(&mut batch, to.0)?;
-        self.put_moved(&mut batch, ino, to, to_slot.lower, now)?;
-        self.put_moved(&mut batch, other, from, from_slot.lower, now)?;
+        self.leave_name(&mut batch, ino, from)?;
+        self.leave_name(&mut batch, other, to)?;
+        self.put_moved(&mut batch, ino, from, to, to_slot.lower, now)?;
+        self.put_moved(&mut batch, other, to, from, from_slot.lower, now)?;
         self.overlay.commit(batch)?;
         self.recorded_path(from.0);
         self.recorded_path(to.0);
@@ -538,37 +572,10 @@ impl State {
                 lower: to_slot.lower,
             },
         )?;
-        self.moved(ino, to, now);
-        self.moved(other, from, now);
+        self.moved(ino, from, to, now);
+        self.moved(other, to, from, now);
         self.touch_folder(from.0);
         self.touch_folder(to.0);
         Ok(())
-    }
-
-    fn put_moved(
-        &self,
-        batch: &mut Batch,
-        ino: Ino,
-        to: (Ino, &str),
-        lower: bool,
-        now: Time,
-    ) -> Result<()> {
-        let mut record = self.record_of(ino)?;
-        record.parent = to.0;
-        to.1.clone_into(&mut record.name);
-        record.lower = lower;
-        record.changed = true;
-        record.attrs.ctime = now;
-        self.overlay.put_node(batch, ino, &record)
-    }
-
-    fn moved(&mut self, ino: Ino, to: (Ino, &str), now: Time) {
-        if let Some(node) = self.nodes.get_mut(&ino) {
-            node.parent = to.0;
-            node.name = to.1.into();
-            node.recorded = true;
-            node.changed = true;
-            node.attrs.ctime = now;
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! What the mount holds in memory: inodes, and the names under which they stand.
 
 use super::{attrs::Attrs, extents::Extents, lower::Content};
+use crate::posix::Special;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -17,6 +18,10 @@ pub const ROOT: Ino = 1;
 pub(crate) struct Node {
     pub(crate) parent: Ino,
     pub(crate) name: Arc<str>,
+    /// Its other names (hard links); only of what is no folder.
+    pub(crate) others: Vec<(Ino, Arc<str>)>,
+    /// Set once it has, or had, several names.
+    pub(crate) link: Option<Link>,
     /// False once its last name is gone.
     pub(crate) linked: bool,
     /// How often the kernel was told of it and has not forgotten.
@@ -31,11 +36,23 @@ pub(crate) struct Node {
     pub(crate) kind: Kind,
 }
 
+/// What a file of several names has besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// Its number in the drive.
+    pub(crate) id: u64,
+    /// How many names the drive says that it has.
+    pub(crate) count: u32,
+    /// Every name is in memory. Must hold before anything about the file is changed, since the entries of all names change with it.
+    pub(crate) known: bool,
+}
+
 #[derive(Debug)]
 pub(crate) enum Kind {
     Folder(Folder),
     File(File),
     Link(Arc<str>),
+    Special(Special),
 }
 
 #[derive(Debug, Default)]
@@ -90,7 +107,20 @@ impl File {
         }
     }
 
-    /// Bytes of the overlay, for people to see.
+    /// Bytes of it that are no hole. With many writes nobody counts them, and all of it counts as stored.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        const COUNTED_MAX: usize = 64;
+        if !self.dirty || self.extents.len() > COUNTED_MAX {
+            return self.size;
+        }
+        let pieces = super::file::pieces(&self.extents, self.base, self.base_shown, 0, self.size);
+        let stored = pieces.iter().map(|piece| match piece {
+            super::file::Piece::Journal { len, .. } | super::file::Piece::Base { len, .. } => *len,
+            super::file::Piece::Zero { .. } => 0,
+        });
+        stored.sum()
+    }
+
     pub(crate) fn truncate(&mut self, size: u64) {
         self.extents.cut(size);
         self.base_shown = self.base_shown.min(size);
@@ -113,28 +143,28 @@ impl Node {
     pub(crate) fn folder(&self) -> Option<&Folder> {
         match &self.kind {
             Kind::Folder(folder) => Some(folder),
-            Kind::File(_) | Kind::Link(_) => None,
+            Kind::File(_) | Kind::Link(_) | Kind::Special(_) => None,
         }
     }
 
     pub(crate) fn folder_mut(&mut self) -> Option<&mut Folder> {
         match &mut self.kind {
             Kind::Folder(folder) => Some(folder),
-            Kind::File(_) | Kind::Link(_) => None,
+            Kind::File(_) | Kind::Link(_) | Kind::Special(_) => None,
         }
     }
 
     pub(crate) fn file(&self) -> Option<&File> {
         match &self.kind {
             Kind::File(file) => Some(file),
-            Kind::Folder(_) | Kind::Link(_) => None,
+            Kind::Folder(_) | Kind::Link(_) | Kind::Special(_) => None,
         }
     }
 
     pub(crate) fn file_mut(&mut self) -> Option<&mut File> {
         match &mut self.kind {
             Kind::File(file) => Some(file),
-            Kind::Folder(_) | Kind::Link(_) => None,
+            Kind::Folder(_) | Kind::Link(_) | Kind::Special(_) => None,
         }
     }
 
@@ -148,6 +178,25 @@ impl Node {
             Kind::Folder(_) => 4096,
             Kind::File(file) => file.size,
             Kind::Link(target) => target.len() as u64,
+            Kind::Special(_) => 0,
+        }
+    }
+
+    /// All its names, the one in its record first.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (Ino, &Arc<str>)> {
+        let others = self.others.iter().map(|(folder, name)| (*folder, name));
+        std::iter::once((self.parent, &self.name)).chain(others)
+    }
+
+    /// `st_nlink`. Of folders 1, which says that it does not count what is in it.
+    pub(crate) fn link_count(&self) -> u32 {
+        if !self.linked {
+            return 0;
+        }
+        let here = u32::try_from(self.others.len()).map_or(u32::MAX, |n| n.saturating_add(1));
+        match self.link {
+            Some(link) if !link.known => here.max(link.count),
+            Some(_) | None => here,
         }
     }
 }

@@ -6,9 +6,11 @@
 //! 'h'                                                          {"format": 1}
 //! 'n' inode u64                                                a node, JSON (`NodeRecord`)
 //! 'w' folder inode u64, name                                   a name of the drive folder that is deleted here; no value
+//! 'l' folder inode u64, name                                   one more name of a node (hard link): inode u64, 1 where the drive folder has it too
 //! 'd' inode u64, record u64, 0, offset u64, 0 u64, time        a write; the value is the bytes
 //! 'd' inode u64, record u64, 1, size u64, 0 u64, time          a truncation (or extension) to `size`
 //! 'd' inode u64, record u64, 2, offset u64, length u64, time   zeros
+//! 'd' inode u64, record u64, 3, offset u64, length u64, time   bytes that the drive has; the value is JSON (`Shared`)
 //! 't' path                                                     times of a published folder without a description: seconds i64, nanoseconds u32
 //! ```
 //! Integers are big-endian, so that a file's records come in the order in which they were made; a record's number grows
@@ -22,14 +24,17 @@ use super::{
     lower::Content,
     node::Ino,
 };
+use crate::posix::Special;
 use bytes::Bytes;
 use pome_cores::{Batch, Corestore, Durability, Local, Seq, Space, Store};
 use serde::{Deserialize, Serialize};
 
-const FORMAT: u64 = 1;
+/// Format 2 knows files of several names, and what is no file, folder or symlink; otherwise it is as 1.
+const FORMAT: u64 = 2;
 const HEADER: u8 = b'h';
 const NODE: u8 = b'n';
 const GONE: u8 = b'w';
+const NAME: u8 = b'l';
 const DATA: u8 = b'd';
 const FOLDER_TIME: u8 = b't';
 
@@ -51,6 +56,9 @@ pub(crate) struct NodeRecord {
     pub(crate) seq: u64,
     pub(crate) attrs: Attrs,
     pub(crate) kind: KindRecord,
+    /// The number of a file of several names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) link: Option<u64>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -65,6 +73,7 @@ pub(crate) enum KindRecord {
     Link {
         target: String,
     },
+    Special(Special),
 }
 
 /// A data record, as its key tells it.
@@ -90,6 +99,30 @@ pub(crate) enum What {
         offset: u64,
         len: u64,
     },
+    /// The value is a [`Shared`].
+    Share {
+        offset: u64,
+        len: u64,
+    },
+}
+
+/// Bytes that were copied from another file, as far as the drive has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shared {
+    pub(crate) content: Content,
+    /// Its first byte that was copied.
+    pub(crate) start: u64,
+}
+
+impl Shared {
+    pub(crate) fn encode(&self) -> Result<Bytes> {
+        let text = serde_json::to_vec(self).map_err(|_| VfsError::Damaged { what: "copy" })?;
+        Ok(text.into())
+    }
+
+    pub(crate) fn decode(value: &[u8]) -> Result<Self> {
+        serde_json::from_slice(value).map_err(|_| VfsError::Damaged { what: "copy" })
+    }
 }
 
 impl DataRecord {
@@ -98,6 +131,7 @@ impl DataRecord {
             What::Write { offset, len } => (0u8, offset, len),
             What::Truncate { size } => (1, size, 0),
             What::Zero { offset, len } => (2, offset, len),
+            What::Share { offset, len } => (3, offset, len),
         };
         let mut key = Vec::with_capacity(46);
         key.push(DATA);
@@ -124,12 +158,13 @@ impl DataRecord {
             0 => What::Write { offset: a, len: b },
             1 => What::Truncate { size: a },
             2 => What::Zero { offset: a, len: b },
+            3 => What::Share { offset: a, len: b },
             _ => return None,
         };
         let sane = match what {
-            What::Write { offset, len } | What::Zero { offset, len } => {
-                offset.checked_add(len).is_some()
-            }
+            What::Write { offset, len }
+            | What::Zero { offset, len }
+            | What::Share { offset, len } => offset.checked_add(len).is_some(),
             What::Truncate { .. } => true,
         };
         (tag == DATA && sane).then_some(Self {
@@ -154,6 +189,10 @@ fn gone_key(folder: Ino, name: &str) -> Vec<u8> {
     [&[GONE][..], &folder.to_be_bytes(), name.as_bytes()].concat()
 }
 
+fn name_key(folder: Ino, name: &str) -> Vec<u8> {
+    [&[NAME][..], &folder.to_be_bytes(), name.as_bytes()].concat()
+}
+
 fn data_prefix(ino: Ino) -> Vec<u8> {
     [&[DATA][..], &ino.to_be_bytes()].concat()
 }
@@ -163,8 +202,10 @@ fn data_prefix(ino: Ino) -> Vec<u8> {
 pub(crate) struct Loaded {
     pub(crate) nodes: Vec<(Ino, NodeRecord)>,
     pub(crate) gone: Vec<(Ino, String)>,
+    /// Further names: folder, name, inode, whether the drive folder has it.
+    pub(crate) names: Vec<(Ino, String, Ino, bool)>,
     /// In the order in which they were made, file by file.
-    pub(crate) data: Vec<DataRecord>,
+    pub(crate) data: Vec<(DataRecord, Option<Shared>)>,
     /// Newest record number.
     pub(crate) seq: u64,
 }
@@ -191,17 +232,13 @@ impl Overlay {
             last: Seq::default(),
         };
         match overlay.local.get(&[HEADER])? {
-            None => {
-                let header = serde_json::to_vec(&Header { format: FORMAT })
-                    .map_err(|_| VfsError::Damaged { what: "header" })?;
-                let mut batch = Batch::new();
-                batch.put(overlay.space(), vec![HEADER], header);
-                overlay.commit(batch)?;
-            }
+            None => overlay.put_header()?,
             Some(bytes) => {
                 let header: Header = serde_json::from_slice(&bytes)
                     .map_err(|_| VfsError::Damaged { what: "header" })?;
-                if header.format != FORMAT {
+                if header.format == 1 {
+                    overlay.put_header()?;
+                } else if header.format != FORMAT {
                     return Err(VfsError::UnknownOverlay {
                         found: header.format,
                         known: FORMAT,
@@ -212,6 +249,14 @@ impl Overlay {
         let loaded = overlay.load()?;
         overlay.seq = loaded.seq;
         Ok((overlay, loaded))
+    }
+
+    fn put_header(&mut self) -> Result<()> {
+        let header = serde_json::to_vec(&Header { format: FORMAT })
+            .map_err(|_| VfsError::Damaged { what: "header" })?;
+        let mut batch = Batch::new();
+        batch.put(self.space(), vec![HEADER], header);
+        self.commit(batch)
     }
 
     fn load(&self) -> Result<Loaded> {
@@ -239,16 +284,33 @@ impl Overlay {
                 std::str::from_utf8(name).map_err(|_| VfsError::Damaged { what: "deletion" })?;
             loaded.gone.push((folder, name.to_owned()));
         }
+        for item in self.local.range(&[NAME][..]..&[NAME + 1][..]) {
+            let (key, value) = item.map_err(pome_cores::Error::from)?;
+            let damaged = || VfsError::Damaged { what: "name" };
+            let (folder, name) = key.get(1..).and_then(u64_of).ok_or_else(damaged)?;
+            let name = std::str::from_utf8(name).map_err(|_| damaged())?;
+            let (ino, rest) = u64_of(&value).ok_or_else(damaged)?;
+            let lower = rest == [1];
+            loaded.names.push((folder, name.to_owned(), ino, lower));
+        }
         for key in snapshot.keys(self.space(), &[DATA][..]..&[DATA + 1][..]) {
             let key = key.map_err(pome_cores::Error::from)?;
             let record = DataRecord::parse(&key).ok_or(VfsError::Damaged { what: "write" })?;
             loaded.seq = loaded.seq.max(record.seq);
-            loaded.data.push(record);
+            let shared = match record.what {
+                What::Share { .. } => {
+                    let value = self.local.get(&key)?;
+                    let value = value.ok_or(VfsError::Damaged { what: "copy" })?;
+                    Some(Shared::decode(&value)?)
+                }
+                What::Write { .. } | What::Truncate { .. } | What::Zero { .. } => None,
+            };
+            loaded.data.push((record, shared));
         }
         Ok(loaded)
     }
 
-    /// The published contents below writes that are not published.
+    /// The published contents below writes that are not published, and those that were copied.
     pub(crate) fn bases(local: &Local) -> std::result::Result<Vec<Content>, crate::Error> {
         let mut bases = vec![];
         for item in local.range(&[NODE][..]..&[NODE + 1][..]) {
@@ -258,6 +320,13 @@ impl Overlay {
                 serde_json::from_slice(&value).map_err(|_| crate::Error::DamagedOverlay)?;
             if let KindRecord::File { base: Some(base) } = record.kind {
                 bases.push(base);
+            }
+        }
+        for item in local.range(&[DATA][..]..&[DATA + 1][..]) {
+            let (key, value) = item.map_err(pome_cores::Error::from)?;
+            if let Some(What::Share { .. }) = DataRecord::parse(&key).map(|record| record.what) {
+                let shared = Shared::decode(&value).map_err(|_| crate::Error::DamagedOverlay)?;
+                bases.push(shared.content);
             }
         }
         Ok(bases)
@@ -320,6 +389,23 @@ impl Overlay {
         batch.delete(self.space(), gone_key(folder, name));
     }
 
+    /// Puts one more name of a node.
+    pub(crate) fn put_name(
+        &self,
+        batch: &mut Batch,
+        folder: Ino,
+        name: &str,
+        ino: Ino,
+        lower: bool,
+    ) {
+        let value = [&ino.to_be_bytes()[..], &[u8::from(lower)]].concat();
+        batch.put(self.space(), name_key(folder, name), value);
+    }
+
+    pub(crate) fn delete_name(&self, batch: &mut Batch, folder: Ino, name: &str) {
+        batch.delete(self.space(), name_key(folder, name));
+    }
+
     /// Removes what says which names of a folder are deleted.
     pub(crate) fn delete_gone_below(&self, batch: &mut Batch, folder: Ino) {
         let end = folder
@@ -342,27 +428,32 @@ impl Overlay {
         batch.delete_range(self.space(), data_prefix(ino), end);
     }
 
-    /// Removes all nodes and deletions (a publication puts those that stay again).
+    /// Removes all nodes, names and deletions (a publication puts those that stay again).
     pub(crate) fn delete_names(&self, batch: &mut Batch) {
         batch.delete_range(self.space(), vec![NODE], vec![NODE + 1]);
         batch.delete_range(self.space(), vec![GONE], vec![GONE + 1]);
+        batch.delete_range(self.space(), vec![NAME], vec![NAME + 1]);
     }
 
     /// Remembers the times of a folder that has no description.
     pub(crate) fn put_folder_time(&self, batch: &mut Batch, path: &str, time: Time) {
         let mut value = time.0.to_be_bytes().to_vec();
         value.extend_from_slice(&time.1.to_be_bytes());
-        batch.put(self.space(), folder_time_key(path), value);
+        if path.len() <= TIMED_PATH_MAX {
+            batch.put(self.space(), folder_time_key(path), value);
+        }
     }
 
     /// Forgets the times of a folder and of all below it.
     pub(crate) fn delete_folder_times(&self, batch: &mut Batch, path: &str) {
-        batch.delete(self.space(), folder_time_key(path));
-        batch.delete_range(
-            self.space(),
-            folder_time_key(&format!("{path}/")),
-            folder_time_key(&format!("{path}0")),
-        );
+        if path.len() <= TIMED_PATH_MAX {
+            batch.delete(self.space(), folder_time_key(path));
+            batch.delete_range(
+                self.space(),
+                folder_time_key(&format!("{path}/")),
+                folder_time_key(&format!("{path}0")),
+            );
+        }
     }
 
     /// Folders that moved with `from` to `to` keep their times.
@@ -370,13 +461,18 @@ impl Overlay {
         if let Some(time) = self.folder_time(from) {
             self.put_folder_time(batch, to, time);
         }
+        if from.len() > TIMED_PATH_MAX {
+            return Ok(());
+        }
         let prefix = folder_time_key(&format!("{from}/"));
         for item in self
             .local
             .range(&prefix[..]..&folder_time_key(&format!("{from}0"))[..])
         {
             let (key, value) = item.map_err(pome_cores::Error::from)?;
-            if let Some(rest) = key.get(from.len() + 1..) {
+            if let Some(rest) = key.get(from.len() + 1..)
+                && to.len() + rest.len() <= TIMED_PATH_MAX
+            {
                 batch.put(
                     self.space(),
                     [&folder_time_key(to)[..], rest].concat(),
@@ -399,11 +495,11 @@ impl Overlay {
     }
 }
 
-/// A key of at most 1 KiB: longer paths simply have no remembered time.
+/// A key of the store has at most 1 KiB: folders with longer paths (in bytes) simply have no remembered time.
+const TIMED_PATH_MAX: usize = 1000;
+
 fn folder_time_key(path: &str) -> Vec<u8> {
-    let mut key = vec![FOLDER_TIME];
-    key.extend_from_slice(path.as_bytes().get(..1000).unwrap_or(path.as_bytes()));
-    key
+    [&[FOLDER_TIME], path.as_bytes()].concat()
 }
 
 /// Reads what writes left, without the mount's lock.

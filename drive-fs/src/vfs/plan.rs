@@ -9,9 +9,9 @@ use super::{
     state::State,
     vfs::Vfs,
 };
-use crate::posix::PosixMetadata;
+use crate::posix::{HardLink, PosixMetadata};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -37,6 +37,10 @@ pub(crate) struct Plan {
     pub(crate) gone: Vec<String>,
     /// Drive folders that were copied whole, from and to.
     pub(crate) copied: Vec<(String, String)>,
+    /// Names of files of several names that come (true) or go.
+    names: BTreeMap<(u64, String), bool>,
+    /// Files of several names whose names were all looked at, and these names.
+    groups: BTreeMap<u64, BTreeSet<String>>,
 }
 
 enum Work {
@@ -63,6 +67,8 @@ enum Child {
         entry: Option<LowerEntry>,
         changed: bool,
         waits: bool,
+        /// The number of a file that has, or had, several names, and whether it has them now.
+        link: Option<(u64, bool)>,
     },
 }
 
@@ -75,7 +81,11 @@ impl Plan {
             match item {
                 Work::Delete(path) => {
                     let below = tree.below(&path).await?;
-                    for (path, _) in below.entries {
+                    for (path, entry) in below.entries {
+                        if let Some(link) = entry.link() {
+                            let name = (link.id, path.clone());
+                            plan.names.entry(name).or_insert(false);
+                        }
                         plan.entries.entry(path).or_insert(None);
                     }
                     for (path, _) in below.folders {
@@ -88,7 +98,7 @@ impl Plan {
                         |path: &str| format!("{to}{}", path.get(from.len()..).unwrap_or_default());
                     let below = tree.below(&from).await?;
                     for (path, entry) in below.entries {
-                        plan.entries.insert(moved(&path), Some(entry));
+                        plan.copy(moved(&path), entry);
                     }
                     for (path, description) in below.folders {
                         plan.descriptions.insert(moved(&path), Some(description));
@@ -105,7 +115,29 @@ impl Plan {
                 }
             }
         }
+        // Of these all names are known: what else the drive has noted is of the past.
+        for (id, names) in std::mem::take(&mut plan.groups) {
+            let noted: BTreeSet<String> = tree.link_names(id).await?.into_iter().collect();
+            for gone in noted.difference(&names) {
+                plan.names.insert((id, gone.clone()), false);
+            }
+            for name in names {
+                if noted.contains(&name) {
+                    plan.names.remove(&(id, name));
+                } else {
+                    plan.names.insert((id, name), true);
+                }
+            }
+        }
         Ok(plan)
+    }
+
+    /// An entry of the drive at its new path.
+    fn copy(&mut self, path: String, entry: LowerEntry) {
+        if let Some(link) = entry.link() {
+            self.names.insert((link.id, path.clone()), true);
+        }
+        self.entries.insert(path, Some(entry));
     }
 
     #[expect(clippy::too_many_arguments, reason = "one walk's context")]
@@ -190,9 +222,16 @@ impl Plan {
                     ino,
                     entry: Some(entry),
                     waits,
+                    link,
                     ..
                 } => {
                     filled = true;
+                    if let Some((id, several)) = link {
+                        let names = self.groups.entry(id).or_default();
+                        if several {
+                            names.insert(at.clone());
+                        }
+                    }
                     if waits && in_place && lower {
                         let there = tree.lookup(&at).await?;
                         if matches!(there, Some(Found::Leaf(there)) if there.content == entry.content)
@@ -220,9 +259,7 @@ impl Plan {
                 filled = true;
                 let at = join(&path, &name);
                 match found {
-                    Found::Leaf(entry) => {
-                        self.entries.insert(at, Some(entry));
-                    }
+                    Found::Leaf(entry) => self.copy(at, entry),
                     Found::Folder { .. } => work.push(Work::Copy(join(source, &name), at)),
                 }
             }
@@ -276,9 +313,11 @@ impl Plan {
     pub(crate) fn take_changes(&mut self) -> Vec<Change> {
         let entries = std::mem::take(&mut self.entries).into_iter();
         let folders = std::mem::take(&mut self.descriptions).into_iter();
+        let names = std::mem::take(&mut self.names).into_iter();
         let entries = entries.map(|(path, entry)| Change::Entry(path, entry));
         entries
             .chain(folders.map(|(path, description)| Change::Folder(path, description)))
+            .chain(names.map(|((id, path), there)| Change::Name(id, path, there)))
             .collect()
     }
 }
@@ -289,6 +328,12 @@ impl State {
             return Some(Child::Gone);
         };
         let node = self.nodes.get(&ino)?;
+        let several = !node.others.is_empty();
+        let link = node.link.map(|link| (link.id, several));
+        let posix_link = node.link.filter(|_| several).map(|link| HardLink {
+            id: link.id,
+            count: node.link_count(),
+        });
         Some(match &node.kind {
             Kind::Folder(folder) => Child::Folder {
                 ino,
@@ -299,21 +344,40 @@ impl State {
                 ino,
                 changed: node.changed,
                 waits: false,
+                link,
                 entry: Some(LowerEntry {
                     executable: false,
                     linkname: Some(target.to_string()),
                     content: None,
-                    metadata: node.attrs.link_metadata(self.owner),
+                    metadata: node.attrs.link_metadata(self.owner, posix_link),
                 }),
             },
+            Kind::Special(special) => {
+                let (executable, metadata) =
+                    node.attrs
+                        .file_metadata(self.owner, Some(*special), posix_link);
+                Child::Leaf {
+                    ino,
+                    changed: node.changed,
+                    waits: false,
+                    link,
+                    entry: Some(LowerEntry {
+                        executable,
+                        linkname: None,
+                        content: None,
+                        metadata,
+                    }),
+                }
+            }
             Kind::File(file) => {
                 let uploaded = uploads.get(&ino).map(|(content, _)| *content);
-                let (executable, metadata) = node.attrs.file_metadata(self.owner);
+                let (executable, metadata) = node.attrs.file_metadata(self.owner, None, posix_link);
                 let content = uploaded.or(file.base);
                 Child::Leaf {
                     ino,
                     changed: node.changed,
                     waits: file.dirty && uploaded.is_none(),
+                    link,
                     entry: content.map(|content| LowerEntry {
                         executable,
                         linkname: None,

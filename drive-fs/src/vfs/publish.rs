@@ -9,9 +9,11 @@
 use super::{
     error::Result,
     file::Copy,
-    lower::{Content, LowerError, Tree},
+    lower::{Content, Found, LowerError, Tree},
+    name::join,
     node::{Ino, ROOT, Slot},
-    overlay::{KindRecord, Reader},
+    overlay::KindRecord,
+    patch::Upload,
     plan::{Plan, Uploads},
     state::State,
     vfs::{Pending, Vfs},
@@ -32,20 +34,25 @@ use std::{
 const SMALL_BYTES: u64 = 256 * 1024;
 /// Together at most this much.
 const SHARED_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// Larger ones go in pieces of this size: a whole number of 64 KiB blocks.
-const PIECE_BYTES: u64 = 1024 * 1024;
 /// Old versions are dropped so long after a publication …
 const TIDY_AFTER: Duration = Duration::from_secs(1);
 /// … and this many times as long as it took the last time.
 const TIDY_PART: u32 = 10;
-/// Longest pause between tries when the drive or the disk refuses.
-const RETRY_MAX: Duration = Duration::from_secs(30);
+/// How often a publication is planned anew because somebody else wrote meanwhile; then it goes over that, whatever it is.
+const PLANS: u32 = 16;
+/// Longest pause between tries when the drive or the disk refuses, and after a publication that took long.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Names stand still while a version is made of them: then comes a pause so many times as long, else who works in the mount would get no further. A file of
+/// thousands of names is thousands of entries at each change.
+const REST_PART: u32 = 2;
 
 #[derive(Default)]
 struct Times {
     first: Option<Instant>,
     last: Option<Instant>,
     retry_after: Option<Instant>,
+    /// The last publication took long: the next waits until then.
+    rest_until: Option<Instant>,
     failures: u32,
 }
 
@@ -71,6 +78,15 @@ impl Publisher {
         if quiet {
             self.wake.notify_one();
         }
+    }
+
+    /// A publication began then, and has ended.
+    pub(crate) fn published(&self, began: Instant) {
+        let now = Instant::now();
+        let rest = (now - began).saturating_mul(REST_PART).min(PAUSE_MAX);
+        let mut times = self.times.lock();
+        (times.retry_after, times.failures) = (None, 0);
+        times.rest_until = Some(now + rest);
     }
 
     /// A file that is open was written to: publish once that has stopped.
@@ -102,8 +118,7 @@ impl Vfs {
             match this.due() {
                 Some(due) if due <= now => match this.publish(false).await {
                     Ok(_) => {
-                        let mut times = this.publisher.times.lock();
-                        (times.retry_after, times.failures) = (None, 0);
+                        this.publisher.published(now);
                         tidy_at.get_or_insert(now + TIDY_AFTER + tidy_took * TIDY_PART);
                     }
                     Err(error) => this.failed(&error),
@@ -139,7 +154,7 @@ impl Vfs {
     fn failed(&self, error: &super::error::VfsError) {
         let mut times = self.publisher.times.lock();
         times.failures = times.failures.saturating_add(1);
-        let pause = Duration::from_secs(1 << times.failures.min(5)).min(RETRY_MAX);
+        let pause = Duration::from_secs(1 << times.failures.min(5)).min(PAUSE_MAX);
         times.retry_after = Some(Instant::now() + pause);
         times.first.get_or_insert_with(Instant::now);
         times.last.get_or_insert_with(Instant::now);
@@ -147,7 +162,7 @@ impl Vfs {
     }
 
     /// When the next publication is due.
-    fn due(&self) -> Option<Instant> {
+    pub(super) fn due(&self) -> Option<Instant> {
         if self.read_only {
             return None;
         }
@@ -156,7 +171,7 @@ impl Vfs {
             .first
             .zip(times.last)
             .map(|(first, last)| (last + self.options.quiet).min(first + self.options.at_most));
-        let retry = times.retry_after;
+        let earliest = times.retry_after.max(times.rest_until);
         drop(times);
         let state = self.state.lock();
         let files = state.dirty.iter().filter_map(|ino| {
@@ -166,7 +181,7 @@ impl Vfs {
                 .then(|| (last + self.options.open_quiet).min(first + self.options.open_at_most))
         });
         let due = files.chain(names).min()?;
-        Some(retry.map_or(due, |retry| due.max(retry)))
+        Some(earliest.map_or(due, |earliest| due.max(earliest)))
     }
 
     /// Publishes all that is in the overlay, files that are open for writing too, and answers the drive's version.
@@ -178,6 +193,7 @@ impl Vfs {
         if self.read_only {
             return Ok(self.version());
         }
+        self.take_from_kernel(None).await;
         let published = self.publish(true).await;
         if let Err(error) = &published {
             self.failed(error);
@@ -200,6 +216,7 @@ impl Vfs {
             let mut times = self.publisher.times.lock();
             (times.first, times.last) = (None, None);
         }
+        self.take_before_refresh().await?;
         let ready: Vec<Ino> = {
             let state = self.state.lock();
             state
@@ -211,34 +228,43 @@ impl Vfs {
         };
         let uploads = self.upload(&ready).await?;
         let _names = self.names.write().await;
-        self.refresh_frozen().await?;
-        let tree = self.state.lock().tree.clone();
-        let mut plan = Plan::make(self, &tree, &uploads).await?;
-        let (batch, kept) = {
-            let state = self.state.lock();
-            state.leave(&plan, &uploads)?
-        };
-        let changes = plan.take_changes();
-        if changes.is_empty() {
-            let mut state = self.state.lock();
-            state.overlay.commit(batch)?;
-            state.follow(&tree, &plan, &uploads, &kept);
-            return Ok(tree.version());
+        let mut plans = 0;
+        loop {
+            plans += 1;
+            self.refresh_frozen().await?;
+            let tree = self.state.lock().tree.clone();
+            let mut plan = Plan::make(self, &tree, &uploads).await?;
+            let (batch, kept) = {
+                let state = self.state.lock();
+                state.leave(&plan, &uploads)?
+            };
+            let changes = plan.take_changes();
+            if changes.is_empty() {
+                let mut state = self.state.lock();
+                state.overlay.commit(batch)?;
+                state.follow(&tree, &plan, &uploads, &kept);
+                return Ok(tree.version());
+            }
+            let count = changes.len();
+            let keys: HashSet<String> = changes
+                .iter()
+                .map(|change| change.path().to_owned())
+                .collect();
+            let patient = plans < PLANS;
+            let over = patient.then(|| tree.version());
+            let Some(new) = self.drive.publish(over, changes, batch).await? else {
+                // Somebody else wrote between: what is published must be over that.
+                continue;
+            };
+            self.state.lock().follow(&new, &plan, &uploads, &kept);
+            let version = new.version();
+            tracing::debug!(version, entries = count, files = uploads.len(), "published");
+            if !patient {
+                // It may be over what nobody has looked at: take in what is not ours.
+                self.take_in(&tree, &new, &keys).await?;
+            }
+            return Ok(version);
         }
-        let count = changes.len() as u64;
-        let keys: HashSet<String> = changes
-            .iter()
-            .map(|change| change.path().to_owned())
-            .collect();
-        let new = self.drive.publish(changes, batch).await?;
-        self.state.lock().follow(&new, &plan, &uploads, &kept);
-        let version = new.version();
-        tracing::debug!(version, entries = count, files = uploads.len(), "published");
-        if version > tree.version().max(1) + count {
-            // Somebody else wrote between: take in what is not ours.
-            self.take_in(&tree, &new, &keys).await?;
-        }
-        Ok(version)
     }
 
     /// Nobody has it open for writing, or it was left alone for long enough.
@@ -260,33 +286,84 @@ impl Vfs {
         let mut shared: Vec<(Ino, u64, Bytes)> = Vec::new();
         let mut shared_bytes = 0;
         for &ino in inos {
-            let (copy, reader, tree) = {
+            let (copy, place, reader, tree) = {
                 let mut state = self.state.lock();
                 let Ok(node) = state.node(ino) else { continue };
                 if !node.linked {
                     continue;
                 }
+                let place = state.lower_path(ino);
                 let copy = Copy::take(&mut state, ino)?;
-                (copy, state.overlay.reader(), state.tree.clone())
+                (copy, place, state.overlay.reader(), state.tree.clone())
             };
-            if copy.size <= SMALL_BYTES {
-                let bytes = match copy.read(0, copy.size, &reader, &tree).await {
-                    Ok(bytes) => bytes,
-                    Err(_) if self.is_gone(ino) => continue,
-                    Err(error) => return Err(error),
-                };
-                shared_bytes += copy.size;
-                shared.push((ino, copy.seq, bytes));
-                if shared_bytes >= SHARED_BYTES_MAX || shared.len() >= 1024 {
-                    self.upload_shared(&mut uploads, &mut shared).await?;
-                    shared_bytes = 0;
+            let old = match copy.base {
+                Some(base) => Some(base),
+                None => self.replaced(&place, &tree).await?,
+            };
+            let upload = Upload {
+                drive: &*self.drive,
+                copy: &copy,
+                reader: &reader,
+                tree: &tree,
+            };
+            let stored = match self.store(&upload, old).await {
+                Ok(stored) => stored,
+                Err(_) if self.is_gone(ino) => continue,
+                Err(error) => return Err(error),
+            };
+            match stored {
+                Stored::At(content) => {
+                    uploads.insert(ino, (content, copy.seq));
                 }
-            } else if let Some(content) = self.upload_large(ino, &copy, &reader, &tree).await? {
-                uploads.insert(ino, (content, copy.seq));
+                Stored::Small(bytes) => {
+                    shared_bytes += copy.size;
+                    shared.push((ino, copy.seq, bytes));
+                    if shared_bytes >= SHARED_BYTES_MAX || shared.len() >= 1024 {
+                        self.upload_shared(&mut uploads, &mut shared).await?;
+                        shared_bytes = 0;
+                    }
+                }
             }
         }
         self.upload_shared(&mut uploads, &mut shared).await?;
         Ok(uploads)
+    }
+
+    /// What the drive has under the name of a file that is new: it may have been written anew and be the same all the same.
+    async fn replaced(
+        &self,
+        place: &Option<String>,
+        tree: &Arc<dyn Tree>,
+    ) -> Result<Option<Content>> {
+        let Some(path) = place else { return Ok(None) };
+        Ok(match tree.lookup(path).await? {
+            Some(Found::Leaf(entry)) => entry.content,
+            Some(Found::Folder { .. }) | None => None,
+        })
+    }
+
+    async fn store(&self, upload: &Upload<'_>, old: Option<Content>) -> Result<Stored> {
+        let copy = upload.copy;
+        if let Some(content) = upload.copied() {
+            return Ok(Stored::At(content));
+        }
+        if copy.size > SMALL_BYTES {
+            return Ok(Stored::At(upload.store(old).await?));
+        }
+        if let Some(old) = old
+            && self.drive.blocks_of(&old).await?.is_some()
+        {
+            if upload.is(&old).await? {
+                return Ok(Stored::At(old));
+            }
+            if upload.only_grew(&old)
+                && let Some(content) = upload.grow(&old).await?
+            {
+                return Ok(Stored::At(content));
+            }
+        }
+        let (reader, tree) = (upload.reader, upload.tree);
+        Ok(Stored::Small(copy.read(0, copy.size, reader, tree).await?))
     }
 
     fn is_gone(&self, ino: Ino) -> bool {
@@ -308,34 +385,28 @@ impl Vfs {
         }
         Ok(())
     }
+}
 
-    async fn upload_large(
-        &self,
-        ino: Ino,
-        copy: &Copy,
-        reader: &Reader,
-        tree: &Arc<dyn Tree>,
-    ) -> Result<Option<Content>> {
-        let mut writer = self.drive.content_writer().await?;
-        let mut at = 0;
-        while at < copy.size {
-            let len = PIECE_BYTES.min(copy.size - at);
-            match copy.read(at, len, reader, tree).await {
-                Ok(piece) if piece.len() as u64 == len => writer.write(piece).await?,
-                Ok(_) => return Err(LowerError::Corrupt("content ends early".to_owned()).into()),
-                Err(_) if self.is_gone(ino) => return Ok(None),
-                Err(error) => return Err(error),
-            }
-            at += len;
-        }
-        Ok(Some(writer.finish().await?))
-    }
+/// What became of a file's content.
+enum Stored {
+    /// It is in the blobs core.
+    At(Content),
+    /// It is to share an append with others.
+    Small(Bytes),
 }
 
 /// What stays in the overlay after a publication.
 pub(crate) type Kept = HashSet<Ino>;
 
 impl State {
+    /// The drive's path of a name that the drive has too.
+    fn lower_path(&self, ino: Ino) -> Option<String> {
+        let node = self.nodes.get(&ino)?;
+        let slot = self.slot(node.parent, &node.name).ok()?;
+        let folder = self.folder(node.parent).ok()?.lower.as_deref()?;
+        slot.lower.then(|| join(folder, &node.name))
+    }
+
     /// The removal of all records that the plan makes needless, and the records of what stays.
     fn leave(&self, plan: &Plan, uploads: &Uploads) -> Result<(Batch, Kept)> {
         let mut batch = Batch::new();
@@ -352,9 +423,11 @@ impl State {
                     .get(&ino)
                     .is_some_and(|(content, seq)| !file.is_past(*content, *seq));
             if node.linked && (file.writers > 0 || !published) {
-                let mut at = ino;
-                while kept.insert(at) && at != ROOT {
-                    at = self.node(at)?.parent;
+                let mut todo = vec![ino];
+                while let Some(at) = todo.pop() {
+                    if kept.insert(at) && at != ROOT {
+                        todo.extend(self.node(at)?.names().map(|(folder, _)| folder));
+                    }
                 }
             }
         }
@@ -378,9 +451,13 @@ impl State {
                         }
                     }
                 }
-                KindRecord::Link { .. } => {}
+                KindRecord::Link { .. } | KindRecord::Special(_) => {}
             }
             overlay.put_node(&mut batch, ino, &record)?;
+            for (folder, name) in &self.node(ino)?.others {
+                let lower = seen || self.slot(*folder, name)?.lower;
+                overlay.put_name(&mut batch, *folder, name, ino, lower);
+            }
         }
         for (ino, (_, seq)) in uploads {
             if plan.leaves.contains(ino) {
@@ -415,20 +492,27 @@ impl State {
                 continue;
             };
             node.recorded = kept.contains(&ino);
-            node.changed = false;
-            let (parent, name) = (node.parent, node.name.clone());
+            let names: Vec<(Ino, Arc<str>)> = node.names().map(|(f, n)| (f, n.clone())).collect();
             if let (Some(file), Some((content, seq))) = (node.file_mut(), uploads.get(&ino)) {
                 file.published(*content, *seq);
-                let dirty = file.dirty;
-                node.changed = dirty;
-                if !dirty {
+                if !file.dirty {
                     self.dirty.remove(&ino);
                 }
             }
-            if let Ok(folder) = self.folder_mut(parent)
-                && let Some(slot) = folder.slots.get_mut(&name)
-            {
-                slot.lower = true;
+            // Of a file that waits for its writers only the name and the attributes are published.
+            node.changed = node.file().is_some_and(|file| file.dirty);
+            if node.others.is_empty() && !node.changed {
+                let link = node.link.take();
+                if let Some(link) = link {
+                    self.links.remove(&link.id);
+                }
+            }
+            for (parent, name) in names {
+                if let Ok(folder) = self.folder_mut(parent)
+                    && let Some(slot) = folder.slots.get_mut(&name)
+                {
+                    slot.lower = true;
+                }
             }
         }
         for ino in &plan.settled {
@@ -446,11 +530,14 @@ impl State {
             return;
         };
         node.recorded = true;
-        let (parent, name) = (node.parent, node.name.clone());
-        if ino != ROOT
-            && let Ok(folder) = self.folder_mut(parent)
-        {
-            folder.changed.insert(name);
+        if ino == ROOT {
+            return;
+        }
+        let names: Vec<(Ino, Arc<str>)> = node.names().map(|(f, n)| (f, n.clone())).collect();
+        for (parent, name) in names {
+            if let Ok(folder) = self.folder_mut(parent) {
+                folder.changed.insert(name);
+            }
         }
     }
 

@@ -2,7 +2,8 @@
 
 use super::{
     error::Result,
-    lower::{Found, Tree},
+    links::link_of,
+    lower::{Content, Found, Tree},
     node::{Ino, Kind, ROOT, Slot},
     state::State,
     vfs::Vfs,
@@ -10,7 +11,7 @@ use super::{
 use parking_lot::Mutex;
 use pome_cores::Batch;
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -47,9 +48,38 @@ impl Vfs {
     /// # Errors
     /// Those of the drive.
     pub async fn lower_changed(&self) -> Result<u64> {
+        self.take_before_refresh().await?;
         let _one = self.names.write().await;
         self.refresh_frozen().await?;
         Ok(self.version())
+    }
+
+    /// Has the kernel hand over what it keeps of files that were changed elsewhere: it was written here, and stays on top. Names must not be frozen.
+    pub(crate) async fn take_before_refresh(&self) -> Result<()> {
+        if !self.kernel_keeps() {
+            return Ok(());
+        }
+        let (old, new) = {
+            // A publication that ends just now is not from elsewhere.
+            let _one = self.names.write().await;
+            let old = self.state.lock().tree.clone();
+            (old, self.drive.head().await?)
+        };
+        if new.version() == old.version() {
+            return Ok(());
+        }
+        let paths = old.changed_paths(&*new).await?;
+        let open: Vec<Ino> = {
+            let state = self.state.lock();
+            let shown = state.shown_folders();
+            let stands = |path: &String| {
+                let (folder, name) = path.rsplit_once('/')?;
+                state.slot(*shown.get(folder)?, name).ok()?.ino
+            };
+            paths.iter().filter_map(stands).collect()
+        };
+        self.take_from_kernel(Some(open)).await;
+        Ok(())
     }
 
     /// As [`lower_changed`](Self::lower_changed), with names frozen already.
@@ -71,47 +101,109 @@ impl Vfs {
     ) -> Result<()> {
         let mut paths = old.changed_paths(&**new).await?;
         paths.retain(|path| !ours.contains(path));
-        let shown = self.state.lock().shown_folders();
-        // What is in memory of the changed paths and of the folders above them, deepest last.
-        let mut questions: BTreeMap<String, Option<Found>> = BTreeMap::new();
-        for path in &paths {
-            let mut at = path.as_str();
-            loop {
-                let folder = at
-                    .rfind('/')
-                    .map_or("", |i| at.get(..i).unwrap_or_default());
-                if at.is_empty() || shown.contains_key(folder) {
-                    questions.insert(at.to_owned(), None);
-                }
-                if at.is_empty() {
+        // What the new version has of the changed paths and of the folders above them, as far as they are in memory; deepest last.
+        let mut answers: BTreeMap<String, Option<Found>> = BTreeMap::new();
+        let mut giving_way = HashSet::new();
+        let mut stale = Vec::new();
+        loop {
+            let (shown, questions) = {
+                let mut state = self.state.lock();
+                let shown = state.shown_folders();
+                // A lookup may have brought more of them into memory, as the old version has them, while others were asked for.
+                let mut questions = concerned(&paths, &shown);
+                questions.retain(|path| !answers.contains_key(path));
+                if questions.is_empty() {
+                    state.tree = new.clone();
+                    for ino in giving_way {
+                        state.give_way(ino);
+                    }
+                    for (path, found) in answers {
+                        state.take_in(&shown, &path, found, &mut stale);
+                    }
+                    state.rerecord(&stale)?;
                     break;
                 }
-                at = folder;
+                (shown, questions)
+            };
+            for path in questions {
+                let answer = new.lookup(&path).await?;
+                let ino = self.state.lock().may_give_way(&shown, &path);
+                if let Some((ino, base)) = ino
+                    && let Some(Found::Leaf(theirs)) = &answer
+                    && theirs.linkname.is_none()
+                    && theirs.content != base
+                    && let Some(Found::Leaf(was)) = old.lookup(&path).await?
+                    && was.linkname.is_none()
+                    && was.content == base
+                {
+                    giving_way.insert(ino);
+                }
+                answers.insert(path, answer);
             }
         }
-        for (path, answer) in &mut questions {
-            *answer = new.lookup(path).await?;
-        }
-        let stale = {
-            let mut state = self.state.lock();
-            state.tree = new.clone();
-            let mut stale = Vec::new();
-            for (path, found) in questions {
-                state.take_in(&shown, &path, found, &mut stale);
-            }
-            state.rerecord(&stale)?;
-            stale
-        };
+        self.tell(stale);
+        Ok(())
+    }
+
+    /// Tells the kernel what is no longer so.
+    pub(crate) fn tell(&self, stale: Vec<Stale>) {
         if !stale.is_empty()
             && let Some(tell) = &*self.watcher.tell.lock()
         {
             tell(stale);
         }
-        Ok(())
     }
 }
 
+/// Of these paths and of the folders above them, those that folders in memory show.
+fn concerned(paths: &[String], shown: &HashMap<String, Ino>) -> BTreeSet<String> {
+    let mut concerned = BTreeSet::new();
+    for path in paths {
+        let mut at = path.as_str();
+        loop {
+            let folder = at
+                .rfind('/')
+                .map_or("", |i| at.get(..i).unwrap_or_default());
+            if at.is_empty() || shown.contains_key(folder) {
+                concerned.insert(at.to_owned());
+            }
+            if at.is_empty() {
+                break;
+            }
+            at = folder;
+        }
+    }
+    concerned
+}
+
 impl State {
+    /// A file of which only attributes are changed here, if that is what stands at a path, and its content. What was put there elsewhere meanwhile then has the
+    /// place: a kernel that keeps writes sets a file's times long after the content that they belong to was published.
+    fn may_give_way(
+        &self,
+        shown: &HashMap<String, Ino>,
+        path: &str,
+    ) -> Option<(Ino, Option<Content>)> {
+        let (folder, name) = path.rsplit_once('/')?;
+        let ino = self
+            .folder(*shown.get(folder)?)
+            .ok()?
+            .slots
+            .get(name)?
+            .ino?;
+        let node = self.nodes.get(&ino)?;
+        let file = node.file()?;
+        let only_attributes = node.changed && !file.dirty && node.link.is_none();
+        only_attributes.then_some((ino, file.base))
+    }
+
+    fn give_way(&mut self, ino: Ino) {
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            // It may have been written to meanwhile.
+            node.changed = node.file().is_none_or(|file| file.dirty);
+        }
+    }
+
     /// The drive folders that folders in memory show.
     fn shown_folders(&self) -> HashMap<String, Ino> {
         let folders = self.nodes.iter().filter(|(_, n)| n.linked);
@@ -125,17 +217,42 @@ impl State {
     fn rerecord(&mut self, stale: &[Stale]) -> Result<()> {
         let mut batch = Batch::new();
         for stale in stale {
+            if let Stale::Name { folder, name } = stale {
+                self.overlay.delete_name(&mut batch, *folder, name);
+            }
+        }
+        for stale in stale {
             if let Stale::Inode(ino) = stale
                 && let Some(node) = self.nodes.get(ino)
                 && node.recorded
-                && node.linked
                 && !node.changed
             {
-                self.overlay
-                    .put_node(&mut batch, *ino, &self.record_of(*ino)?)?;
+                if node.linked {
+                    let record = self.record_of(*ino)?;
+                    self.overlay.put_node(&mut batch, *ino, &record)?;
+                    // It may have been a further name until now.
+                    self.overlay
+                        .delete_name(&mut batch, node.parent, &node.name);
+                    for (folder, name) in &node.others {
+                        let lower = self.slot(*folder, name)?.lower;
+                        self.overlay
+                            .put_name(&mut batch, *folder, name, *ino, lower);
+                    }
+                } else {
+                    // Another inode stands in its place.
+                    self.overlay.delete_node(&mut batch, *ino);
+                }
             }
         }
-        self.overlay.commit(batch)
+        self.overlay.commit(batch)?;
+        for stale in stale {
+            if let Stale::Inode(ino) = stale
+                && let Some(node) = self.nodes.get_mut(ino)
+            {
+                node.recorded &= node.linked;
+            }
+        }
+        Ok(())
     }
 
     fn take_in(
@@ -200,12 +317,20 @@ impl State {
 
     /// True when the inode goes on standing for what the drive has; false when that is another kind of thing.
     fn take_in_node(&mut self, ino: Ino, path: &str, found: Found, stale: &mut Vec<Stale>) -> bool {
+        let link = link_of(&found);
         let (attrs, kind) = self.view_of(path, found.clone());
         let Some(node) = self.nodes.get_mut(&ino) else {
             return true;
         };
         if node.changed {
             return true;
+        }
+        if link.map(|link| link.id) != node.link.map(|link| link.id) {
+            // One name of several became a file of its own, or the other way round.
+            return node.recorded && node.others.is_empty();
+        }
+        if !node.recorded {
+            node.link = link;
         }
         match (&mut node.kind, kind) {
             (Kind::Folder(folder), Kind::Folder(_)) => {
@@ -218,6 +343,9 @@ impl State {
                 if node.attrs == attrs && file.base == new.base {
                     return true;
                 }
+                if self.replaces && node.lookups > 0 {
+                    return false;
+                }
                 let writers = file.writers;
                 *file = new;
                 file.writers = writers;
@@ -227,14 +355,20 @@ impl State {
                 *target = new;
                 node.attrs = attrs;
             }
-            (Kind::Folder(_) | Kind::File(_) | Kind::Link(_), _) => return node.recorded,
+            (Kind::Special(special), Kind::Special(new)) => {
+                *special = new;
+                node.attrs = attrs;
+            }
+            (Kind::Folder(_) | Kind::File(_) | Kind::Link(_) | Kind::Special(_), _) => {
+                return node.recorded;
+            }
         }
         stale.push(Stale::Inode(ino));
         true
     }
 
     /// A name of the drive is gone, or is another thing now. What the overlay changed stays.
-    fn vanish(
+    pub(crate) fn vanish(
         &mut self,
         parent: Ino,
         name: &Arc<str>,
@@ -242,12 +376,26 @@ impl State {
         there: bool,
         stale: &mut Vec<Stale>,
     ) {
-        if self.nodes.get(&ino).is_none_or(|n| n.recorded || n.changed) {
+        let replaced = there && self.replaces;
+        let Some(node) = self.nodes.get(&ino).filter(|node| !node.changed) else {
+            return;
+        };
+        let several = !node.others.is_empty();
+        if node.recorded && !several && !(replaced && node.file().is_some()) {
             return;
         }
         if let Ok(folder) = self.folder_mut(parent) {
             folder.slots.remove(name);
             folder.complete &= !there;
+        }
+        if several {
+            self.without_name(ino, (parent, name));
+            stale.push(Stale::Inode(ino));
+            stale.push(Stale::Name {
+                folder: parent,
+                name: name.clone(),
+            });
+            return;
         }
         let mut todo = vec![ino];
         while let Some(ino) = todo.pop() {

@@ -5,10 +5,13 @@ use super::{
     attrs::{Attrs, Owner, Time},
     error::{Result, VfsError},
     extents::Written,
+    folder::Coming,
+    hidden,
+    links::link_of,
     lower::{Found, LowerEntry, Tree},
     name::join,
-    node::{File, Folder, Ino, Kind, Node, ROOT, Slot},
-    overlay::{DataRecord, KindRecord, Loaded, NodeRecord, Overlay, What},
+    node::{File, Folder, Ino, Kind, Link, Node, ROOT, Slot},
+    overlay::{DataRecord, KindRecord, Loaded, NodeRecord, Overlay, Shared, What},
 };
 use pome_cores::Batch;
 use std::{
@@ -29,6 +32,8 @@ pub(crate) struct Handle {
     pub(crate) writes: bool,
     /// A folder's listing, taken when it is first read.
     pub(crate) listing: Option<Arc<Listing>>,
+    /// One that is still coming from far away.
+    pub(crate) coming: Option<Arc<tokio::sync::Mutex<Coming>>>,
 }
 
 /// What is known of a name.
@@ -46,9 +51,14 @@ pub(crate) struct State {
     pub(crate) dirty: BTreeSet<Ino>,
     pub(crate) overlay: Overlay,
     pub(crate) owner: Owner,
+    /// A file that was changed elsewhere becomes another inode.
+    pub(crate) replaces: bool,
+    /// The files of several names, by their number.
+    pub(crate) links: HashMap<u64, Ino>,
     next_handle: u64,
     next_ino: Ino,
-    sweep_at: usize,
+    /// So many inodes in memory are too many.
+    pub(crate) sweep_at: usize,
 }
 
 impl State {
@@ -68,6 +78,8 @@ impl State {
             dirty: BTreeSet::new(),
             overlay,
             owner,
+            replaces: false,
+            links: HashMap::new(),
             next_handle: 1,
             next_ino: 2,
             sweep_at: NODES_KEPT,
@@ -77,6 +89,8 @@ impl State {
             Node {
                 parent: ROOT,
                 name: "".into(),
+                others: Vec::new(),
+                link: None,
                 linked: true,
                 lookups: 1,
                 handles: 0,
@@ -93,7 +107,14 @@ impl State {
         let mut seqs = HashMap::new();
         let mut places = Vec::new();
         let mut left = Batch::new();
-        let written: HashSet<Ino> = loaded.data.iter().map(|record| record.ino).collect();
+        let mut others: HashMap<Ino, Vec<(Ino, Arc<str>)>> = HashMap::new();
+        let recorded: HashSet<Ino> = loaded.nodes.iter().map(|(ino, _)| *ino).collect();
+        if loaded.names.iter().any(|name| !recorded.contains(&name.2)) {
+            return Err(VfsError::Damaged {
+                what: "name without its node",
+            });
+        }
+        let written: HashSet<Ino> = loaded.data.iter().map(|(record, _)| record.ino).collect();
         for (ino, record) in loaded.nodes {
             if !record.changed
                 && !written.contains(&ino)
@@ -101,7 +122,22 @@ impl State {
             {
                 // It was open for writing when the last mount ended, and nothing was written: the drive knows it better, since others may have changed it.
                 state.overlay.delete_node(&mut left, ino);
+                for (folder, name, _, _) in loaded.names.iter().filter(|name| name.2 == ino) {
+                    state.overlay.delete_name(&mut left, *folder, name);
+                }
                 continue;
+            }
+            for (folder, name, _, lower) in loaded.names.iter().filter(|name| name.2 == ino) {
+                let name: Arc<str> = name.as_str().into();
+                others.entry(ino).or_default().push((*folder, name.clone()));
+                places.push((
+                    *folder,
+                    name,
+                    Slot {
+                        ino: Some(ino),
+                        lower: *lower,
+                    },
+                ));
             }
             seqs.insert(ino, record.seq);
             let name: Arc<str> = record.name.as_str().into();
@@ -132,10 +168,20 @@ impl State {
                     })
                 }
                 KindRecord::Link { target } => Kind::Link(target.into()),
+                KindRecord::Special(special) => Kind::Special(special),
             };
+            if let Some(id) = record.link {
+                state.links.insert(id, ino);
+            }
             let node = Node {
                 parent: record.parent,
                 name,
+                others: others.remove(&ino).unwrap_or_default(),
+                link: record.link.map(|id| Link {
+                    id,
+                    count: 0,
+                    known: true,
+                }),
                 linked: true,
                 lookups: u64::from(ino == ROOT),
                 handles: 0,
@@ -164,7 +210,7 @@ impl State {
             folder.changed.insert(name.clone());
             folder.slots.insert(name, slot);
         }
-        for record in loaded.data {
+        for (record, shared) in loaded.data {
             let Some(node) = state.nodes.get_mut(&record.ino) else {
                 state.overlay.delete_data(&mut left, record.ino, u64::MAX);
                 continue;
@@ -175,7 +221,7 @@ impl State {
             }
             node.changed = true;
             if let Some(file) = node.file_mut() {
-                apply(file, &record);
+                apply(file, &record, shared);
                 state.dirty.insert(record.ino);
             }
         }
@@ -216,6 +262,7 @@ impl State {
         }
         hash ^= hash >> 32;
         hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 2;
+        hash = hidden::number(hash, parent, name);
         if hash > ROOT && !self.nodes.contains_key(&hash) {
             return hash;
         }
@@ -224,7 +271,7 @@ impl State {
         }
         let ino = self.next_ino;
         self.next_ino += 1;
-        ino
+        hidden::number(ino, parent, name)
     }
 
     /// What is known of `name` in `parent`.
@@ -232,7 +279,9 @@ impl State {
         let folder = self.folder(parent)?;
         Ok(match (folder.slots.get(name), &folder.lower) {
             (Some(slot), _) => Known::Yes(slot.ino),
-            (None, Some(lower)) if !folder.complete => Known::Ask(join(lower, name)),
+            (None, Some(lower)) if !folder.complete || hidden::is_hidden_name(parent, name) => {
+                Known::Ask(join(lower, name))
+            }
             (None, _) => Known::Yes(None),
         })
     }
@@ -309,16 +358,45 @@ impl State {
             }
         }
         if let Ok(folder) = self.folder_mut(parent) {
-            folder.complete = true;
+            folder.complete = !hidden::grows(path);
         }
     }
 
     fn add_clean(&mut self, parent: Ino, name: &str, path: &str, found: Found) -> Ino {
-        let ino = self.new_ino(parent, name);
+        // What was is not what is, though it may have the same number.
+        let mut link = match hidden::is_hidden_name(parent, name) {
+            true => None,
+            false => link_of(&found),
+        };
         let (attrs, kind) = self.view_of(path, found);
+        if let Some(Link { id, .. }) = link {
+            if let Some(ino) = self.linked_to(id, &attrs, &kind) {
+                if let Some(node) = self.nodes.get_mut(&ino)
+                    && !node.names().any(|(f, n)| (f, &**n) == (parent, name))
+                {
+                    node.others.push((parent, name.into()));
+                }
+                return ino;
+            }
+            let taken = self.links.get(&id).and_then(|ino| self.nodes.get(ino));
+            if taken.is_some_and(|node| node.linked) {
+                // Two contents with one number: somebody else has written one of them.
+                link = None;
+            }
+        }
+        let ino = match link {
+            // The same under each of its names.
+            Some(link) => self.new_ino(0, &crate::posix::link_text(link.id)),
+            None => self.new_ino(parent, name),
+        };
+        if let Some(link) = link {
+            self.links.insert(link.id, ino);
+        }
         let node = Node {
             parent,
             name: name.into(),
+            others: Vec::new(),
+            link,
             linked: true,
             lookups: 0,
             handles: 0,
@@ -362,7 +440,12 @@ impl State {
             }
             Found::Leaf(entry) => (
                 Attrs::of_entry(&entry, self.owner),
-                Kind::File(File::of_content(entry.content)),
+                match entry.special() {
+                    Some(special) if entry.content.is_none_or(|c| c.size == 0) => {
+                        Kind::Special(special)
+                    }
+                    Some(_) | None => Kind::File(File::of_content(entry.content)),
+                },
             ),
         }
     }
@@ -386,53 +469,61 @@ impl State {
                 Kind::Link(target) => KindRecord::Link {
                     target: target.to_string(),
                 },
+                Kind::Special(special) => KindRecord::Special(*special),
             },
+            link: node.link.map(|link| link.id),
         })
     }
 
-    /// Adds to `batch` the records of `ino` and of the folders above it, as far as they have none.
+    /// Adds to `batch` the records of `ino`, of its names, and of the folders above them, as far as they have none.
     pub(crate) fn record_path(&self, batch: &mut Batch, ino: Ino) -> Result<()> {
-        let mut at = ino;
-        loop {
+        let mut todo = vec![ino];
+        while let Some(at) = todo.pop() {
             let node = self.node(at)?;
             if node.recorded {
-                return Ok(());
+                continue;
             }
             self.overlay.put_node(batch, at, &self.record_of(at)?)?;
-            if at == ROOT {
-                return Ok(());
+            for (folder, name) in &node.others {
+                let lower = self.slot(*folder, name)?.lower;
+                self.overlay.put_name(batch, *folder, name, at, lower);
+                todo.push(*folder);
             }
-            at = node.parent;
+            if at != ROOT {
+                todo.push(node.parent);
+            }
         }
+        Ok(())
     }
 
     /// After the commit of [`record_path`](Self::record_path).
     pub(crate) fn recorded_path(&mut self, ino: Ino) {
-        let mut at = ino;
-        while let Some(node) = self.nodes.get_mut(&at) {
-            if node.recorded {
-                return;
-            }
+        let mut todo = vec![ino];
+        while let Some(at) = todo.pop() {
+            let Some(node) = self.nodes.get_mut(&at).filter(|node| !node.recorded) else {
+                continue;
+            };
             node.recorded = true;
-            let (parent, name) = (node.parent, node.name.clone());
             if at == ROOT {
-                return;
+                continue;
             }
-            if let Ok(folder) = self.folder_mut(parent) {
-                folder.changed.insert(name);
+            let names: Vec<(Ino, Arc<str>)> = node.names().map(|(f, n)| (f, n.clone())).collect();
+            for (parent, name) in names {
+                if let Ok(folder) = self.folder_mut(parent) {
+                    folder.changed.insert(name);
+                }
+                todo.push(parent);
             }
-            at = parent;
         }
     }
 
     /// Commits a change of one node's own fields: `change` makes it in the record, `apply` in memory.
     pub(crate) fn change_node(&mut self, ino: Ino, change: impl Fn(&mut Attrs)) -> Result<()> {
+        self.may_change(ino)?;
         let mut batch = Batch::new();
         let node = self.node(ino)?;
         if node.linked {
-            if ino != ROOT {
-                self.record_path(&mut batch, node.parent)?;
-            }
+            self.record_path(&mut batch, ino)?;
             let mut record = self.record_of(ino)?;
             record.changed = true;
             change(&mut record.attrs);
@@ -455,6 +546,7 @@ impl State {
         what: What,
         bytes: bytes::Bytes,
     ) -> Result<()> {
+        self.may_change(ino)?;
         let node = self.node(ino)?;
         node.file().ok_or(VfsError::InvalidArgument)?;
         let mut batch = Batch::new();
@@ -467,6 +559,10 @@ impl State {
             what,
             time: Time::now(),
         };
+        let shared = match what {
+            What::Share { .. } => Some(Shared::decode(&bytes)?),
+            What::Write { .. } | What::Truncate { .. } | What::Zero { .. } => None,
+        };
         self.overlay.put_data(&mut batch, record.key(), bytes);
         self.overlay.commit(batch)?;
         if self.node(ino)?.linked {
@@ -477,7 +573,7 @@ impl State {
         node.attrs.ctime = record.time;
         node.changed = true;
         if let Some(file) = node.file_mut() {
-            apply(file, &record);
+            apply(file, &record, shared);
         }
         self.dirty.insert(ino);
         Ok(())
@@ -499,6 +595,7 @@ impl State {
                 ino,
                 writes,
                 listing: None,
+                coming: None,
             },
         );
         Ok(number)
@@ -546,7 +643,12 @@ impl State {
             }
         }
         if unused {
-            self.nodes.remove(&ino);
+            let gone = self.nodes.remove(&ino);
+            if let Some(link) = gone.and_then(|node| node.link)
+                && self.links.get(&link.id) == Some(&ino)
+            {
+                self.links.remove(&link.id);
+            }
         }
     }
 
@@ -567,12 +669,17 @@ impl State {
         let mut used: HashSet<Ino> = HashSet::from([ROOT]);
         for (&ino, node) in &self.nodes {
             let keep = node.lookups > 0 || node.handles > 0 || node.recorded || node.changed;
-            let mut at = ino;
-            while keep && used.insert(at) {
-                at = self.nodes.get(&at).map_or(ROOT, |n| n.parent);
+            let mut todo = if keep { vec![ino] } else { Vec::new() };
+            while let Some(at) = todo.pop() {
+                if used.insert(at)
+                    && let Some(node) = self.nodes.get(&at)
+                {
+                    todo.extend(node.names().map(|(folder, _)| folder));
+                }
             }
         }
         self.nodes.retain(|ino, _| used.contains(ino));
+        self.links.retain(|_, ino| used.contains(ino));
         let nodes: HashSet<Ino> = self.nodes.keys().copied().collect();
         for node in self.nodes.values_mut() {
             if let Some(folder) = node.folder_mut() {
@@ -590,14 +697,17 @@ impl State {
     }
 }
 
-fn apply(file: &mut File, record: &DataRecord) {
+fn apply(file: &mut File, record: &DataRecord, shared: Option<Shared>) {
     match record.what {
-        What::Write { offset, len } => {
+        What::Write { offset, len } | What::Share { offset, len } => {
             let written = Arc::new(Written {
                 seq: record.seq,
                 key: record.key().into(),
+                shared: shared.map(|shared| shared.content),
             });
-            file.extents.insert(offset, len, record.seq, Some(written));
+            let skip = shared.map_or(0, |shared| shared.start);
+            file.extents
+                .insert(offset, len, record.seq, Some((written, skip)));
             file.size = file.size.max(offset + len);
             file.touch();
         }

@@ -1,14 +1,19 @@
 use super::{
+    ahead::Aheads,
     attrs::{Attrs, Owner},
     error::{Result, VfsError},
+    here::Pins,
+    hidden,
+    kernel::Kernel,
     lower::{Drive, Found, Tree},
     mounted,
-    node::{Ino, Kind, ROOT},
+    node::{File, Ino, Kind, ROOT},
     overlay::Overlay,
     publish::Publisher,
     refresh::Watcher,
     state::{Known, State},
 };
+use crate::posix::Special;
 use parking_lot::Mutex;
 use pome_cores::Corestore;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -55,6 +60,8 @@ pub enum FileKind {
     Folder,
     /// A symlink.
     Link,
+    /// A pipe, a socket or a device.
+    Special(Special),
 }
 
 /// What `stat` shows.
@@ -66,6 +73,10 @@ pub struct Stat {
     pub kind: FileKind,
     /// Bytes.
     pub size: u64,
+    /// How many names it has; 1 for a folder.
+    pub links: u32,
+    /// Bytes that are stored: what of a file that is not published yet was never written counts as a hole.
+    pub stored: u64,
     /// Mode, owner, times.
     pub attrs: Attrs,
 }
@@ -91,6 +102,9 @@ pub struct Vfs {
     pub(crate) names: tokio::sync::RwLock<()>,
     pub(crate) publisher: Publisher,
     pub(crate) watcher: Watcher,
+    pub(crate) kernel: Kernel,
+    pub(crate) pins: Pins,
+    pub(crate) aheads: Aheads,
 }
 
 impl Vfs {
@@ -119,7 +133,36 @@ impl Vfs {
         name: &str,
         options: VfsOptions,
     ) -> Result<Arc<Self>> {
-        let (overlay, loaded) = Overlay::open(corestore, &mounted::overlay_name(name))?;
+        Self::open_over(drive, tree, corestore, (name, name), options).await
+    }
+
+    /// Shows one version as it is, read-only, whatever the overlay holds.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_version(
+        drive: Arc<dyn Drive>,
+        tree: Arc<dyn Tree>,
+        corestore: &Corestore,
+        name: &str,
+        options: VfsOptions,
+    ) -> Result<Arc<Self>> {
+        let options = VfsOptions {
+            read_only: true,
+            ..options
+        };
+        let nothing = format!("{name} as it was");
+        Self::open_over(drive, tree, corestore, (name, &nothing), options).await
+    }
+
+    async fn open_over(
+        drive: Arc<dyn Drive>,
+        tree: Arc<dyn Tree>,
+        corestore: &Corestore,
+        (name, over): (&str, &str),
+        options: VfsOptions,
+    ) -> Result<Arc<Self>> {
+        let (overlay, loaded) = Overlay::open(corestore, &mounted::overlay_name(over))?;
         let description = match tree.lookup("").await? {
             Some(Found::Folder { description }) => description,
             Some(Found::Leaf(_)) | None => None,
@@ -147,6 +190,9 @@ impl Vfs {
             names: tokio::sync::RwLock::new(()),
             publisher: Publisher::default(),
             watcher: Watcher::default(),
+            kernel: Kernel::default(),
+            pins: Pins::default(),
+            aheads: Aheads::default(),
         });
         mounted::add(name, &vfs);
         Ok(vfs)
@@ -198,6 +244,9 @@ impl Vfs {
             };
             let listing = tree.children(&path).await?;
             self.state.lock().learn_all(&tree, ino, &path, listing);
+            if hidden::grows(&path) {
+                return Ok(());
+            }
         }
     }
 
@@ -257,8 +306,11 @@ impl State {
                 Kind::Folder(_) => FileKind::Folder,
                 Kind::File(_) => FileKind::File,
                 Kind::Link(_) => FileKind::Link,
+                Kind::Special(special) => FileKind::Special(special),
             },
             size: node.size(),
+            links: node.link_count(),
+            stored: node.file().map_or(0, File::stored_bytes),
             attrs: node.attrs.clone(),
         })
     }

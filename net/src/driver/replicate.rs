@@ -16,7 +16,16 @@ use pome_cores::{
     },
 };
 use std::{
-    collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, task::Context, time::Instant,
+    collections::HashMap,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Context,
+    time::Instant,
 };
 use tokio::sync::Notify;
 
@@ -42,11 +51,17 @@ pub struct Replication {
 #[derive(Default)]
 pub(super) struct ReplicationState {
     stop: Mutex<bool>,
+    begun: AtomicBool,
     over: Mutex<Option<Result<(), Error>>>,
     changed: Notify,
 }
 
 impl ReplicationState {
+    fn begin(&self) {
+        self.begun.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
     fn finish(&self, over: Result<(), Error>) {
         self.over.lock().get_or_insert(over);
         self.changed.notify_waiters();
@@ -63,6 +78,17 @@ impl Replication {
 
     pub(super) fn state(&self) -> &Arc<ReplicationState> {
         &self.state
+    }
+
+    /// Waits until the cores that are open here are offered to the peer: from then on [`update`](pome_cores::Hypercore::update) waits for what he says of them.
+    /// Returns at once when it has ended.
+    pub async fn begun(&self) {
+        let state = &self.state;
+        wait(&state.changed, || {
+            let settled = state.begun.load(Ordering::Acquire) || state.over.lock().is_some();
+            settled.then_some(())
+        })
+        .await;
     }
 
     /// Waits until it has ended, with its connection or before.
@@ -132,6 +158,7 @@ impl Joining {
         };
         mux.pair_any(PROTOCOL);
         mux.pair_any(PROTOCOL_ALIAS);
+        self.state.begin();
         Some(Replicating {
             ready: ready(&cores),
             cores,

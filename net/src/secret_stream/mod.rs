@@ -14,13 +14,14 @@
 //! has nothing, then send what [`SecretStream::poll_transmit`] gives. Sealing and opening happen in place.
 //!
 //! **Bounds.** Before the handshake is over a peer makes us keep 65,535 bytes and one read; after it, one frame (16 MiB) and one read,
-//! and only as its bytes arrive: a length alone reserves nothing.
+//! and only as its bytes arrive: a length alone reserves nothing. A busy stream keeps 4 MiB of buffers to read into, a quiet one none.
 //!
 //! Source: secret-stream 6.9.2. Vectors: `tests/vectors/stream.json`, `streams`, `refused`, `datagrams`.
 
 mod cipher;
 mod datagram;
 mod frame;
+mod input;
 
 pub use cipher::{HEADER, OVERHEAD, STATE, SecretStreamCipher};
 pub use frame::FRAME_MAX;
@@ -32,6 +33,7 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 use datagram::Datagrams;
 use frame::{Front, LENGTH};
+use input::{Input, QUIET};
 use pome_cores::{
     KeyPair,
     crypto::{Hash, hash_keyed, namespaces, random_bytes},
@@ -47,10 +49,6 @@ pub const MESSAGE_MAX: usize = FRAME_MAX - OVERHEAD;
 
 /// A stream id and a header.
 const START: usize = 32 + HEADER;
-
-/// What is made room for ahead of a read, at least, and at most for a long message whose bytes are still to come.
-const READ_MIN: usize = 64 << 10;
-const READ_MAX: usize = 1 << 20;
 
 /// The hashes that keep the keys of different uses apart.
 struct Names {
@@ -176,7 +174,7 @@ pub struct SecretStream {
     datagrams: Option<Datagrams>,
     /// Written before there was a key.
     early: Vec<Vec<u8>>,
-    input: BytesMut,
+    input: Input,
     input_ended: bool,
     output: BytesMut,
     ended: bool,
@@ -246,7 +244,7 @@ impl SecretStream {
             rx: None,
             datagrams: None,
             early: Vec::new(),
-            input: BytesMut::new(),
+            input: Input::default(),
             input_ended: false,
             output: BytesMut::new(),
             ended: false,
@@ -315,20 +313,18 @@ impl SecretStream {
     /// Where a driver reads the peer's bytes to, behind what is there already, without a copy. It has room for a useful amount. Say how
     /// much was read with [`SecretStream::handle_read`].
     pub fn read_buffer(&mut self) -> &mut BytesMut {
-        let missing = match frame::front(&self.input) {
-            Front::Missing(missing) if self.keys.is_some() => missing.min(READ_MAX),
+        let missing = match frame::front(self.input.bytes()) {
+            Front::Missing(missing) if self.keys.is_some() => missing,
             _ => 0,
         };
-        if self.input.capacity() - self.input.len() < missing.max(READ_MIN / 4) {
-            self.input.reserve(missing.max(READ_MIN));
-        }
-        &mut self.input
+        self.input.with_room(missing)
     }
 
     /// `count` bytes were appended to the [`SecretStream::read_buffer`]. Then call [`SecretStream::poll`] until it has nothing.
     pub fn handle_read(&mut self, now: Instant, count: usize) {
         self.last_read = now;
         self.bytes_read += count as u64;
+        self.input.was_read();
     }
 
     /// The byte stream below has ended. Then call [`SecretStream::poll`].
@@ -353,10 +349,10 @@ impl SecretStream {
             if matches!(self.state, State::Ended) {
                 return Ok(None);
             }
-            match frame::front(&self.input) {
+            match frame::front(self.input.bytes()) {
                 Front::Whole(length) => {
                     let message = self.check_length(length).and_then(|()| {
-                        let message = frame::take(&mut self.input, length);
+                        let message = frame::take(self.input.bytes(), length);
                         self.handle_frame(message)
                     });
                     match message {
@@ -371,7 +367,7 @@ impl SecretStream {
                 }
                 Front::Missing(missing) => {
                     // A length that this state cannot take is refused before its bytes are waited for.
-                    if let Some(length) = frame::announced(&self.input)
+                    if let Some(length) = frame::announced(self.input.bytes())
                         && let Err(error) = self.check_length(length)
                     {
                         return Err(self.fail(error));
@@ -379,7 +375,7 @@ impl SecretStream {
                     if !self.input_ended {
                         return Ok(None);
                     }
-                    if !self.input.is_empty() || !matches!(self.state, State::Open) {
+                    if !self.input.bytes().is_empty() || !matches!(self.state, State::Open) {
                         return Err(self.fail(Error::EndedEarly { missing }));
                     }
                     self.state = State::Ended;
@@ -391,7 +387,7 @@ impl SecretStream {
 
     fn fail(&mut self, error: Error) -> Error {
         self.state = State::Failed(error.clone());
-        self.input = BytesMut::new();
+        self.input = Input::default();
         self.early.clear();
         error
     }
@@ -562,7 +558,8 @@ impl SecretStream {
             .keep_alive
             .filter(|_| !self.ended && self.tx.is_some())
             .map(|after| self.last_write + after);
-        dead.into_iter().chain(quiet).min()
+        let keeping = (self.input.is_keeping()).then(|| self.last_read + QUIET);
+        [dead, quiet, keeping].into_iter().flatten().min()
     }
 
     /// The time of [`SecretStream::poll_timeout`] has come; too early a call does nothing.
@@ -577,6 +574,9 @@ impl SecretStream {
             .is_some_and(|limit| since(self.last_read, limit))
         {
             return Err(self.fail(Error::TimedOut));
+        }
+        if self.input.is_keeping() && since(self.last_read, QUIET) {
+            self.input.let_go();
         }
         if self.tx.is_some()
             && !self.ended

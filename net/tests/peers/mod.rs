@@ -1,7 +1,7 @@
 //! Stores of ours, processes with npm's corestore (`tests/interop/cores.js`), and connections between them.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::{future::Future, net::SocketAddr, path::Path, time::Duration};
+use std::{future::Future, net::SocketAddr, path::Path};
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
@@ -16,9 +16,9 @@ pub(crate) const NPM: &[&str] = &["corestore", "@hyperswarm/secret-stream"];
 
 /// No test waits for ever.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
+    tokio::time::timeout(pome_test_support::PATIENCE, future)
         .await
-        .expect("an answer within a minute")
+        .expect("an answer")
 }
 
 pub(crate) fn block(n: u64) -> Bytes {

@@ -30,7 +30,7 @@ pub(crate) fn run<F: Future<Output = ()>>(test: &str, npm: bool, body: impl FnOn
 
 /// No test waits for ever.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(120), future)
+    tokio::time::timeout(pome_test_support::PATIENCE, future)
         .await
         .expect("done within two minutes")
 }

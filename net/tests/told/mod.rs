@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use serde_json::{Value, json};
-use std::{collections::VecDeque, process::Stdio, time::Duration};
+use std::{collections::VecDeque, process::Stdio};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -37,7 +37,7 @@ impl Told {
 
     async fn line(&mut self) -> Value {
         loop {
-            let line = tokio::time::timeout(Duration::from_secs(100), self.lines.next_line())
+            let line = tokio::time::timeout(pome_test_support::PATIENCE, self.lines.next_line())
                 .await
                 .expect("a line in time")
                 .unwrap()

@@ -18,7 +18,7 @@ use crate::{
     permissions,
 };
 use rquickjs::{Ctx, Error, Function, Object, Result, Value, prelude::Opt};
-use std::{fs, io, path::Path};
+use std::{io, path::Path};
 use url::Url;
 
 pub(crate) fn native<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
@@ -63,9 +63,16 @@ fn load_builtin<'js>(ctx: Ctx<'js>, name: String) -> Result<Value<'js>> {
 
 /// The module that fits the exports of this one of npm's to what is below it here.
 fn adapter(ctx: Ctx<'_>, href: String) -> Option<&'static str> {
-    let is_npm = Host::get(&ctx).profile.is_npm();
-    let is_storage = href.ends_with("/node_modules/hypercore-storage/index.js");
-    (is_npm && is_storage).then_some("pome-npm/storage")
+    let adapters = [
+        ("hypercore-storage/index.js", "pome-npm/storage"),
+        ("hyperdht/lib/constants.js", "pome-npm/bootstrap"),
+    ];
+    let is_it = |file: &str| {
+        let front = href.strip_suffix(file);
+        front.is_some_and(|front| front.ends_with("/node_modules/"))
+    };
+    let found = adapters.into_iter().find(|(file, _)| is_it(file))?;
+    Host::get(&ctx).profile.is_npm().then_some(found.1)
 }
 
 fn run<'js>(ctx: Ctx<'js>, href: String) -> Result<Value<'js>> {
@@ -256,8 +263,9 @@ fn read_file(ctx: &Ctx<'_>, href: &str) -> Result<Vec<u8>> {
         )
         .throw(ctx));
     };
-    permissions::file(ctx, &path).map_err(|refused| refused.throw(ctx))?;
-    fs::read(&path).map_err(|error: io::Error| os_error(ctx, &error, "open", Some(&path)))
+    let place = permissions::file(ctx, &path).map_err(|refused| refused.throw(ctx))?;
+    let read = place.read();
+    read.map_err(|error| os_error(ctx, &error, "open", Some(&path)))
 }
 
 fn read_text(ctx: Ctx<'_>, href: String) -> Result<String> {

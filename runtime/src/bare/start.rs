@@ -1,6 +1,7 @@
 //! The native half of `bare-start`: the process, and how a program ends.
 
 use crate::{
+    bare::io::channel_mode,
     builtin,
     engine::{BARE_VERSION, host::Host, text::Text, uncatchable},
 };
@@ -16,14 +17,18 @@ pub(crate) fn native<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
     native.set("argv", host.argv.clone())?;
     native.set("pid", std::process::id())?;
     native.set("isMain", host.is_main)?;
-    let mode = std::env::var("BARE_CHANNEL_FD")
-        .and_then(|_| std::env::var("BARE_CHANNEL_SERIALIZATION_MODE"));
-    native.set("channelMode", mode.ok())?;
+    native.set("channelMode", channel_mode())?;
     native.set("version", BARE_VERSION)?;
     native.set("engineVersion", ENGINE_VERSION)?;
     native.set("stderrIsTerminal", std::io::stderr().is_terminal())?;
     native.set("has", Function::new(ctx.clone(), has)?)?;
     native.set("end", Function::new(ctx.clone(), end)?)?;
+    if host.expose_gc {
+        native.set(
+            "gc",
+            Function::new(ctx.clone(), |ctx: Ctx<'_>| ctx.run_gc())?,
+        )?;
+    }
     native.set("setCode", Function::new(ctx.clone(), set_code)?)?;
     native.set("setHooks", Function::new(ctx.clone(), set_hooks)?)?;
     native.set("stdout", Function::new(ctx.clone(), stdout)?)?;

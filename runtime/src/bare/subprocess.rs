@@ -85,6 +85,10 @@ impl Wanted {
     fn spawn(mut self) -> Result<(Child, Option<OwnedFd>), Failure> {
         let _starting = STARTING.lock();
         let Some(mode) = self.channel else {
+            // Those of this process mean nothing in another.
+            self.command
+                .env_remove("BARE_CHANNEL_FD")
+                .env_remove("BARE_CHANNEL_SERIALIZATION_MODE");
             return Ok((self.command.spawn()?, None));
         };
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;

@@ -107,7 +107,7 @@ fn start<'js>(
     let interrupt = Arc::<AtomicBool>::default();
     let queue = Queue::new();
     let sender = queue.sender();
-    let (argv, memory_limit) = (host.argv.clone(), host.memory_limit);
+    let (argv, memory_limit, expose_gc) = (host.argv.clone(), host.memory_limit, host.expose_gc);
     let profile = host.profile.clone();
     let (permissions, app) = (host.permissions.clone(), host.app.clone());
     let its_interrupt = interrupt.clone();
@@ -119,6 +119,7 @@ fn start<'js>(
             let mut host = Host::new(argv, false);
             host.interrupt = its_interrupt;
             host.memory_limit = memory_limit;
+            host.expose_gc = expose_gc;
             host.profile = profile;
             host.permissions = permissions;
             host.app = app;

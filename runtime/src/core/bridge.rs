@@ -167,6 +167,9 @@ impl<'js> IntoJs<'js> for Out {
             Self::Bool(value) => value.into_js(ctx),
             Self::Number(value) => value.into_js(ctx),
             Self::Text(value) => value.into_js(ctx),
+            Self::Bytes(value) if value.len() <= views::COPY_BYTES_MAX => {
+                views::buffer(ctx, &value)
+            }
             Self::Bytes(value) => views::Bytes(value.into()).into_js(ctx),
             Self::Held(value) => hold(value).into_js(ctx),
             Self::List(values) => {

@@ -4,6 +4,7 @@
 
 use crate::engine::bytes::{self, Bytes};
 use crate::engine::error::JsError;
+use blake2b_simd::Params;
 use pome_cores::crypto::{self, EncryptionKeyPair, KeyPair, Node};
 use pome_encoding::Key;
 use rquickjs::{
@@ -90,15 +91,19 @@ fn decrypt<'js>(ctx: Ctx<'js>, ciphertext: Value<'js>, keys: Object<'js>) -> Res
     }
 }
 
+fn given<'js>(value: Option<Value<'js>>) -> Option<Value<'js>> {
+    value.filter(|value| !value.is_undefined() && !value.is_null())
+}
+
 /// A hash: into `out` when there is one, else a new Buffer.
-fn put<'js>(ctx: &Ctx<'js>, hash: [u8; 32], out: Option<Value<'js>>) -> Result<Value<'js>> {
-    let Some(out) = out.filter(|out| !out.is_undefined() && !out.is_null()) else {
+fn put<'js>(ctx: &Ctx<'js>, hash: &[u8], out: Option<Value<'js>>) -> Result<Value<'js>> {
+    let Some(out) = given(out) else {
         return Bytes(hash.to_vec()).into_js(ctx);
     };
     let fits = bytes::write(&out, |out| {
         let fits = out.len() == hash.len();
         if fits {
-            out.copy_from_slice(&hash);
+            out.copy_from_slice(hash);
         }
         fits
     })?;
@@ -113,18 +118,30 @@ fn data<'js>(block: Value<'js>) -> Result<Bytes> {
     Ok(Bytes(bytes::read(&block, crypto::leaf_hash)?.to_vec()))
 }
 
+/// As long as `out` is, as libsodium has it: not the front of a longer one.
 fn hash<'js>(ctx: Ctx<'js>, data: Value<'js>, out: Opt<Value<'js>>) -> Result<Value<'js>> {
-    let hash = match data.as_array() {
-        None => bytes::read(&data, |data| crypto::hash(&[data]))?,
-        Some(parts) => {
-            let mut whole = Vec::new();
-            for part in parts.iter::<Value<'js>>() {
-                bytes::read(&part?, |part| whole.extend_from_slice(part))?;
-            }
-            crypto::hash(&[&whole])
-        }
+    let out = given(out.0);
+    let size = match &out {
+        Some(out) => bytes::read(out, <[u8]>::len)?,
+        None => 32,
     };
-    put(&ctx, hash, out.0)
+    if !(16..=64).contains(&size) {
+        return Err(JsError::new("", "out must be 16 to 64 bytes").throw(&ctx));
+    }
+    let mut state = Params::new().hash_length(size).to_state();
+    match data.as_array() {
+        None => bytes::read(&data, |data| {
+            state.update(data);
+        })?,
+        Some(parts) => {
+            for part in parts.iter::<Value<'js>>() {
+                bytes::read(&part?, |part| {
+                    state.update(part);
+                })?;
+            }
+        }
+    }
+    put(&ctx, state.finalize().as_bytes(), out)
 }
 
 /// A node of a Merkle tree, `{ index, size, hash }`.
@@ -147,7 +164,7 @@ fn parent(a: TreeNode, b: TreeNode) -> Bytes {
 
 fn tree<'js>(ctx: Ctx<'js>, roots: Vec<TreeNode>, out: Opt<Value<'js>>) -> Result<Value<'js>> {
     let roots: Vec<Node> = roots.into_iter().map(|root| root.0).collect();
-    put(&ctx, crypto::tree_hash(&roots), out.0)
+    put(&ctx, &crypto::tree_hash(&roots), out.0)
 }
 
 fn random_bytes<'js>(ctx: Ctx<'js>, count: Value<'js>) -> Result<Value<'js>> {

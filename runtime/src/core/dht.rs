@@ -99,13 +99,18 @@ pub(super) fn addresses<'js>(
     list.iter().map(read).collect::<Result<Vec<_>>>().map(Some)
 }
 
-/// Those that the environment names, or those of the public network.
-fn bootstrap() -> Vec<SocketAddrV4> {
+/// The nodes to begin with that the environment names.
+pub(super) fn named_bootstrap() -> Option<Vec<SocketAddrV4>> {
     match std::env::var(BOOTSTRAP_VARIABLE) {
-        Ok(text) if text == "none" => Vec::new(),
-        Ok(text) if !text.is_empty() => text.split(',').filter_map(address).collect(),
-        _ => BOOTSTRAP.to_vec(),
+        Ok(text) if text == "none" => Some(Vec::new()),
+        Ok(text) if !text.is_empty() => Some(text.split(',').filter_map(address).collect()),
+        _ => None,
     }
+}
+
+/// Those, or those of the public network.
+pub(crate) fn bootstrap() -> Vec<SocketAddrV4> {
+    named_bootstrap().unwrap_or_else(|| BOOTSTRAP.to_vec())
 }
 
 /// The address of the sockets of a node.

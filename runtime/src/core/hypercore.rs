@@ -6,6 +6,7 @@ use super::{
     pull::Pull,
     store::{manifest_out, pair_out},
 };
+use crate::event_loop::Loop;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use pome_cores::{
@@ -72,6 +73,7 @@ pub(super) fn add<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
         "coreTruncate" => truncate,
         "coreClear" => clear,
         "coreGet" => get,
+        "coreHere" => here,
         "coreHas" => has,
         "coreSeek" => seek,
         "coreUpdate" => update,
@@ -233,6 +235,23 @@ fn get<'js>(ctx: Ctx<'js>, id: u32, index: Count, options: Options<'js>) -> Resu
     };
     patient(&ctx, ends, quick, async move {
         Ok(later(waiting).await?.unwrap_or(Out::Null))
+    })
+}
+
+/// A block that is here, without a promise. Undefined where `coreGet` has to be asked.
+fn here(ctx: Ctx<'_>, id: u32, index: Count) -> Result<Out> {
+    let core = core(&ctx, id)?;
+    let block = Loop::get(&ctx).at_once(core.get_with(
+        index.0,
+        GetOptions {
+            no_wait: true,
+            timeout: None,
+        },
+    ));
+    Ok(match block {
+        Some(Ok(Some(block))) => Out::Bytes(block),
+        // What goes wrong is told by the one who is asked next.
+        _ => Out::Undefined,
     })
 }
 

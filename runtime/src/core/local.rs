@@ -6,11 +6,12 @@ use super::{
     bridge::{Failure, Out, held, hold, now, promise},
     drive::{drive, ignored, pulled, putting},
 };
-use crate::permissions;
+use crate::{engine::error::os_error, permissions};
 use pome_drive_fs::{
     LocalEntry, LocalOptions, Localdrive, MirrorEvent, MirrorOptions, MirrorSide, Mirrordrive,
 };
 use rquickjs::{Ctx, Object, Result, Value};
+use std::path::Path;
 
 pub(super) fn add<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
     super::functions!(ctx, native, {
@@ -35,19 +36,27 @@ fn local(ctx: &Ctx<'_>, id: u32) -> Result<Localdrive> {
 }
 
 fn local_open<'js>(ctx: Ctx<'js>, root: String, options: Options<'js>) -> Result<u32> {
-    now(&ctx, permissions::file(&ctx, &root))?;
+    let place = now(&ctx, permissions::file(&ctx, &root))?;
     let follow_links = options.flag("followLinks")?.unwrap_or(false);
     if follow_links {
         now(&ctx, permissions::link(&ctx, &root))?;
     }
-    let opened = Localdrive::open(
-        root,
-        LocalOptions {
-            atomic: options.flag("atomic")?.unwrap_or(false),
-            follow_links,
-            create: true,
-        },
-    );
+    let options = LocalOptions {
+        atomic: options.flag("atomic")?.unwrap_or(false),
+        follow_links,
+        create: true,
+        // A mirror asks nobody.
+        no_links: place.is_fenced(),
+    };
+    let opened = match place.folder(true) {
+        // The folder that was allowed, wherever its path leads by now.
+        Some(Ok(folder)) => Ok(Localdrive::open_in(folder.open, folder.path, &options)),
+        Some(Err(errno)) => {
+            let error = std::io::Error::from(errno);
+            return Err(os_error(&ctx, &error, "open", Some(Path::new(&root))));
+        }
+        None => Localdrive::open(root, options),
+    };
     Ok(hold(Box::new(now(&ctx, opened.map_err(Failure::from))?)))
 }
 

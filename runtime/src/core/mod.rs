@@ -10,7 +10,7 @@ mod bridge;
 pub(crate) mod compact_encoding;
 mod connection;
 pub(crate) mod crypto;
-mod dht;
+pub(crate) mod dht;
 mod dht_rpc;
 mod drive;
 mod hypercore;

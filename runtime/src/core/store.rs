@@ -5,12 +5,20 @@ use super::{
     bridge::{Failure, Out, Outcome, call_back, coded, held, hold, now, promise},
     hypercore::described,
 };
-use crate::permissions;
+use crate::{
+    engine::error::JsError,
+    permissions::{self, Place},
+};
 use pome_cores::{
     CoreOptions, Corestore, CorestoreOptions, DiscoveryKey, Key, KeyPair, Manifest,
     ManifestOptions, Prologue, Signer, Store,
 };
+use pome_storage::Op;
 use rquickjs::{Ctx, Function, Object, Result, Value};
+use rustix::{
+    fs::{Mode, OFlags, fsync, openat},
+    io::Errno,
+};
 use std::sync::Arc;
 use tokio::sync::{Mutex, broadcast};
 
@@ -42,7 +50,7 @@ pub(super) fn add<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
 }
 
 fn open<'js>(ctx: Ctx<'js>, path: String, options: Options<'js>) -> Result<Value<'js>> {
-    now(&ctx, permissions::file(&ctx, &path))?;
+    let folder = now(&ctx, folder(&ctx, &path))?;
     let mut cores = CorestoreOptions::default();
     cores.primary_key = options.array("primaryKey")?;
     cores.writable = options.flag("writable")?.unwrap_or(true);
@@ -55,7 +63,7 @@ fn open<'js>(ctx: Ctx<'js>, path: String, options: Options<'js>) -> Result<Value
     below.create = options.flag("createIfMissing")?.unwrap_or(true);
     promise(&ctx, async move {
         let opened = tokio::task::spawn_blocking(move || -> Outcome<Corestore> {
-            let store = Store::open(path, below)?;
+            let store = folder.open(below)?;
             Ok(Corestore::open_with(store, cores)?)
         });
         let store = opened
@@ -63,6 +71,61 @@ fn open<'js>(ctx: Ctx<'js>, path: String, options: Options<'js>) -> Result<Value
             .map_err(|_| coded("SESSION_CLOSED", "the process ends"))??;
         Ok(Out::held(store))
     })
+}
+
+/// Where a store is to be.
+pub(super) struct Folder {
+    path: String,
+    place: Place,
+}
+
+/// The folder of a store, if the program may use it.
+pub(super) fn folder(ctx: &Ctx<'_>, path: &str) -> std::result::Result<Folder, JsError> {
+    Ok(Folder {
+        path: path.into(),
+        place: permissions::file(ctx, path)?,
+    })
+}
+
+impl Folder {
+    /// Opens the store there, or makes one. For a program that may not go everywhere it is the folder that was allowed, wherever its path leads by now.
+    pub(super) fn open(
+        self,
+        options: pome_storage::Options,
+    ) -> std::result::Result<Store, pome_storage::Error> {
+        let makes = options.create && !options.read_only;
+        let failed = |op, errno: Errno| pome_storage::Error::Io {
+            op,
+            file: self.path.clone(),
+            source: Arc::new(errno.into()),
+        };
+        match self.place.folder(makes) {
+            Some(Ok(folder)) => {
+                if makes {
+                    // Its name is to last, too.
+                    openat(
+                        &folder.open,
+                        "..",
+                        OFlags::RDONLY | OFlags::CLOEXEC,
+                        Mode::empty(),
+                    )
+                    .and_then(fsync)
+                    .map_err(|errno| failed(Op::Create, errno))?;
+                }
+                Store::open_in(folder.open.into(), self.path, options)
+            }
+            Some(Err(Errno::NOENT)) => Err(pome_storage::Error::NotAStore {
+                store: self.path,
+                why: "there is no such folder".into(),
+            }),
+            Some(Err(Errno::NOTDIR)) => Err(pome_storage::Error::NotAStore {
+                store: self.path,
+                why: "it is not a folder".into(),
+            }),
+            Some(Err(errno)) => Err(failed(Op::Open, errno)),
+            None => Store::open(self.path, options),
+        }
+    }
 }
 
 /// Another view of the same store: of a namespace, or (`root`) of the root namespace.

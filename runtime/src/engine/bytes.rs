@@ -30,18 +30,28 @@ pub(crate) fn set_buffer_class<'js>(ctx: &Ctx<'js>, class: Object<'js>) -> Resul
 pub(crate) struct Bytes(pub(crate) Vec<u8>);
 
 /// Below this many bytes it is cheaper to copy than to hand memory over.
-const COPY_BYTES_MAX: usize = 4096;
+pub(crate) const COPY_BYTES_MAX: usize = 4096;
 
 impl<'js> IntoJs<'js> for Bytes {
     fn into_js(self, ctx: &Ctx<'js>) -> Result<Value<'js>> {
-        let buffer = if self.0.len() <= COPY_BYTES_MAX {
-            ArrayBuffer::new_copy(ctx.clone(), &self.0)?
-        } else {
-            ArrayBuffer::new(ctx.clone(), self.0)?
-        };
-        let undefined = Value::new_undefined(ctx.clone());
-        construct(ctx, [buffer.into_value(), undefined.clone(), undefined])
+        if self.0.len() <= COPY_BYTES_MAX {
+            return buffer(ctx, &self.0);
+        }
+        over(ctx, ArrayBuffer::new(ctx.clone(), self.0)?)
     }
+}
+
+/// A Buffer with a copy of these bytes.
+///
+/// # Errors
+/// When there is no memory for it.
+pub(crate) fn buffer<'js>(ctx: &Ctx<'js>, bytes: &[u8]) -> Result<Value<'js>> {
+    over(ctx, ArrayBuffer::new_copy(ctx.clone(), bytes)?)
+}
+
+fn over<'js>(ctx: &Ctx<'js>, buffer: ArrayBuffer<'js>) -> Result<Value<'js>> {
+    let undefined = Value::new_undefined(ctx.clone());
+    construct(ctx, [buffer.into_value(), undefined.clone(), undefined])
 }
 
 /// `new Buffer(…)` with the arguments of `new Uint8Array(…)`, without running the constructor's JavaScript.

@@ -33,6 +33,8 @@ pub(crate) struct Host {
     pub(crate) break_off: Arc<AtomicBool>,
     /// How much memory a heap may have, in bytes.
     pub(crate) memory_limit: Option<usize>,
+    /// Whether there is a global `gc`.
+    pub(crate) expose_gc: bool,
     /// The kind of its Hypercore stack.
     pub(crate) profile: Profile,
     /// What it may reach of the machine.
@@ -62,6 +64,7 @@ impl Host {
             interrupt: Arc::default(),
             break_off: Arc::default(),
             memory_limit: None,
+            expose_gc: false,
             profile: Profile::default(),
             permissions: Arc::default(),
             app: None,

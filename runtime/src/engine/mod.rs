@@ -48,6 +48,8 @@ pub struct Options {
     pub memory_limit: Option<usize>,
     /// True: the Hypercore stack is npm's JavaScript out of `node_modules`, on natives of ours [default: only where the program needs that].
     pub npm: bool,
+    /// A global `gc`, which collects what nothing leads to any more, for the program and its threads [default: none].
+    pub expose_gc: bool,
     /// The app that it is: it gets a global `Pear` [default: none].
     pub pear: Option<PearOptions>,
     /// What the program may reach of the machine [default: all that its user may].
@@ -139,6 +141,7 @@ fn run_main(options: &Options, entry: Entry) -> Exit {
     argv.extend(options.args.iter().cloned());
     let mut host = Host::new(argv, true);
     host.memory_limit = options.memory_limit;
+    host.expose_gc = options.expose_gc;
     match &entry {
         _ if options.npm => host.profile.set_npm(),
         Entry::File(file) => host.profile.look(file),

@@ -21,7 +21,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, VecDeque},
     future::Future,
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::OnceLock,
     task::{Context, Poll, Waker},
@@ -421,13 +421,7 @@ impl Loop {
         D: FnOnce(&Ctx<'_>, F::Output) -> Result<()> + 'static,
     {
         let mut future = Box::pin(future);
-        let first = {
-            let _pool = pool().enter();
-            let mut context = Context::from_waker(Waker::noop());
-            // Not to be put off for the sake of other tasks: this is none.
-            pin!(tokio::task::unconstrained(future.as_mut())).poll(&mut context)
-        };
-        let Poll::Ready(output) = first else {
+        let Poll::Ready(output) = first_part(future.as_mut()) else {
             self.spawn(self.handle(stay), future, done);
             return Ok(());
         };
@@ -439,6 +433,21 @@ impl Loop {
         let id = self.expect(self.handle(true), done);
         (self.sender()).send(move |ctx| Loop::get(ctx).finish(ctx, id, Box::new(output)));
         Ok(())
+    }
+
+    /// What a future comes to that has nothing to wait for; `None` for one that has, and every so often all the same, so that the loop turns. Then it has to
+    /// be asked for again, by [`begin`](Self::begin).
+    pub(crate) fn at_once<F: Future>(&self, future: F) -> Option<F::Output> {
+        // Whose turn it is to be an event is asked for again, and is one then.
+        let next = self.0.at_once.get().wrapping_add(1);
+        if next.is_multiple_of(AT_ONCE) {
+            return None;
+        }
+        let Poll::Ready(output) = first_part(pin!(future)) else {
+            return None;
+        };
+        self.0.at_once.set(next);
+        Some(output)
     }
 
     /// A promise for what a function that blocks comes to, on a thread of the pool.
@@ -540,6 +549,14 @@ impl Loop {
         let looks = std::mem::take(&mut *self.0.looks.borrow_mut());
         drop((pending, roots, immediates, held, looks));
     }
+}
+
+/// Runs a future as far as it gets without waiting.
+fn first_part<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    let _pool = pool().enter();
+    let mut context = Context::from_waker(Waker::noop());
+    // Not to be put off for the sake of other tasks: this is none.
+    pin!(tokio::task::unconstrained(future)).poll(&mut context)
 }
 
 /// One future on this thread, also when it is stopped.

@@ -490,12 +490,12 @@ function createRequire (parentURL, opts = {}) {
 
 function addonOf (module, present) {
   function addon (specifier = '.', parentURL = module._href) {
-    const url = Bare.Addon.resolve(specifier, toURL(hrefOf(parentURL, module._href)), { referrer: module })
+    const url = Bare.Addon.resolve(specifier || '.', toURL(hrefOf(parentURL, module._href)), { linked: false })
     return Bare.Addon.load(url, { referrer: module }).exports
   }
   addon.host = native.host
   addon.resolve = function (specifier = '.', parentURL = module._href) {
-    return present(Bare.Addon.resolve(specifier, toURL(hrefOf(parentURL, module._href)), { referrer: module }).href)
+    return present(Bare.Addon.resolve(specifier || '.', toURL(hrefOf(parentURL, module._href)), { linked: false }).href)
   }
   return addon
 }

@@ -211,6 +211,13 @@ delete globalThis.DOMException
 define('global', globalThis)
 Object.defineProperty(globalThis, 'Bare', { configurable: true, enumerable: true, writable: false, value: bare })
 
+if (native.gc) {
+  define('gc', function gc () {
+    native.gc()
+    if (Object(arguments[0]).execution === 'async') return Promise.resolve()
+  })
+}
+
 const timers = require('bare-timers')
 
 for (const name of ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'setImmediate', 'clearImmediate']) {

@@ -383,7 +383,20 @@ class Hypercore extends Resource {
     await core.coreSweep(this._handle)
   }
 
-  async get (index, options = {}) {
+  get (index, options) {
+    // What is here is answered without more ado.
+    if (options === undefined && this.opened && this.closing === null && this.onseq === null && this.onwait === null && Number.isInteger(index) && index >= 0) {
+      try {
+        const block = core.coreHere(this._handle, index)
+        if (block !== undefined) return Promise.resolve(codec.decode(this.valueEncoding, block))
+      } catch (error) {
+        return Promise.reject(error)
+      }
+    }
+    return this._get(index, options)
+  }
+
+  async _get (index, options = {}) {
     if (!this.opened || this.closing !== null) await this._ready()
     if (!Number.isInteger(index) || index < 0) throw failure('ERR_ASSERTION', 'block index must be a positive integer')
     if (this.onseq !== null) this.onseq(index, this)

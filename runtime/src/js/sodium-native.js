@@ -4,6 +4,7 @@ const core = require('pome-core')
 
 const {
   hasherGeneric, hasherSha256, hasherSha512, hasherOnetime, hasherUpdate, hasherFinal, passwordLater, streamXor, aeadEncrypt, aeadDecrypt, zeros,
+  scryptNow, scryptLater, scryptLimits,
   ...functions
 } = native
 
@@ -198,3 +199,5 @@ exports.crypto_pwhash_str_needs_rehash = function (str, opslimit, memlimit) {
   if (known === null) throw new Error('str must be a string of crypto_pwhash_str')
   return known.opslimit !== opslimit || known.memlimit !== Math.floor(memlimit / 1024) * 1024
 }
+
+require('sodium-native/scrypt')(exports, { scryptNow, scryptLater, scryptLimits }, { answer, fill })

@@ -1,9 +1,13 @@
 //! Where the resolver looks: the disk, or what a protocol of the program's has instead.
 
-use crate::{engine::host::Host, permissions};
+use crate::{
+    engine::host::Host,
+    permissions::{self, Place},
+};
 use rquickjs::{Ctx, Function, JsLifetime, Object};
+use rustix::fs::FileType;
 use serde_json::Value;
-use std::{cell::RefCell, collections::HashMap, fs, path::PathBuf, rc::Rc};
+use std::{cell::RefCell, collections::HashMap, path::PathBuf, rc::Rc};
 use url::Url;
 
 /// A place with files.
@@ -29,11 +33,10 @@ pub(crate) struct Disk<'a, 'js> {
 }
 
 impl Disk<'_, '_> {
-    /// The path of a file that the program may look at.
-    fn path(&self, url: &Url) -> Option<PathBuf> {
-        let path = path_of(url)?;
+    /// The place of a file that the program may look at.
+    fn place(&self, url: &Url) -> Option<Place> {
         // Where it may not look there is nothing for it.
-        permissions::file(self.ctx, &path).ok().map(|()| path)
+        permissions::file(self.ctx, path_of(url)?).ok()
     }
 
     /// True for a file in the drive of the app; `None` when that is not where it would be.
@@ -52,7 +55,7 @@ impl Disk<'_, '_> {
             let bytes = drive.read(&path).ok().flatten()?;
             return String::from_utf8(bytes).ok();
         }
-        fs::read_to_string(self.path(url)?).ok()
+        String::from_utf8(self.place(url)?.read().ok()?).ok()
     }
 }
 
@@ -76,9 +79,12 @@ impl Source for Disk<'_, '_> {
         if let Some(is_file) = self.is_in_drive(url) {
             return is_file;
         }
-        self.path(url)
-            .and_then(|path| fs::metadata(path).ok())
-            .is_some_and(|found| found.is_file() || (is_asset && found.is_dir()))
+        let stat = self.place(url).and_then(|place| place.stat().ok());
+        stat.is_some_and(|stat| match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => true,
+            FileType::Directory => is_asset,
+            _ => false,
+        })
     }
 
     fn package(&self, url: &Url) -> Result<Option<Rc<Value>>, String> {
@@ -97,8 +103,8 @@ impl Source for Disk<'_, '_> {
     }
 
     fn real(&self, url: &Url) -> Url {
-        self.path(url)
-            .and_then(|path| fs::canonicalize(path).ok())
+        self.place(url)
+            .and_then(|place| place.canonical().ok())
             .and_then(|path| Url::from_file_path(path).ok())
             .unwrap_or_else(|| url.clone())
     }

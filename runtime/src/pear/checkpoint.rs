@@ -22,7 +22,8 @@ pub(super) fn keep(ctx: Ctx<'_>, text: String) -> Result<Value<'_>> {
     let path = app.map(|app| file(&app));
     let write = move || {
         let Some(path) = path else { return Ok(()) };
-        let next = path.with_extension("new");
+        // Another run of the app may keep something at the same time.
+        let next = path.with_extension(format!("new-{}", std::process::id()));
         // Whole or not at all.
         let written = fs::write(&next, text).and_then(|()| fs::rename(next, &path));
         written.map_err(|error| JsError::os(&error, "write", Some(&path)))

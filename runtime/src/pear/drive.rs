@@ -49,9 +49,31 @@ pub enum AppDriveError {
         /// How long it was waited for.
         patience: Duration,
     },
+    /// A file of the app is larger than any that is read whole.
+    #[error("{path} has {bytes} bytes: more than {limit} are not read")]
+    TooLarge {
+        /// The file, or a record.
+        path: String,
+        /// Its size.
+        bytes: u64,
+        /// What may be.
+        limit: u64,
+    },
     /// The tasks of the drive have ended.
     #[error("the drive is closed")]
     Closed,
+}
+
+/// A module is read whole: bytes.
+const FILE_MAX: u64 = 256 << 20;
+/// A package.json becomes values, which take many times its size: bytes.
+const PACKAGE_MAX: u64 = 4 << 20;
+
+fn limit(path: &str) -> u64 {
+    match path.ends_with("package.json") {
+        true => PACKAGE_MAX,
+        false => FILE_MAX,
+    }
 }
 
 impl AppDriveError {
@@ -61,6 +83,7 @@ impl AppDriveError {
             Self::Drive(error) => error.code(),
             Self::Database(error) => error.code(),
             Self::Late { .. } => "TIMED_OUT",
+            Self::TooLarge { .. } => "FILE_TOO_LARGE",
             Self::Closed => "SESSION_CLOSED",
         }
     }
@@ -273,17 +296,37 @@ impl AppDrive {
 /// A record of Pear's beside the files.
 async fn record(drive: &Hyperdrive, waits: &Waits, name: &str) -> Outcome<Option<Value>> {
     let entry = waits.on(name, drive.db().get(name.as_bytes())).await?;
-    let value = entry.and_then(|entry| entry.value);
-    Ok(value.and_then(|text| serde_json::from_slice(&text).ok()))
+    let Some(text) = entry.and_then(|entry| entry.value) else {
+        return Ok(None);
+    };
+    check_size(name, text.len() as u64, PACKAGE_MAX)?;
+    Ok(serde_json::from_slice(&text).ok())
+}
+
+fn check_size(path: &str, bytes: u64, limit: u64) -> Outcome<()> {
+    match bytes > limit {
+        true => Err(AppDriveError::TooLarge {
+            path: path.into(),
+            bytes,
+            limit,
+        }),
+        false => Ok(()),
+    }
 }
 
 impl Inner {
     async fn contents(&self, path: &str) -> Outcome<Option<Vec<u8>>> {
-        let options = GetOptions {
+        let follow = GetOptions {
             follow: true,
             ..GetOptions::default()
         };
-        let read = self.files.get_with(path, &options);
+        let entry = self.files.entry_with(path, &follow);
+        let Some(entry) = self.waits.on(path, entry).await? else {
+            return Ok(None);
+        };
+        let length = self.files.content_length(&entry);
+        check_size(path, self.waits.on(path, length).await?, limit(path))?;
+        let read = self.files.get(&entry.path);
         Ok(self.waits.on(path, read).await?.map(Vec::from))
     }
 }

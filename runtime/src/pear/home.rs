@@ -13,7 +13,8 @@ use pome_cores::{
 };
 use serde_json::{Map, Value, json};
 use std::{
-    env, fs, io,
+    env, fs,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -108,7 +109,10 @@ impl Table {
     /// Whole or not at all.
     fn write(self) -> io::Result<()> {
         let next = self.file.with_extension("json.new");
-        fs::write(&next, Value::from(self.rows).to_string())?;
+        let mut file = fs::File::create(&next)?;
+        file.write_all(Value::from(self.rows).to_string().as_bytes())?;
+        // Its name may reach the disk before it does.
+        file.sync_all()?;
         fs::rename(next, &self.file)
     }
 }
@@ -318,8 +322,7 @@ impl AppHome {
         }
         if drives {
             for folder in folders(&self.dir.join("drives"))? {
-                if is_free(&folder) {
-                    fs::remove_dir_all(&folder)?;
+                if remove_drive(&folder)? {
                     removed.push(folder);
                 }
             }
@@ -335,15 +338,26 @@ impl AppHome {
     }
 }
 
-/// True when no process has the store in this folder open.
-fn is_free(folder: &Path) -> bool {
+/// Removes what has come of a drive; false when some process runs the app.
+fn remove_drive(folder: &Path) -> io::Result<bool> {
     let mut options = pome_storage::Options::default();
     options.create = false;
-    options.read_only = true;
-    match pome_storage::Store::open(folder, options) {
-        Ok(store) => store.close().is_ok(),
-        Err(error) => error.code() != "LOCKED",
+    // Held until it is gone: nobody begins to run the app from it meanwhile.
+    let held = match pome_storage::Store::open(folder, options) {
+        Ok(store) => Some(store),
+        Err(error) if error.code() == "LOCKED" => return Ok(false),
+        // What cannot be opened is of no use to anybody.
+        Err(_) => None,
+    };
+    // Whoever looks for a folder now finds none, and not half of one.
+    let gone = folder.with_extension("gone");
+    if gone != folder && gone.exists() {
+        fs::remove_dir_all(&gone)?;
     }
+    fs::rename(folder, &gone)?;
+    let removed = fs::remove_dir_all(&gone);
+    drop(held);
+    removed.map(|()| true)
 }
 
 /// The folders in a folder, which may be missing.

@@ -1,7 +1,45 @@
-//! Links to apps: `pear://[FORK.LENGTH.]KEY[.HASH][/PATH][?QUERY][#FRAGMENT]`. Source: pear-link 4.2.1, `index.js`.
+//! Links to apps: `pear://[FORK.LENGTH.]KEY[.HASH][/PATH][?QUERY][#FRAGMENT]`, where an alias may stand for the key. Source: pear-link 4.2.1, `index.js`.
 
 use pome_cores::Key;
 use std::{fmt, str::FromStr};
+
+/// The apps that Pear has names for, and their keys. Source: pear-aliases 1.0.7, `index.js`.
+const ALIASES: [(&str, &str); 7] = [
+    (
+        "pear",
+        "pzcjqmpoo6szkoc4bpkw65ib9ctnrq7b6mneeinbhbheihaq6p6o",
+    ),
+    (
+        "keet",
+        "oeeoz3w6fjjt7bym3ndpa6hhicm8f8naxyk11z4iypeoupn6jzpo",
+    ),
+    (
+        "runtime",
+        "qz5ihrqfmwtp4q36hnjaht1edur6c7w11dbb7ym9jqaex71wogso",
+    ),
+    (
+        "doctor",
+        "fs1xuyzx6c9mu6zu6t5ubhkcbzz913h814te9ay9zzbc9hzf15fo",
+    ),
+    (
+        "templates",
+        "z7n5sgqipwaejgonu6hh4baw95imy8dicj8678tej98itbs9tcgy",
+    ),
+    (
+        "electron",
+        "cktxzetiwt6un3ado5kgqedge6ya4nfazjckzq76zcapefwxakdy",
+    ),
+    (
+        "pass",
+        "tywsat7gz8m65ejx4zjn3773pbdc4j8m66tukis8dgzekraymtzo",
+    ),
+];
+
+/// The key of an alias, and the alias as it is kept.
+fn of_alias(text: &str) -> Option<(Key, &'static str)> {
+    let (alias, key) = ALIASES.iter().find(|(alias, _)| *alias == text)?;
+    Some((key.parse().ok()?, alias))
+}
 
 /// A link that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,12 +69,16 @@ impl LinkError {
 /// assert_eq!((link.key, link.fork, link.length), (key, Some(0), Some(12)));
 /// assert_eq!((link.path.as_str(), link.query.as_str(), link.fragment.as_str()), ("/docs", "?a=1", "#top"));
 /// assert_eq!(link.origin(), format!("pear://{key}"));
+/// let keet: PearLink = "pear://keet".parse()?;
+/// assert_eq!(keet.alias, Some("keet"));
 /// # Ok::<(), pome_runtime::LinkError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PearLink {
     /// The drive.
     pub key: Key,
+    /// The name of Pear's that the link has in place of the key.
+    pub alias: Option<&'static str>,
     /// The drive's fork, where the link names a version.
     pub fork: Option<u64>,
     /// The version that the link names: the length of the drive's database.
@@ -54,6 +96,7 @@ impl PearLink {
     pub fn new(key: Key) -> Self {
         Self {
             key,
+            alias: None,
             fork: None,
             length: None,
             path: String::new(),
@@ -81,6 +124,13 @@ impl PearLink {
     pub fn origin(&self) -> String {
         format!("pear://{}", self.key)
     }
+
+    /// The same as Pear tells an app of it: with the alias, where the key has one.
+    pub fn applink(&self) -> String {
+        let text = self.key.to_string();
+        let alias = ALIASES.iter().find(|(_, key)| *key == text);
+        format!("pear://{}", alias.map_or(&*text, |(alias, _)| alias))
+    }
 }
 
 impl FromStr for PearLink {
@@ -98,17 +148,27 @@ impl FromStr for PearLink {
         let (rest, query) = cut(rest, '?');
         let (host, path) = cut(rest, '/');
         let key = |text: &str| text.parse::<Key>().map_err(|_| wrong("its key is none"));
+        let named = |text: &str| match of_alias(text) {
+            Some((key, alias)) => Ok(Self {
+                alias: Some(alias),
+                ..Self::new(key)
+            }),
+            None if text.len() < 52 => {
+                Err(wrong("its key is none, and no app has that for an alias"))
+            }
+            None => key(text).map(Self::new),
+        };
         let count = |text: &str| {
             text.parse::<u64>()
                 .map_err(|_| wrong("its fork and length are no numbers"))
         };
         let parts: Vec<&str> = host.split('.').collect();
         let link = match parts.as_slice() {
-            [one] => Self::new(key(one)?),
-            [fork, length, one] => Self::new(key(one)?).at(count(fork)?, count(length)?),
+            [one] => named(one)?,
+            [fork, length, one] => named(one)?.at(count(fork)?, count(length)?),
             [fork, length, one, hash] => {
                 key(hash)?;
-                Self::new(key(one)?).at(count(fork)?, count(length)?)
+                named(one)?.at(count(fork)?, count(length)?)
             }
             _ => return Err(wrong("a key is wanted, or a fork, a length and a key")),
         };
@@ -132,17 +192,36 @@ impl fmt::Display for PearLink {
         if let (Some(fork), Some(length)) = (self.fork, self.length) {
             write!(f, "{fork}.{length}.")?;
         }
-        write!(
-            f,
-            "{}{}{}{}",
-            self.key, self.path, self.query, self.fragment
-        )
+        match self.alias {
+            Some(alias) => f.write_str(alias)?,
+            None => write!(f, "{}", self.key)?,
+        }
+        write!(f, "{}{}{}", self.path, self.query, self.fragment)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn apps_that_pear_has_names_for() {
+        for (alias, key) in ALIASES {
+            let key: Key = key.parse().unwrap();
+            let text = format!("pear://{alias}/a?b#c");
+            let link: PearLink = text.parse().unwrap();
+            assert_eq!((link.key, link.alias), (key, Some(alias)));
+            assert_eq!(link.to_string(), text);
+            assert_eq!(link.origin(), format!("pear://{key}"));
+            assert_eq!(link.applink(), format!("pear://{alias}"));
+            let by_key: PearLink = format!("pear://2.5.{key}").parse().unwrap();
+            assert_eq!(by_key.alias, None);
+            assert_eq!(by_key.applink(), format!("pear://{alias}"));
+            let at: PearLink = format!("pear://2.5.{alias}").parse().unwrap();
+            assert_eq!((at.fork, at.length, at.key), (Some(2), Some(5), key));
+            assert_eq!(at.to_string(), format!("pear://2.5.{alias}"));
+        }
+    }
 
     #[test]
     fn links_as_pear_reads_them() {
@@ -167,7 +246,9 @@ mod tests {
             format!("pear://1.-1.{key}"),
             format!("pear://1.2.{key}.x"),
             format!("pear://1.2.{key}.{key}.5"),
-            "pear://keet".to_owned(),
+            "pear://kee".to_owned(),
+            "pear://1.keet".to_owned(),
+            "pear://Keet".to_owned(),
             "pear://é".to_owned(),
         ] {
             let error = wrong.parse::<PearLink>().unwrap_err();

@@ -17,6 +17,7 @@ use crate::{
 use rquickjs::{Ctx, Function, JsLifetime, Null, Object, Persistent, Result};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     rc::Rc,
@@ -61,6 +62,8 @@ pub struct PearOptions {
     pub flags: Value,
     /// Tell it of updates (default: true).
     pub updates: bool,
+    /// What it finds in `links`, over those of its package.json.
+    pub links: BTreeMap<String, String>,
 }
 
 impl PearOptions {
@@ -131,6 +134,7 @@ impl PearOptions {
             drive: None,
             flags: json!({}),
             updates: true,
+            links: BTreeMap::new(),
         })
     }
 
@@ -164,6 +168,7 @@ impl PearOptions {
             drive: Some(drive),
             flags: json!({}),
             updates: true,
+            links: BTreeMap::new(),
         })
     }
 
@@ -196,7 +201,7 @@ impl PearOptions {
             let list = self
                 .options
                 .get(name)
-                .or(self.options.get("stage")?.get(name));
+                .or_else(|| self.options.get("stage")?.get(name));
             Some(
                 list?
                     .as_array()?
@@ -232,6 +237,33 @@ impl PearOptions {
         AppHome::temporary()
     }
 
+    /// Lets go of all that it keeps.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub fn clear_storage(&self) -> io::Result<()> {
+        fs::remove_dir_all(&self.storage)?;
+        fs::create_dir_all(&self.storage)
+    }
+
+    /// Those of its package.json, and those of this run.
+    fn all_links(&self) -> Value {
+        let mut links = match self.options.get("links") {
+            Some(Value::Object(links)) => links.clone(),
+            Some(Value::Array(list)) => {
+                let named = list.iter().enumerate();
+                named
+                    .map(|(at, link)| (at.to_string(), link.clone()))
+                    .collect()
+            }
+            _ => serde_json::Map::new(),
+        };
+        for (name, link) in &self.links {
+            links.insert(name.clone(), json!(link));
+        }
+        Value::Object(links)
+    }
+
     fn config(&self) -> Value {
         let drive = self.drive.as_ref();
         let link = self.parsed();
@@ -244,7 +276,7 @@ impl PearOptions {
             "key": null,
             "length": drive.map_or(0, AppDrive::length),
             "fork": drive.map_or(0, AppDrive::fork),
-            "alias": null,
+            "alias": link.as_ref().and_then(|link| link.alias),
             "dev": self.dev,
             "name": self.name,
             "main": self.main,
@@ -261,7 +293,7 @@ impl PearOptions {
             }),
             "release": drive.and_then(AppDrive::release),
             "link": self.link,
-            "links": self.options.get("links").cloned().unwrap_or_else(|| json!({})),
+            "links": self.all_links(),
             "route": self.route(),
             "routes": self.options.get("routes"),
             "entrypoint": match drive {
@@ -273,15 +305,24 @@ impl PearOptions {
             "linkData": part(link.as_ref().map(|link| &link.path)),
             "checkpoint": null,
             "applink": match drive {
-                Some(drive) => drive.origin(),
+                Some(drive) => PearLink::new(drive.live().key()).applink(),
                 None => format!("file://{}", self.dir.display()),
             },
             "dir": drive.is_none().then_some(&self.dir),
-            "dht": { "nodes": [], "bootstrap": [] },
+            "dht": { "nodes": [], "bootstrap": bootstrap() },
+            // Of the platform for windows.
             "assets": {},
+            "startId": null,
             "prerunning": false,
         })
     }
+}
+
+/// The nodes to begin with, as an app hands them to its swarm.
+fn bootstrap() -> Vec<Value> {
+    let all = crate::core::dht::bootstrap();
+    let value = |at: &std::net::SocketAddrV4| json!({ "host": at.ip(), "port": at.port() });
+    all.iter().map(value).collect()
 }
 
 /// What an app is called by its package.json.
@@ -363,4 +404,52 @@ fn newer<'js>(ctx: Ctx<'js>, seen: f64, callback: Function<'js>) -> Result<()> {
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_as_pear_follows_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write(
+            "package.json",
+            r#"{ "name": "a", "main": "./start.js", "pear": {} }"#,
+        );
+        write("start.js", "");
+        let own = folder.path().join("own");
+        let mut app = PearOptions::from_disk(folder.path(), Vec::new(), Some(own)).unwrap();
+        let key = pome_cores::Key([3; 32]);
+        for (options, route, entry) in [
+            (json!({}), "", "/start.js"),
+            (json!({}), "/", "/start.js"),
+            (json!({}), "/a/b.js", "/a/b.js"),
+            (json!({ "routes": "." }), "/a/b.js", "/start.js"),
+            (json!({ "routes": "./one.js" }), "/a", "/one.js"),
+            (json!({ "routes": { "/a": "./b.js" } }), "/a", "/b.js"),
+            (json!({ "routes": { "/a": "./b.js" } }), "/c.js", "/c.js"),
+            (json!({ "routes": { "/": "/home.js" } }), "", "/home.js"),
+            (
+                json!({ "routes": ".", "unrouted": ["/assets"] }),
+                "/assets/x.js",
+                "/assets/x.js",
+            ),
+            (
+                json!({ "routes": ".", "unrouted": ["/assets"] }),
+                "/other/x.js",
+                "/start.js",
+            ),
+            (
+                json!({ "routes": ".", "stage": { "entrypoints": ["/second.js"] } }),
+                "/second.js",
+                "/second.js",
+            ),
+        ] {
+            app.link = format!("pear://{key}{route}");
+            app.options = options.clone();
+            assert_eq!(app.entrypoint(), entry, "{route} with {options}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// How long a program may take: none of them waits for anything that is not there.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = pome_test_support::PATIENCE;
 
 /// What keeps a program off the network of the machine that it runs on.
 pub(crate) fn variables() -> [(&'static str, &'static str); 2] {

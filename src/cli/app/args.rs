@@ -4,7 +4,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 pub(crate) struct RunArgs {
     /// Run this text instead of a file
     #[arg(short, long, value_name = "SCRIPT", conflicts_with = "print")]
@@ -33,6 +33,15 @@ pub(crate) struct RunArgs {
     /// Do not tell the app of updates
     #[arg(long)]
     pub(crate) no_updates: bool,
+    /// What the app finds in `Pear.config.links` instead of, or besides, what its package.json says
+    #[arg(long, value_name = "NAME=LINK,…", value_delimiter = ',', value_parser = named_link)]
+    pub(crate) links: Vec<(String, String)>,
+    /// Let go of all that the app keeps in its own folder before it starts
+    #[arg(long, conflicts_with = "app_storage")]
+    pub(crate) unsafe_clear_app_storage: bool,
+    /// Ask nothing: an app from a key that never ran here does not run
+    #[arg(long, conflicts_with = "trust")]
+    pub(crate) no_ask: bool,
     /// Run an app from a key that never ran here without asking, and remember that
     #[arg(long)]
     pub(crate) trust: bool,
@@ -61,6 +70,13 @@ pub(crate) enum Version {
     Length(u64),
 }
 
+fn named_link(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, link)) if !name.is_empty() => Ok((name.into(), link.into())),
+        _ => Err("a name, `=` and a link are wanted".into()),
+    }
+}
+
 fn version(text: &str) -> Result<Version, String> {
     match text {
         "release" => Ok(Version::Release),
@@ -74,17 +90,21 @@ fn version(text: &str) -> Result<Version, String> {
 
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub(crate) struct InitArgs {
-    /// The folder [default: this one]
-    pub(crate) dir: Option<PathBuf>,
+    /// `[TEMPLATE] [DIR]`: `terminal`, or `node-compat` for a program that runs in node as well [default: `terminal`], and the folder [default: this one]
+    #[arg(value_name = "TEMPLATE] [DIR", num_args = 0..=2)]
+    pub(crate) at: Vec<String>,
     /// Ask nothing
     #[arg(short, long)]
     pub(crate) yes: bool,
     /// Write over what is there
     #[arg(short, long)]
     pub(crate) force: bool,
-    /// What the app is for: only `terminal` is there
-    #[arg(short, long, value_name = "TYPE", default_value = "terminal", value_parser = ["terminal"])]
-    pub(crate) r#type: String,
+    /// The template, as Pear 1 has it: `terminal` or `terminal-node`
+    #[arg(short, long, value_name = "TYPE")]
+    pub(crate) r#type: Option<String>,
+    /// What the template is to have besides: `node`
+    #[arg(short, long, value_name = "WHAT")]
+    pub(crate) with: Option<String>,
     /// What it is called [default: the folder's name]
     #[arg(long)]
     pub(crate) name: Option<String>,
@@ -152,6 +172,9 @@ pub(crate) struct InfoArgs {
     /// All of its CHANGELOG.md
     #[arg(long)]
     pub(crate) full_changelog: bool,
+    /// So many of the newest parts of its CHANGELOG.md [default: 1]
+    #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) changelog_max: u32,
 }
 
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use super::{args::DumpArgs, args::Version, refuse_full, stage::difference, tell};
 use crate::cli::{
-    drive::{missing, open},
+    drive::{check_fork, missing, open},
     failure::Failure,
     io::{Io, value_json},
     peers::Peers,
@@ -48,13 +48,12 @@ pub(crate) async fn dump(service: &Service, args: DumpArgs, io: &mut Io) -> Resu
         .map(|one| format!("/{}", one.trim().trim_matches('/')))
         .collect();
     let is_file = !path.is_empty() && peers.within(drive.entry(&path)).await?.is_some();
+    let below = |entry: &str, of: &str| {
+        let rest = entry.strip_prefix(of.trim_end_matches('/'));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
     let wanted = |entry: &str| {
-        let below = |of: &str| {
-            entry
-                .strip_prefix(of.trim_end_matches('/'))
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        below(&path) && (only.is_empty() || only.iter().any(|one| below(one)))
+        below(entry, &path) && (only.is_empty() || only.iter().any(|one| below(entry, one)))
     };
     let Some(folder) = folder.filter(|_| !args.list) else {
         return print(&drive, &peers, wanted, args.list, io).await;
@@ -63,13 +62,16 @@ pub(crate) async fn dump(service: &Service, args: DumpArgs, io: &mut Io) -> Resu
         dry_run: args.dry_run,
         prune: !args.no_prune && !is_file,
         entries: is_file.then(|| vec![path.clone()]),
-        prefixes: match only.is_empty() {
-            true => vec![if path.is_empty() {
-                "/".into()
-            } else {
-                path.clone()
-            }],
-            false => only.clone(),
+        prefixes: match (only.is_empty(), path.is_empty()) {
+            (true, true) => vec!["/".into()],
+            (true, false) => vec![path.clone()],
+            (false, _) => {
+                let narrower = |one: &String| match below(one, &path) {
+                    true => Some(one.clone()),
+                    false => below(&path, one).then(|| path.clone()),
+                };
+                only.iter().filter_map(narrower).collect()
+            }
         },
         ..MirrorOptions::default()
     };
@@ -103,7 +105,11 @@ async fn at(
     wanted: Option<Version>,
 ) -> Result<Hyperdrive, Failure> {
     let length = match (wanted, link.length) {
-        (Some(Version::Length(length)), _) | (None, Some(length)) => length,
+        (Some(Version::Length(length)), _) => length,
+        (None, Some(length)) => {
+            check_fork(drive, link.fork)?;
+            length
+        }
         (Some(Version::Staged), _) => drive.version(),
         (Some(Version::Release) | None, _) => {
             let entry = peers.within(drive.db().get(b"release")).await?;

@@ -11,7 +11,7 @@ pub(crate) async fn info(service: &Service, args: InfoArgs, io: &mut Io) -> Resu
     let which = Which::of(&args.app, io)?;
     let (drive, peers) = match &which {
         Which::Link(link) => {
-            let (_, drive, peers) = open(service, Some(&link.key.to_string()), io).await?;
+            let (_, drive, peers) = open(service, Some(&link.to_string()), io).await?;
             (drive, peers)
         }
         Which::Channel(..) => {
@@ -40,7 +40,7 @@ pub(crate) async fn info(service: &Service, args: InfoArgs, io: &mut Io) -> Resu
         let shown = match (&text, args.full_changelog) {
             (None, _) => "[ No Changelog ]",
             (Some(text), true) => text.trim_end(),
-            (Some(text), false) => newest(text),
+            (Some(text), false) => newest(text, args.changelog_max as usize),
         };
         let data = json!({ "changelog": shown, "full": args.full_changelog });
         tell(io, (CMD, "changelog"), data, format!("\n{shown}")).await?;
@@ -104,19 +104,17 @@ async fn metadata(
     tell(io, (CMD, "info"), data, text).await
 }
 
-/// The part of a changelog that its first heading of a version is about.
-fn newest(text: &str) -> &str {
+/// The parts of a changelog that its first headings of versions are about.
+fn newest(text: &str, count: usize) -> &str {
     let mut headings = text
         .match_indices("\n## ")
         .map(|(at, _)| at + 1)
         .chain(text.starts_with("## ").then_some(0))
         .collect::<Vec<_>>();
     headings.sort_unstable();
-    match headings.as_slice() {
-        [] => text.trim_end(),
-        [first] => text[*first..].trim_end(),
-        [first, second, ..] => text[*first..*second].trim_end(),
-    }
+    let start = headings.first().copied().unwrap_or(0);
+    let end = headings.get(count).copied().unwrap_or(text.len());
+    text[start..end].trim_end()
 }
 
 #[cfg(test)]
@@ -125,8 +123,11 @@ mod tests {
 
     #[test]
     fn the_newest_of_a_changelog() {
-        assert_eq!(newest("# All\n\n## 2\n\nb\n\n## 1\n\na\n"), "## 2\n\nb");
-        assert_eq!(newest("## 1\n\na\n"), "## 1\n\na");
-        assert_eq!(newest("words\n"), "words");
+        let all = "# All\n\n## 2\n\nb\n\n## 1\n\na\n";
+        assert_eq!(newest(all, 1), "## 2\n\nb");
+        assert_eq!(newest(all, 2), &all[7..all.len() - 1]);
+        assert_eq!(newest(all, 9), &all[7..all.len() - 1]);
+        assert_eq!(newest("## 1\n\na\n", 1), "## 1\n\na");
+        assert_eq!(newest("words\n", 1), "words");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Project, args::InitArgs, check_name, refuse_full};
 use crate::cli::{failure::Failure, present::Presentation};
+use pome_runtime::PearLink;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -22,10 +23,71 @@ console.log(await versions())
 
 const TEST: &str = "import test from 'brittle' // https://github.com/holepunchto/brittle\n";
 
+/// The modules of Node that a program for both asks for, Bare's for each, and its version.
+const NODE: [(&str, &str, &str); 20] = [
+    ("assert", "bare-assert", "^1.2.0"),
+    ("buffer", "bare-buffer", "^3.7.0"),
+    ("child_process", "bare-subprocess", "^6.2.0"),
+    ("console", "bare-console", "^6.2.0"),
+    ("crypto", "bare-crypto", "^1.15.0"),
+    ("dns", "bare-dns", "^2.2.0"),
+    ("events", "bare-events", "^2.9.0"),
+    ("fs", "bare-fs", "^4.8.0"),
+    ("http", "bare-http1", "^4.6.0"),
+    ("https", "bare-https", "^3.1.0"),
+    ("net", "bare-net", "^2.3.0"),
+    ("os", "bare-os", "^3.9.0"),
+    ("path", "bare-path", "^3.1.0"),
+    ("process", "bare-process", "^4.5.0"),
+    ("readline", "bare-readline", "^1.3.0"),
+    ("stream", "bare-stream", "^2.13.0"),
+    ("tty", "bare-tty", "^5.2.0"),
+    ("url", "bare-url", "^2.5.0"),
+    ("util", "bare-utils", "^1.6.0"),
+    ("zlib", "bare-zlib", "^1.4.0"),
+];
+
+/// Which template, and the folder.
+fn wanted(args: &InitArgs) -> Result<(bool, &Path), Failure> {
+    let (template, dir) = match args.at.as_slice() {
+        [template, dir] => (Some(template.as_str()), dir.as_str()),
+        [dir] => (None, dir.as_str()),
+        _ => (None, ""),
+    };
+    let invalid = |message: String| Failure::new("ERR_INVALID_TEMPLATE", message);
+    let of = |template: &str| match template {
+        "default" | "terminal" => Ok(false),
+        "node-compat" | "terminal-node" => Ok(true),
+        "ui" | "desktop" => Err(invalid("windows are not there: `terminal` is".into())),
+        link if PearLink::is_link(link) => Err(invalid(
+            "a template of somebody else's has code that would run before anybody has trusted it"
+                .into(),
+        )),
+        other => Err(invalid(format!(
+            "there is no template {other:?}: `terminal` and `node-compat` are"
+        ))),
+    };
+    let mut with_node = false;
+    for template in template.into_iter().chain(args.r#type.as_deref()) {
+        with_node |= of(template)?;
+    }
+    match args.with.as_deref() {
+        None => {}
+        Some("node") => with_node = true,
+        Some(other) => {
+            return Err(invalid(format!(
+                "a template has no {other:?}: `node` it may have"
+            )));
+        }
+    }
+    Ok((with_node, Path::new(dir)))
+}
+
 /// Makes the project. Needs no store.
 pub(crate) fn init(args: &InitArgs, how: Presentation) -> Result<(), Failure> {
+    let (with_node, dir) = wanted(args)?;
     let here = std::env::current_dir().map_err(|e| Failure::io("the working folder", &e))?;
-    let dir = here.join(args.dir.as_deref().unwrap_or(Path::new("")));
+    let dir = here.join(dir);
     let at = |error: &std::io::Error| Failure::io(&dir.display().to_string(), error);
     if !args.force {
         refuse_full(&dir)?;
@@ -53,12 +115,23 @@ pub(crate) fn init(args: &InitArgs, how: Presentation) -> Result<(), Failure> {
     let mut package = json!({
         "name": name,
         "main": main,
-        "pear": { "name": name, "type": args.r#type },
+        "pear": { "name": name, "type": "terminal" },
         "type": "module",
         "license": license,
         "scripts": { "dev": "pear run -d .", "test": "brittle test/*.test.js" },
         "devDependencies": { "brittle": "^3.0.0" },
     });
+    if with_node {
+        let imports = NODE.iter().map(|(node, bare, _)| {
+            let either = json!({ "bare": bare, "default": node });
+            ((*node).to_owned(), either)
+        });
+        package["imports"] = Value::Object(imports.collect());
+        let packages = NODE
+            .iter()
+            .map(|(_, bare, version)| ((*bare).to_owned(), json!(version)));
+        package["dependencies"] = Value::Object(packages.collect());
+    }
     if let (Some(Value::Object(old)), Some(new)) = (old, package.as_object_mut()) {
         for (field, value) in old {
             new.entry(field).or_insert(value);

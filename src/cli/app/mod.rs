@@ -15,10 +15,14 @@ pub(crate) mod stage;
 
 use super::{failure::Failure, io::Io, service::Service};
 use args::AppArgs;
+use bytes::Bytes;
 use pome_drive_fs::Hyperdrive;
 use pome_runtime::{LinkError, PearLink};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
 
 impl From<LinkError> for Failure {
     fn from(error: LinkError) -> Self {
@@ -208,11 +212,21 @@ pub(crate) async fn set_record(
     name: &str,
     value: &Value,
 ) -> Result<(), Failure> {
-    if record(drive, name).await?.as_ref() != Some(value) {
-        let text = pome_encoding::json::stringify(value);
-        drive.db().put(name.as_bytes(), text).await?;
+    if let Some((key, text)) = changed_record(drive, name, value).await? {
+        drive.db().put(&key, text).await?;
     }
     Ok(())
+}
+
+/// The row of a record, unless it is there as it should be.
+pub(crate) async fn changed_record(
+    drive: &Hyperdrive,
+    name: &str,
+    value: &Value,
+) -> Result<Option<(Vec<u8>, Bytes)>, Failure> {
+    let is_there = record(drive, name).await?.as_ref() == Some(value);
+    let text = || pome_encoding::json::stringify(value);
+    Ok((!is_there).then(|| (name.as_bytes().to_vec(), text().into())))
 }
 
 /// The link to a drive as it is now.
@@ -230,5 +244,14 @@ pub(crate) async fn tell(
     text: impl AsRef<str>,
 ) -> Result<(), Failure> {
     let line = json!({ "cmd": cmd, "tag": tag, "data": data });
-    io.event(line, text.as_ref()).await
+    io.event(line, &printable(text.as_ref())).await
+}
+
+/// A text of somebody else's on a terminal: without what would move the cursor, or worse.
+fn printable(text: &str) -> Cow<'_, str> {
+    let moves = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    match text.contains(moves) {
+        true => Cow::Owned(text.replace(moves, "\u{fffd}")),
+        false => Cow::Borrowed(text),
+    }
 }

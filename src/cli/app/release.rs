@@ -14,6 +14,7 @@ pub(crate) async fn release(
 ) -> Result<(), Failure> {
     let which = Which::of(&args.app, io)?;
     let drive = which.ours(service, false).await?;
+    let _alone = service.staging(drive.key()).await;
     service.mounts.publish(drive.key()).await?;
     let link = format!("pear://{}", drive.key());
     if record(&drive, "manifest").await?.is_none() {
@@ -38,11 +39,22 @@ pub(crate) async fn release(
     tell(io, (CMD, "released"), data, text).await
 }
 
-/// A link for an app: a drive with nothing in it.
-pub(crate) async fn touch(service: &Service, io: &mut Io) -> Result<(), Failure> {
-    let bytes: [u8; 16] = random_bytes();
-    let name: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let namespace = format!("!touch~{name}");
+/// A link for an app: a drive with nothing in it. With a `prefix`, one whose key begins so.
+pub(crate) async fn touch(
+    service: &Service,
+    prefix: Option<String>,
+    io: &mut Io,
+) -> Result<(), Failure> {
+    let mut namespace = some_namespace();
+    if let Some(prefix) = prefix {
+        // That of a drive is the key of its database, whose name is always this.
+        let key = |namespace: &str| service.corestore.namespace(namespace).key_of("db");
+        while !key(&namespace).to_string().starts_with(&prefix) {
+            // Others have their turn, and this ends when nobody waits for it any more.
+            tokio::task::yield_now().await;
+            namespace = some_namespace();
+        }
+    }
     let drive = service.app(&namespace, true).await?;
     service.name_app(&namespace, &drive)?;
     service.sync().await?;
@@ -50,4 +62,11 @@ pub(crate) async fn touch(service: &Service, io: &mut Io) -> Result<(), Failure>
     let link = format!("pear://{key}");
     let data = json!({ "key": key, "link": link });
     tell(io, ("touch", "final"), data, link).await
+}
+
+/// A namespace that no app of this store has.
+fn some_namespace() -> String {
+    let bytes: [u8; 16] = random_bytes();
+    let name: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("!touch~{name}")
 }

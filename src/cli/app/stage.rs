@@ -1,7 +1,7 @@
 //! `pome stage`: a project into the drive of an app.
 
 use super::{
-    Project, Which, args::StageArgs, folder, ignore, record, set_record, tell, version_link,
+    Project, Which, args::StageArgs, changed_record, folder, ignore, record, tell, version_link,
 };
 use crate::cli::{drive::finish, failure::Failure, io::Io, service::Service};
 use futures_util::StreamExt;
@@ -18,6 +18,7 @@ pub(crate) async fn stage(service: &Service, args: StageArgs, io: &mut Io) -> Re
     let project = Project::find(&folder(&args.app, io))?;
     let which = Which::of(&args.app, io)?;
     let drive = which.ours(service, true).await?;
+    let _alone = service.staging(drive.key()).await;
     service.mounts.publish(drive.key()).await?;
     check(&project)?;
     if let Some(length) = args.truncate.filter(|_| !args.dry_run) {
@@ -47,20 +48,38 @@ pub(crate) async fn stage(service: &Service, args: StageArgs, io: &mut Io) -> Re
         .await?;
     } else {
         which.keep(service, &drive)?;
-        if let Some(channel) = which.channel() {
-            set_record(&drive, "channel", &json!(channel)).await?;
-        }
-        set_record(&drive, "manifest", &manifest(&project)).await?;
     }
+    let channel = which.channel().map(|channel| ("channel", json!(channel)));
+    let records = channel
+        .into_iter()
+        .chain([("manifest", manifest(&project))]);
     let left_out = [args.ignore.as_slice(), &project.staging("ignore")].concat();
     let left_out = ignore::rules(&left_out);
     let mut only = [args.only.as_slice(), &project.staging("only")].concat();
     only.retain(|path| !path.trim().is_empty());
     let purge = args.purge || project.options()["stage"]["purge"] == true;
-    if purge {
-        remove_left_out(&drive, &left_out, args.dry_run, io).await?;
+    let mut options = MirrorOptions {
+        dry_run: args.dry_run,
+        include_equals: true,
+        dedup: true,
+        posix: false,
+        // Who follows what is staged runs an app of before or of now.
+        whole: true,
+        ..MirrorOptions::default()
+    };
+    for (name, value) in records {
+        options
+            .rows
+            .extend(changed_record(&drive, name, &value).await?);
     }
-    let count = copy(&project, &drive, (left_out, only), args.dry_run, io).await?;
+    if purge {
+        options.remove = left_out_before(&drive, &left_out, io).await?;
+    }
+    options.ignore = left_out;
+    if !only.is_empty() {
+        options.prefixes = only;
+    }
+    let count = copy(&project, &drive, options, io).await?;
     if !args.dry_run {
         finish(service, &drive).await?;
     }
@@ -104,47 +123,31 @@ fn manifest(project: &Project) -> Value {
     manifest
 }
 
-async fn remove_left_out(
+/// What was staged before and is left out now.
+async fn left_out_before(
     drive: &Hyperdrive,
     left_out: &Ignore,
-    dry_run: bool,
     io: &Io,
-) -> Result<(), Failure> {
+) -> Result<Vec<String>, Failure> {
     let mut gone = Vec::new();
     let mut entries = pin!(drive.list("/", ListOptions::default()));
     while let Some(entry) = entries.next().await.transpose()? {
         if left_out.matches(&entry.path) {
-            gone.push((entry.path.clone(), drive.content_length(&entry).await?));
+            let bytes = drive.content_length(&entry).await?;
+            difference((CMD, MirrorOp::Remove), &entry.path, (0, bytes), io).await?;
+            gone.push(entry.path);
         }
     }
-    for (path, bytes_removed) in gone {
-        if !dry_run {
-            drive.del(&path).await?;
-        }
-        difference((CMD, MirrorOp::Remove), &path, (0, bytes_removed), io).await?;
-    }
-    Ok(())
+    Ok(gone)
 }
 
 async fn copy(
     project: &Project,
     drive: &Hyperdrive,
-    (left_out, only): (Ignore, Vec<String>),
-    dry_run: bool,
+    options: MirrorOptions,
     io: &mut Io,
 ) -> Result<MirrorCount, Failure> {
     let source = Localdrive::open(&project.dir, LocalOptions::default())?;
-    let mut options = MirrorOptions {
-        dry_run,
-        include_equals: true,
-        ignore: left_out,
-        dedup: true,
-        posix: false,
-        ..MirrorOptions::default()
-    };
-    if !only.is_empty() {
-        options.prefixes = only;
-    }
     let mirror = Mirrordrive::new(source, drive.clone(), options);
     let mut count = MirrorCount::default();
     let mut events = pin!(mirror.events());

@@ -8,8 +8,8 @@ mod runtime;
 mod skip;
 
 pub use process::JsonProcess;
-pub use runtime::block_on;
-pub use skip::{npm_folder, npm_works, skipped};
+pub use runtime::{PATIENCE, block_on};
+pub use skip::{npm_folder, npm_works, skipped, tools_work};
 
 use serde_json::Value;
 use std::path::PathBuf;

@@ -12,6 +12,22 @@ pub fn skipped(test: &str, why: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
 }
 
+/// True when all of these programs are here; else says that `test` is skipped, and for want of which.
+pub fn tools_work(test: &str, tools: &[&str]) -> bool {
+    let is_there = |tool: &&&str| {
+        let found = Command::new("sh")
+            .args(["-c", &format!("command -v {tool}")])
+            .stdout(Stdio::null())
+            .status();
+        found.is_ok_and(|status| status.success())
+    };
+    let missing = tools.iter().find(|tool| !is_there(tool));
+    if let Some(tool) = missing {
+        skipped(test, format_args!("{tool} is not installed"));
+    }
+    missing.is_none()
+}
+
 /// The folder with the scripts that run the npm modules, and their lockfile.
 pub fn npm_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../interop")

@@ -4,7 +4,7 @@ use super::{Device, File, FileStamp, view::Mapping};
 use bytes::Bytes;
 use parking_lot::RwLock;
 use rustix::{
-    fs::{Advice, FlockOperation, XattrFlags, fadvise, fgetxattr, flock, fsetxattr},
+    fs::{Advice, FlockOperation, OFlags, XattrFlags, fadvise, fgetxattr, flock, fsetxattr},
     io::Errno,
 };
 use std::{
@@ -12,7 +12,7 @@ use std::{
     io::{self, IoSlice},
     num::NonZeroU64,
     ops::Range,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
@@ -30,6 +30,8 @@ const NONCE: &str = "user.pome.stamp";
 pub struct PwriteDevice {
     dir: PathBuf,
     handle: fs::File,
+    /// How its files are opened besides.
+    flags: OFlags,
     boot_id: [u8; 16],
 }
 
@@ -39,10 +41,29 @@ impl PwriteDevice {
         let dir = dir.as_ref().to_path_buf();
         Ok(Self {
             handle: fs::File::open(&dir)?,
+            flags: OFlags::empty(),
             boot_id: boot_id(),
             dir,
         })
     }
+
+    /// The folder that is open here, wherever its path leads by now. Its files are no links.
+    pub fn open_in(folder: fs::File) -> Self {
+        Self {
+            dir: format!("/proc/self/fd/{}", folder.as_raw_fd()).into(),
+            handle: folder,
+            flags: OFlags::NOFOLLOW,
+            boot_id: boot_id(),
+        }
+    }
+
+    /// How a file of it is opened.
+    fn options(&self) -> fs::OpenOptions {
+        let mut options = fs::OpenOptions::new();
+        options.custom_flags(self.flags.bits().cast_signed());
+        options
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.dir
@@ -71,7 +92,8 @@ impl Drop for Held {
 
 impl Device for PwriteDevice {
     fn open(&self, name: &str, create: bool) -> io::Result<Arc<dyn File>> {
-        let file = fs::OpenOptions::new()
+        let file = self
+            .options()
             .read(true)
             .write(true)
             .create(create)
@@ -111,7 +133,8 @@ impl Device for PwriteDevice {
         self.boot_id
     }
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
-        let file = fs::OpenOptions::new()
+        let file = self
+            .options()
             .write(true)
             .create(true)
             .truncate(false)
@@ -121,7 +144,7 @@ impl Device for PwriteDevice {
         Ok(Box::new(Held(file)))
     }
     fn stamp(&self, name: &str) -> io::Result<FileStamp> {
-        let file = fs::File::open(self.dir.join(name))?;
+        let file = self.options().read(true).open(self.dir.join(name))?;
         let metadata = file.metadata()?;
         let birth = metadata.created().ok();
         let birth = birth.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
@@ -141,7 +164,7 @@ impl Device for PwriteDevice {
         })
     }
     fn set_nonce(&self, name: &str, nonce: [u8; 16]) -> io::Result<bool> {
-        let file = fs::File::open(self.dir.join(name))?;
+        let file = self.options().read(true).open(self.dir.join(name))?;
         match fsetxattr(&file, NONCE, &nonce, XattrFlags::empty()) {
             Ok(()) => file.sync_all().map(|()| true),
             // Not possible here, or no room for it.

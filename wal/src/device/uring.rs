@@ -35,11 +35,21 @@ impl UringDevice {
     /// # Errors
     /// What the kernel says when it refuses a ring, so that the caller may take the plain device.
     pub fn open(dir: impl AsRef<Path>) -> io::Result<Self> {
-        let rings = Rings::default();
-        let ring = rings.take()?;
-        rings.0.lock().push(ring);
+        let rings = Rings::checked()?;
         Ok(Self {
             plain: PwriteDevice::open(dir)?,
+            rings,
+        })
+    }
+
+    /// The folder that is open here, as [`PwriteDevice::open_in`] has it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_in(folder: &std::fs::File) -> io::Result<Self> {
+        let rings = Rings::checked()?;
+        Ok(Self {
+            plain: PwriteDevice::open_in(folder.try_clone()?),
             rings,
         })
     }
@@ -57,6 +67,14 @@ enum SyncFailed {
 }
 
 impl Rings {
+    /// With a ring that the kernel has let us have.
+    fn checked() -> io::Result<Self> {
+        let rings = Self::default();
+        let ring = rings.take()?;
+        rings.0.lock().push(ring);
+        Ok(rings)
+    }
+
     fn take(&self) -> io::Result<IoUring> {
         match self.0.lock().pop() {
             Some(ring) => Ok(ring),

@@ -2,21 +2,31 @@
 
 use crate::posix::PosixMetadata;
 use crate::vfs::lower::{
-    Below, Change, Content, ContentWriter, Drive, Found, LowerEntry, LowerError, Tree,
+    Below, Block, Change, Content, ContentWriter, Drive, Found, LowerEntry, LowerError, MapWriter,
+    Tree,
 };
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, ready},
+    stream::BoxStream,
+};
 use parking_lot::Mutex;
 use pome_cores::{Batch, Corestore, Durability};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 type Result<T> = std::result::Result<T, LowerError>;
 #[derive(Clone, Default)]
 pub(super) struct Version {
     pub(super) entries: BTreeMap<String, LowerEntry>,
     pub(super) folders: BTreeMap<String, PosixMetadata>,
+    pub(super) names: BTreeSet<(u64, String)>,
 }
 type Entries = Arc<Version>;
+type Happens = Box<dyn FnOnce() + Send>;
 
 pub(super) struct MemoryDrive {
     corestore: Corestore,
@@ -24,11 +34,28 @@ pub(super) struct MemoryDrive {
     bytes: Arc<Mutex<Vec<u8>>>,
     pub(super) fail: std::sync::atomic::AtomicBool,
     /// Happens once, while contents are uploaded.
-    pub(super) during_upload: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    pub(super) during_upload: Mutex<Option<Happens>>,
+    /// Happens once, when a publication has been made ready.
+    pub(super) before_publishing: Mutex<Option<Happens>>,
+    /// Happens once, when this path is looked up.
+    pub(super) during_lookup: Arc<Mutex<Option<(String, Happens)>>>,
+    pub(super) far: Arc<Mutex<Far>>,
+}
+
+/// A listing that comes from far away.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Far {
+    #[default]
+    No,
+    Yes,
+    /// The next one breaks off after its first name.
+    Breaks,
 }
 
 #[derive(Clone)]
 struct MemoryTree {
+    far: Arc<Mutex<Far>>,
+    during_lookup: Arc<Mutex<Option<(String, Happens)>>>,
     version: u64,
     entries: Entries,
     versions: Arc<Mutex<Vec<Entries>>>,
@@ -43,12 +70,17 @@ impl MemoryDrive {
             bytes: Arc::default(),
             fail: false.into(),
             during_upload: Mutex::default(),
+            before_publishing: Mutex::default(),
+            during_lookup: Arc::default(),
+            far: Arc::default(),
         })
     }
 
     fn tree(&self) -> Arc<dyn Tree> {
         let versions = self.versions.lock();
         Arc::new(MemoryTree {
+            far: self.far.clone(),
+            during_lookup: self.during_lookup.clone(),
             version: versions.len() as u64 - 1,
             entries: versions.last().unwrap().clone(),
             versions: self.versions.clone(),
@@ -125,7 +157,26 @@ impl Tree for MemoryTree {
         self.version
     }
     fn lookup<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<Found>>> {
+        let happens = self.during_lookup.lock().take_if(|(at, _)| at == path);
+        if let Some((_, happens)) = happens {
+            happens();
+        }
         ready(Ok(self.at(path))).boxed()
+    }
+    fn coming(&self, folder: &str) -> Option<BoxStream<'static, Result<(String, Found)>>> {
+        let mut far = self.far.lock();
+        let names = self.children(folder).now_or_never().unwrap().unwrap();
+        let mut names: Vec<_> = names.into_iter().map(Ok).collect();
+        match *far {
+            Far::No => return None,
+            Far::Yes => {}
+            Far::Breaks => {
+                names.truncate(1);
+                names.push(Err(LowerError::TimedOut));
+                *far = Far::Yes;
+            }
+        }
+        Some(futures_util::stream::iter(names).boxed())
     }
     fn children<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Vec<(String, Found)>>> {
         let mut names = std::collections::BTreeSet::new();
@@ -169,6 +220,10 @@ impl Tree for MemoryTree {
         )))
         .boxed()
     }
+    fn link_names(&self, id: u64) -> BoxFuture<'_, Result<Vec<String>>> {
+        let names = self.entries.names.iter().filter(|(of, _)| *of == id);
+        ready(Ok(names.map(|(_, path)| path.clone()).collect())).boxed()
+    }
     fn changed_paths<'a>(&'a self, newer: &'a dyn Tree) -> BoxFuture<'a, Result<Vec<String>>> {
         let versions = self.versions.lock();
         let (old, new) = (&self.entries, &versions[newer.version() as usize]);
@@ -187,7 +242,21 @@ impl Tree for MemoryTree {
     }
 }
 
+/// Bytes in a block, for whoever keeps blocks. `index` of a block is the byte at which it begins.
+const BLOCK: u64 = 64 * 1024;
+
 struct MemoryWriter(Arc<Mutex<Vec<u8>>>, Vec<u8>);
+
+impl MapWriter for MemoryWriter {
+    fn keep(&mut self, block: Block) {
+        let start = block.index as usize;
+        let kept = self.0.lock()[start..start + block.len as usize].to_vec();
+        self.1.extend(kept);
+    }
+    fn zeros(&mut self, len: u64) {
+        self.1.extend(vec![0; len as usize]);
+    }
+}
 
 impl ContentWriter for MemoryWriter {
     fn write(&mut self, piece: Bytes) -> BoxFuture<'_, Result<()>> {
@@ -230,7 +299,31 @@ impl Drive for MemoryDrive {
         let writer: Box<dyn ContentWriter> = Box::new(MemoryWriter(self.bytes.clone(), Vec::new()));
         ready(Ok(writer)).boxed()
     }
-    fn publish(&self, changes: Vec<Change>, batch: Batch) -> BoxFuture<'_, Result<Arc<dyn Tree>>> {
+    fn blocks_of<'a>(&'a self, content: &'a Content) -> BoxFuture<'a, Result<Option<Vec<Block>>>> {
+        let starts = (0..content.size).step_by(BLOCK as usize);
+        let blocks = starts.map(|at| Block {
+            index: content.byte_offset + at,
+            len: BLOCK.min(content.size - at),
+        });
+        ready(Ok(Some(blocks.collect()))).boxed()
+    }
+    fn map_writer(&self) -> BoxFuture<'_, Result<Option<Box<dyn MapWriter>>>> {
+        let writer: Box<dyn MapWriter> = Box::new(MemoryWriter(self.bytes.clone(), Vec::new()));
+        ready(Ok(Some(writer))).boxed()
+    }
+    fn publish(
+        &self,
+        over: Option<u64>,
+        changes: Vec<Change>,
+        batch: Batch,
+    ) -> BoxFuture<'_, Result<Option<Arc<dyn Tree>>>> {
+        let happens = self.before_publishing.lock().take();
+        if let Some(happens) = happens {
+            happens();
+        }
+        if over.is_some_and(|over| over != self.tree().version()) {
+            return ready(Ok(None)).boxed();
+        }
         if self.fail.load(std::sync::atomic::Ordering::Relaxed) {
             return ready(Err(LowerError::Full)).boxed();
         }
@@ -241,6 +334,10 @@ impl Drive for MemoryDrive {
                 Change::Entry(path, None) => {
                     assert!(entries.entries.remove(&path).is_some(), "{path}")
                 }
+                Change::Name(id, path, true) => {
+                    entries.names.insert((id, path));
+                }
+                Change::Name(id, path, false) => drop(entries.names.remove(&(id, path))),
                 Change::Folder(path, Some(posix)) => drop(entries.folders.insert(path, posix)),
                 Change::Folder(path, None) => {
                     assert!(entries.folders.remove(&path).is_some(), "{path}")
@@ -252,6 +349,6 @@ impl Drive for MemoryDrive {
             .commit(batch, Durability::Buffered)
             .unwrap();
         self.versions.lock().push(Arc::new(entries));
-        ready(Ok(self.tree())).boxed()
+        ready(Ok(Some(self.tree()))).boxed()
     }
 }

@@ -3,17 +3,21 @@
 
 use super::{
     memory::MemoryDrive,
-    rooms::{Room, corestore},
+    rooms::{ME, Room, WRITE, corestore},
 };
 use crate::vfs::{errno, node::ROOT, *};
+use parking_lot::Mutex;
 use proptest::prelude::*;
-use std::{collections::BTreeMap, ffi::OsStr};
+use std::{collections::BTreeMap, ffi::OsStr, sync::Arc};
 
 #[derive(Debug, Clone)]
 enum Op {
     Make(usize),
     MakeFolder(usize),
     Link(usize),
+    HardLink(usize, usize),
+    Pipe(usize),
+    Copy(usize, usize, u16, bool),
     Unlink(usize),
     RemoveFolder(usize),
     Rename(usize, usize, u8),
@@ -48,11 +52,58 @@ fn path(n: usize) -> Vec<&'static str> {
     }
 }
 
+/// A file's content and mode, shared by all its names.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<(Vec<u8>, u32)>>);
+
+impl Shared {
+    fn new(content: Vec<u8>, mode: u32) -> Self {
+        Self(Arc::new(Mutex::new((content, mode))))
+    }
+}
+
+impl PartialEq for Shared {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || *self.0.lock() == *other.0.lock()
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (content, mode) = &*self.0.lock();
+        let head = &content[..content.len().min(4)];
+        write!(f, "{} bytes {head:?}… {mode:o}", content.len())
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 enum Thing {
-    File(Vec<u8>, u32),
+    File(Shared),
     Folder(BTreeMap<&'static str, Thing>, u32),
     Link(String),
+    Pipe,
+}
+
+/// Which names are the same file: for each, the first of them and how many there are.
+fn groups(files: &[(String, usize)]) -> Vec<(String, String, usize)> {
+    let same = |key: usize| files.iter().filter(move |(_, other)| *other == key);
+    let group = |(path, key): &(String, usize)| {
+        let first = same(*key).next().map(|(path, _)| path.clone());
+        (path.clone(), first.unwrap(), same(*key).count())
+    };
+    files.iter().map(group).collect()
+}
+
+fn plain_files(thing: &Thing, path: &str, files: &mut Vec<(String, usize)>) {
+    match thing {
+        Thing::File(shared) => files.push((path.to_owned(), Arc::as_ptr(&shared.0) as usize)),
+        Thing::Folder(children, _) => {
+            for (name, child) in children {
+                plain_files(child, &format!("{path}/{name}"), files);
+            }
+        }
+        Thing::Link(_) | Thing::Pipe => {}
+    }
 }
 
 type Answer<T> = Result<T, i32>;
@@ -118,6 +169,10 @@ impl Plain {
                 return Ok(());
             }
             (_, Some(_)) if from == to => return Ok(()),
+            (_, Some(Thing::File(other))) if matches!(&thing, Thing::File(shared) if Arc::ptr_eq(&shared.0, &other.0)) =>
+            {
+                return Ok(());
+            }
             (_, Some(Thing::Folder(children, _))) => {
                 if !folder {
                     return Err(libc::EISDIR);
@@ -159,7 +214,14 @@ async fn folder<'a>(room: &Room, path: &[&'a str]) -> Answer<(u64, &'a OsStr)> {
     Ok((at, OsStr::new(*name)))
 }
 
-fn look<'a>(room: &'a Room, at: u64) -> futures_util::future::BoxFuture<'a, Thing> {
+/// What the mount shows, with the inode and the count of names of each file.
+fn look<'a>(
+    room: &'a Room,
+    at: u64,
+    path: String,
+    files: &'a mut Vec<(String, usize)>,
+    counts: &'a mut Vec<usize>,
+) -> futures_util::future::BoxFuture<'a, Thing> {
     Box::pin(async move {
         let stat = room.vfs.stat(at).unwrap();
         match stat.kind {
@@ -167,8 +229,11 @@ fn look<'a>(room: &'a Room, at: u64) -> futures_util::future::BoxFuture<'a, Thin
             FileKind::File => {
                 let bytes = room.vfs.read(at, 0, 1 << 20).await.unwrap();
                 assert_eq!(bytes.len() as u64, stat.size);
-                Thing::File(bytes.to_vec(), stat.attrs.mode)
+                files.push((path, at as usize));
+                counts.push(stat.links as usize);
+                Thing::File(Shared::new(bytes.to_vec(), stat.attrs.mode))
             }
+            FileKind::Special(_) => Thing::Pipe,
             FileKind::Folder => {
                 let handle = room.vfs.open_folder(at).unwrap();
                 let lines = room.vfs.read_folder(at, handle, 0, 1000).await.unwrap();
@@ -178,7 +243,9 @@ fn look<'a>(room: &'a Room, at: u64) -> futures_util::future::BoxFuture<'a, Thin
                     let name = *NAMES.iter().find(|n| **n == &*line.name).unwrap();
                     let found = room.vfs.lookup(at, OsStr::new(name)).await.unwrap();
                     assert_eq!(found.ino, line.stat.ino);
-                    children.insert(name, look(room, line.stat.ino).await);
+                    let below = format!("{path}/{name}");
+                    let child = look(room, line.stat.ino, below, files, counts).await;
+                    children.insert(name, child);
                 }
                 Thing::Folder(children, stat.attrs.mode)
             }
@@ -186,7 +253,24 @@ fn look<'a>(room: &'a Room, at: u64) -> futures_util::future::BoxFuture<'a, Thin
     })
 }
 
-const ME: Owner = Owner { uid: 0, gid: 0 };
+/// The mount and the plain filesystem look the same. Who wrote elsewhere has not told a file's other names that it has one less: then counts may differ.
+async fn compare(room: &Room, plain: &Plain, counted: bool, when: &str) {
+    let (mut files, mut counts) = (Vec::new(), Vec::new());
+    let ours = look(room, ROOT, String::new(), &mut files, &mut counts).await;
+    assert_eq!(ours, plain.0, "{when}");
+    let mut theirs = Vec::new();
+    plain_files(&plain.0, "", &mut theirs);
+    let theirs = groups(&theirs);
+    assert_eq!(
+        groups(&files),
+        theirs,
+        "{when}: which names are the same file"
+    );
+    if counted {
+        let expected: Vec<usize> = theirs.iter().map(|(_, _, count)| *count).collect();
+        assert_eq!(counts, expected, "{when}: counts of names");
+    }
+}
 
 async fn run(ops: Vec<Op>) {
     let (_dir, corestore) = corestore();
@@ -194,6 +278,7 @@ async fn run(ops: Vec<Op>) {
     let mut room = Room::open(&corestore, &drive).await;
     let mut plain = Plain(Thing::Folder(BTreeMap::new(), 0o755));
     let mut open: Vec<u64> = Vec::new();
+    let mut counted = true;
     for (step, op) in ops.into_iter().enumerate() {
         let vfs = room.vfs.clone();
         let (ours, theirs): (Answer<()>, Answer<()>) = match op.clone() {
@@ -206,7 +291,7 @@ async fn run(ops: Vec<Op>) {
                         .map_err(|e| errno(&e))
                 }
                 .await,
-                plain.add(&path(n), Thing::File(Vec::new(), 0o644)),
+                plain.add(&path(n), Thing::File(Shared::new(Vec::new(), 0o644))),
             ),
             Op::MakeFolder(n) => (
                 async {
@@ -229,6 +314,79 @@ async fn run(ops: Vec<Op>) {
                 }
                 .await,
                 plain.add(&path(n), Thing::Link("../x".to_owned())),
+            ),
+            Op::HardLink(a, b) => (
+                async {
+                    let at = ino(&room, &path(a)).await?;
+                    let (to, name) = folder(&room, &path(b)).await?;
+                    // The kernel refuses folders before it looks at the new name.
+                    if vfs.stat(at).unwrap().kind == FileKind::Folder {
+                        return Err(libc::EPERM);
+                    }
+                    vfs.link(at, to, name)
+                        .await
+                        .map(|_| ())
+                        .map_err(|e| errno(&e))
+                }
+                .await,
+                async {
+                    let thing = plain.at(&path(a))?.clone();
+                    plain.folder(&path(b))?;
+                    if matches!(thing, Thing::Folder(..)) {
+                        return Err(libc::EPERM);
+                    }
+                    plain.add(&path(b), thing)
+                }
+                .await,
+            ),
+            Op::Pipe(n) => (
+                async {
+                    let (at, name) = folder(&room, &path(n)).await?;
+                    vfs.make_special(at, name, 0o644, ME, crate::posix::Special::Fifo)
+                        .await
+                        .map(|_| ())
+                        .map_err(|e| errno(&e))
+                }
+                .await,
+                plain.add(&path(n), Thing::Pipe),
+            ),
+            Op::Copy(a, b, len, begin) => (
+                async {
+                    let (from, to) = (ino(&room, &path(a)).await, ino(&room, &path(b)).await);
+                    let (Ok(from), Ok(to)) = (from, to) else {
+                        return Ok(());
+                    };
+                    let is_file = |at| vfs.stat(at).unwrap().kind == FileKind::File;
+                    if from == to || !is_file(from) || !is_file(to) {
+                        return Ok(());
+                    }
+                    let handle = vfs.open_file(to, WRITE).await.unwrap();
+                    let to_offset = if begin { 0 } else { 10 };
+                    vfs.copy((from, 0), (to, to_offset), u64::from(len) * 8)
+                        .await
+                        .unwrap();
+                    vfs.close(handle).unwrap();
+                    Ok(())
+                }
+                .await,
+                {
+                    let from = plain.at(&path(a)).ok().cloned();
+                    let to = plain.at(&path(b)).ok().cloned();
+                    if let (Some(Thing::File(from)), Some(Thing::File(to))) = (from, to)
+                        && !Arc::ptr_eq(&from.0, &to.0)
+                    {
+                        let from = from.0.lock().0.clone();
+                        let len = (usize::from(len) * 8).min(from.len());
+                        let start = if begin { 0 } else { 10 };
+                        let content = &mut to.0.lock().0;
+                        if len > 0 {
+                            let size = content.len().max(start + len);
+                            content.resize(size, 0);
+                            content[start..start + len].copy_from_slice(&from[..len]);
+                        }
+                    }
+                    Ok(())
+                },
             ),
             Op::Unlink(n) => (
                 async {
@@ -288,12 +446,19 @@ async fn run(ops: Vec<Op>) {
                 (
                     async {
                         let at = ino(&room, &path(n)).await?;
-                        vfs.write(at, offset as u64, bytes.clone().into())
-                            .map_err(|e| errno(&e))
+                        if len == 0 {
+                            return Ok(());
+                        }
+                        // As the kernel does: only what was opened is written.
+                        let handle = vfs.open_file(at, WRITE).await.map_err(|e| errno(&e))?;
+                        let written = vfs.write(at, offset as u64, bytes.clone().into());
+                        vfs.close(handle).unwrap();
+                        written.map_err(|e| errno(&e))
                     }
                     .await,
                     plain.at(&path(n)).and_then(|t| match t {
-                        Thing::File(content, _) => {
+                        Thing::File(shared) => {
+                            let content = &mut shared.0.lock().0;
                             if len > 0 {
                                 content.resize(content.len().max(offset + len), 0);
                                 content[offset..offset + len].copy_from_slice(&bytes);
@@ -301,7 +466,7 @@ async fn run(ops: Vec<Op>) {
                             Ok(())
                         }
                         Thing::Folder(..) if len > 0 => Err(libc::EISDIR),
-                        Thing::Link(_) if len > 0 => Err(libc::EINVAL),
+                        Thing::Link(_) | Thing::Pipe if len > 0 => Err(libc::EINVAL),
                         _ => Ok(()),
                     }),
                 )
@@ -315,12 +480,13 @@ async fn run(ops: Vec<Op>) {
                 }
                 .await,
                 plain.at(&path(n)).and_then(|t| match t {
-                    Thing::File(content, _) => {
+                    Thing::File(shared) => {
+                        let content = &mut shared.0.lock().0;
                         content.resize(usize::from(size), 0);
                         Ok(())
                     }
                     Thing::Folder(..) => Err(libc::EISDIR),
-                    Thing::Link(_) => Err(libc::EINVAL),
+                    Thing::Link(_) | Thing::Pipe => Err(libc::EINVAL),
                 }),
             ),
             Op::Punch(n, offset, len) => {
@@ -335,7 +501,8 @@ async fn run(ops: Vec<Op>) {
                     }
                     .await,
                     plain.at(&path(n)).and_then(|t| match t {
-                        Thing::File(content, _) => {
+                        Thing::File(shared) => {
+                            let content = &mut shared.0.lock().0;
                             let end = (offset + len).min(content.len());
                             if offset < end {
                                 content[offset..end].fill(0);
@@ -343,7 +510,7 @@ async fn run(ops: Vec<Op>) {
                             Ok(())
                         }
                         Thing::Folder(..) => Err(libc::EISDIR),
-                        Thing::Link(_) => Err(libc::EINVAL),
+                        Thing::Link(_) | Thing::Pipe => Err(libc::EINVAL),
                     }),
                 )
             }
@@ -352,7 +519,10 @@ async fn run(ops: Vec<Op>) {
                 (
                     async {
                         let at = ino(&room, &path(n)).await?;
-                        if vfs.stat(at).unwrap().kind == FileKind::Link {
+                        if matches!(
+                            vfs.stat(at).unwrap().kind,
+                            FileKind::Link | FileKind::Special(_)
+                        ) {
                             return Ok(());
                         }
                         let set = SetAttrs {
@@ -366,8 +536,9 @@ async fn run(ops: Vec<Op>) {
                     }
                     .await,
                     plain.at(&path(n)).map(|t| match t {
-                        Thing::File(_, m) | Thing::Folder(_, m) => *m = mode,
-                        Thing::Link(_) => {}
+                        Thing::File(shared) => shared.0.lock().1 = mode,
+                        Thing::Folder(_, m) => *m = mode,
+                        Thing::Link(_) | Thing::Pipe => {}
                     }),
                 )
             }
@@ -375,17 +546,7 @@ async fn run(ops: Vec<Op>) {
                 if let Ok(at) = ino(&room, &path(n)).await
                     && vfs.stat(at).unwrap().kind == FileKind::File
                 {
-                    open.push(
-                        vfs.open_file(
-                            at,
-                            OpenMode {
-                                write: true,
-                                ..OpenMode::default()
-                            },
-                        )
-                        .await
-                        .unwrap(),
-                    );
+                    open.push(vfs.open_file(at, WRITE).await.unwrap());
                 }
                 (Ok(()), Ok(()))
             }
@@ -419,8 +580,9 @@ async fn run(ops: Vec<Op>) {
                 let there = plain.at(&at).ok().cloned();
                 if what % 2 == 0 && above_ok && !matches!(there, Some(Thing::Folder(..))) {
                     drive.put(&full, Some(&[what; 5]));
+                    counted = false;
                     let (children, name) = plain.folder(&at).unwrap();
-                    children.insert(name, Thing::File(vec![what; 5], 0o644));
+                    children.insert(name, Thing::File(Shared::new(vec![what; 5], 0o644)));
                     // A folder that was empty has a marker, which an outsider leaves where it is.
                     vfs.lower_changed().await.unwrap();
                 }
@@ -428,12 +590,12 @@ async fn run(ops: Vec<Op>) {
             }
         };
         assert_eq!(ours, theirs, "step {step}: {op:?}");
-        assert_eq!(look(&room, ROOT).await, plain.0, "step {step}: {op:?}");
+        compare(&room, &plain, counted, &format!("step {step}: {op:?}")).await;
     }
     room.vfs.publish_now().await.unwrap();
     drop(room);
     let room = Room::open(&corestore, &drive).await;
-    assert_eq!(look(&room, ROOT).await, plain.0, "from the drive alone");
+    compare(&room, &plain, counted, "from the drive alone").await;
     assert_eq!(room.vfs.pending(), Pending::default());
     let before = drive.versions();
     room.vfs.publish_now().await.unwrap();
@@ -465,6 +627,9 @@ fn op() -> impl Strategy<Value = Op> {
         4 => p.clone().prop_map(Op::Make),
         4 => p.clone().prop_map(Op::MakeFolder),
         1 => p.clone().prop_map(Op::Link),
+        3 => (p.clone(), p.clone()).prop_map(|(a, b)| Op::HardLink(a, b)),
+        1 => p.clone().prop_map(Op::Pipe),
+        2 => (p.clone(), p.clone(), any::<u16>(), any::<bool>()).prop_map(|(a, b, l, w)| Op::Copy(a, b, l, w)),
         2 => p.clone().prop_map(Op::Unlink),
         2 => p.clone().prop_map(Op::RemoveFolder),
         5 => (p.clone(), p.clone(), any::<u8>()).prop_map(|(a, b, m)| Op::Rename(a, b, m)),

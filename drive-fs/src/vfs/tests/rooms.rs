@@ -3,7 +3,11 @@
 use super::memory::MemoryDrive;
 use crate::vfs::{node::ROOT, *};
 use pome_cores::{Corestore, Store};
-use std::{ffi::OsStr, sync::Arc, time::Duration};
+use std::{
+    ffi::OsStr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// A store in a folder that goes away with the first of the two.
 pub(super) fn corestore() -> (tempfile::TempDir, Corestore) {
@@ -21,7 +25,11 @@ impl Room {
         Self::with(corestore, drive, VfsOptions::default()).await
     }
 
-    async fn with(corestore: &Corestore, drive: &Arc<MemoryDrive>, options: VfsOptions) -> Self {
+    pub(super) async fn with(
+        corestore: &Corestore,
+        drive: &Arc<MemoryDrive>,
+        options: VfsOptions,
+    ) -> Self {
         Self {
             vfs: Vfs::open(drive.clone(), corestore, "test", options)
                 .await
@@ -30,8 +38,8 @@ impl Room {
     }
 }
 
-const ME: Owner = Owner { uid: 0, gid: 0 };
-const WRITE: OpenMode = OpenMode {
+pub(super) const ME: Owner = Owner { uid: 0, gid: 0 };
+pub(super) const WRITE: OpenMode = OpenMode {
     write: true,
     truncate: false,
     exclusive: false,
@@ -59,6 +67,7 @@ async fn a_database_that_syncs_all_the_time_publishes_few_versions() {
         .create(ROOT, name("db"), 0o644, ME, WRITE)
         .await
         .unwrap();
+    let began = Instant::now();
     for n in 0..100u64 {
         let (_, journal) = room
             .vfs
@@ -73,25 +82,32 @@ async fn a_database_that_syncs_all_the_time_publishes_few_versions() {
         room.vfs.unlink(ROOT, name("db-journal")).await.unwrap();
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    // On a machine that is busy there are pauses in which a version is made: one for each is right.
+    let (versions, took) = (drive.versions(), began.elapsed());
+    let pauses = took.as_millis() / 200;
     assert!(
-        drive.versions() <= 10,
-        "{} versions while it was written",
-        drive.versions()
+        versions as u128 <= pauses + 2,
+        "{versions} versions in {took:?}"
     );
     room.vfs.close(handle).unwrap();
-    tokio::time::timeout(Duration::from_secs(5), async {
-        while room.vfs.pending() != Pending::default() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await
-    .unwrap();
+    settled(&room).await;
     assert_eq!(drive.entries().entries["/db"].content.unwrap().size, 10_000);
     drop(room);
-    tokio::time::timeout(Duration::from_secs(12), publisher)
+    tokio::time::timeout(pome_test_support::PATIENCE, publisher)
         .await
         .unwrap()
         .unwrap();
+}
+
+/// Waits until all is published.
+async fn settled(room: &Room) {
+    let settled = async {
+        while room.vfs.pending() != Pending::default() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let settled = tokio::time::timeout(pome_test_support::PATIENCE, settled);
+    settled.await.unwrap();
 }
 
 #[tokio::test]
@@ -144,14 +160,33 @@ async fn publishing_that_was_asked_for_and_failed_is_tried_again() {
         .fail
         .store(false, std::sync::atomic::Ordering::Relaxed);
     let publisher = tokio::spawn(Vfs::keep_publishing(Arc::downgrade(&room.vfs)));
-    tokio::time::timeout(Duration::from_secs(10), async {
-        while room.vfs.pending() != Pending::default() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await
-    .unwrap();
+    settled(&room).await;
     publisher.abort();
+}
+
+#[tokio::test]
+async fn a_publication_that_took_long_is_followed_by_a_longer_pause() {
+    let (_dir, corestore) = corestore();
+    let drive = MemoryDrive::new(corestore.clone());
+    let room = Room::open(&corestore, &drive).await;
+    let change = async |file: &str| {
+        let made = room.vfs.make_file(ROOT, name(file), 0o644, ME).await;
+        made.unwrap();
+        room.vfs.due().unwrap()
+    };
+    let now = std::time::Instant::now;
+    let second = Duration::from_secs(1);
+    let began = now();
+    room.vfs.publisher.published(began - 5 * second);
+    assert!(change("g").await >= began + 10 * second);
+    // However long it took, the next one comes.
+    let ended = now();
+    room.vfs.publisher.published(ended - 1000 * second);
+    let due = change("h").await;
+    assert!(due >= ended + 30 * second && due <= now() + 30 * second);
+    // Asked for, it comes at once.
+    room.vfs.publish_now().await.unwrap();
+    assert_eq!(drive.versions(), 1);
 }
 
 #[tokio::test]
@@ -323,6 +358,29 @@ async fn what_another_writer_does_is_seen_and_told() {
         folder: ROOT,
         name: "d".into()
     }));
+}
+
+#[tokio::test]
+async fn times_that_are_set_late_do_not_bring_an_old_content_back() {
+    let (_dir, corestore) = corestore();
+    let drive = MemoryDrive::new(corestore.clone());
+    drive.put("/f", Some(b"old"));
+    let room = Room::open(&corestore, &drive).await;
+    let file = room.vfs.lookup(ROOT, name("f")).await.unwrap().ino;
+    let late = SetAttrs {
+        mtime: Some(Time(7, 0)),
+        ..SetAttrs::default()
+    };
+    room.vfs.set_attrs(file, late).await.unwrap();
+    drive.put("/f", Some(b"put elsewhere"));
+    room.vfs.publish_now().await.unwrap();
+    let file = room.vfs.lookup(ROOT, name("f")).await.unwrap().ino;
+    assert_eq!(room.vfs.read(file, 0, 100).await.unwrap(), "put elsewhere");
+    // What was written here stays on top.
+    room.vfs.write(file, 0, "mine".into()).unwrap();
+    drive.put("/f", Some(b"again"));
+    room.vfs.publish_now().await.unwrap();
+    assert_eq!(room.vfs.read(file, 0, 100).await.unwrap(), "mineelsewhere");
 }
 
 #[tokio::test]

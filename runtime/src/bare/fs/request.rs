@@ -10,7 +10,7 @@ use super::{descriptors, stat, tree};
 use crate::{
     bare::{args::Args, failure::Failure, reply::Reply},
     engine::error::JsError,
-    permissions,
+    permissions::{self, Place},
 };
 use rquickjs::Ctx;
 
@@ -66,19 +66,20 @@ impl FileFailure {
     }
 }
 
-/// One operation on files with its arguments. Names as in the documentation of bare-fs.
-pub(crate) enum Request {
+/// One operation on files with its arguments, with paths as they were written or, once they were asked about, with places. Names as in the
+/// documentation of bare-fs.
+pub(crate) enum Request<P = String> {
     /// Operations on one path that answer nothing or one thing.
-    Path(&'static str, PathOperation, String),
+    Path(&'static str, PathOperation, P),
     /// Operations on two paths.
-    Paths(&'static str, PathsOperation, String, String),
+    Paths(&'static str, PathsOperation, P, P),
     /// Operations on an open file.
     Fd(&'static str, FdOperation, i64),
     /// A whole file read at once.
-    ReadFile { path: String, flags: i64 },
+    ReadFile { path: P, flags: i64 },
     /// A whole file written at once: the data, the flags and the mode.
     WriteFile {
-        path: String,
+        path: P,
         data: Vec<u8>,
         flags: i64,
         mode: i64,
@@ -252,39 +253,95 @@ impl Request {
     }
 
     /// Asks whether the program may.
-    pub(crate) fn permit(&self, ctx: &Ctx<'_>) -> Result<(), JsError> {
+    pub(crate) fn permit(self, ctx: &Ctx<'_>) -> Result<Request<Place>, JsError> {
+        Ok(match self {
+            Self::Path(operation, what, path) => {
+                let place = what.place(ctx, &path)?;
+                Request::Path(operation, what, place)
+            }
+            Self::Paths(operation, what, from, to) => {
+                let (from, to) = what.places(ctx, &from, &to)?;
+                Request::Paths(operation, what, from, to)
+            }
+            Self::Fd(operation, what, fd) => Request::Fd(operation, what, fd),
+            Self::ReadFile { path, flags } => Request::ReadFile {
+                path: permissions::file(ctx, path)?,
+                flags,
+            },
+            Self::WriteFile {
+                path,
+                data,
+                flags,
+                mode,
+            } => Request::WriteFile {
+                path: permissions::file(ctx, path)?,
+                data,
+                flags,
+                mode,
+            },
+        })
+    }
+}
+
+impl PathOperation {
+    fn place(&self, ctx: &Ctx<'_>, path: &str) -> Result<Place, JsError> {
         match self {
-            Self::Path(_, _, path) | Self::ReadFile { path, .. } | Self::WriteFile { path, .. } => {
-                permissions::file(ctx, path)
-            }
-            Self::Paths(_, what, from, to) => {
-                permissions::file(ctx, to)?;
-                match what {
-                    PathsOperation::Symlink => permissions::link(ctx, to),
-                    _ => permissions::file(ctx, from),
-                }
-            }
-            Self::Fd(..) => Ok(()),
+            // What is asked about is what will be made.
+            Self::Mkdtemp => permissions::entry(ctx, format!("{path}{}", tree::UNKNOWN_LETTERS)),
+            // These do not follow a link at the end.
+            Self::Lstat
+            | Self::Mkdir { .. }
+            | Self::Rmdir
+            | Self::Rm { .. }
+            | Self::Unlink
+            | Self::Readlink
+            | Self::Chown(_, AtFlags::SYMLINK_NOFOLLOW)
+            | Self::Utimes(_, AtFlags::SYMLINK_NOFOLLOW) => permissions::entry(ctx, path),
+            _ => permissions::file(ctx, path),
         }
     }
+}
 
+impl PathsOperation {
+    fn places(&self, ctx: &Ctx<'_>, from: &str, to: &str) -> Result<(Place, Place), JsError> {
+        Ok(match self {
+            Self::Symlink => {
+                let to = permissions::entry(ctx, to)?;
+                permissions::link(ctx, to.written())?;
+                // Whoever may make links may make them to anywhere.
+                (permissions::entry(ctx, from)?, to)
+            }
+            Self::Link | Self::Rename | Self::Cp { .. } => {
+                let to = permissions::entry(ctx, to)?;
+                (permissions::entry(ctx, from)?, to)
+            }
+            Self::CopyFile(_) => {
+                let to = permissions::file(ctx, to)?;
+                (permissions::file(ctx, from)?, to)
+            }
+        })
+    }
+}
+
+impl Request<Place> {
     /// Does it. Blocks as long as the system does.
     pub(crate) fn run(self) -> Result<Reply, FileFailure> {
         match self {
-            Self::Path(operation, what, path) => on_path(operation, what, path),
+            Self::Path(operation, what, place) => on_path(operation, what, &place),
             Self::Paths(operation, what, from, to) => {
                 if let PathsOperation::Cp { recursive } = what {
-                    return tree::copy(&from, &to, recursive);
+                    return tree::copy(from, to, recursive);
                 }
-                on_paths(what, &from, &to)
-                    .map_err(|failure| FileFailure::paths(failure, operation, &from, &to))
+                on_paths(what, &from, &to).map_err(|failure| {
+                    FileFailure::paths(failure, operation, &from.text(), &to.text())
+                })
             }
             Self::Fd(operation, what, fd) => {
                 on_fd(what, fd).map_err(|failure| FileFailure::fd(failure, operation, fd))
             }
             Self::ReadFile { path, flags } => {
                 let file = open(&path, flags, 0o666)
-                    .map_err(|failure| FileFailure::path(failure, "open", &path))?;
+                    .map_err(|failure| FileFailure::path(failure, "open", path.text()))?;
                 read_to_end(&file).map_err(|failure| {
                     FileFailure::fd(
                         failure,
@@ -300,7 +357,7 @@ impl Request {
                 mode,
             } => {
                 let file = open(&path, flags, mode)
-                    .map_err(|failure| FileFailure::path(failure, "open", &path))?;
+                    .map_err(|failure| FileFailure::path(failure, "open", path.text()))?;
                 write_all(&file, &data).map_err(|failure| {
                     FileFailure::fd(
                         failure,
@@ -314,9 +371,9 @@ impl Request {
     }
 }
 
-fn open(path: &str, flags: i64, mode: i64) -> Result<OwnedFd, Failure> {
-    let flags = OFlags::from_bits_retain(flags as u32) | OFlags::CLOEXEC;
-    Ok(sys::open(path, flags, file_mode(mode))?)
+fn open(place: &Place, flags: i64, mode: i64) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::from_bits_retain(flags as u32);
+    Ok(place.at()?.open(flags, file_mode(mode))?)
 }
 
 fn file_mode(mode: i64) -> Mode {
@@ -351,57 +408,74 @@ fn write_all(file: &OwnedFd, data: &[u8]) -> Result<(), Failure> {
 fn on_path(
     operation: &'static str,
     what: PathOperation,
-    path: String,
+    place: &Place,
 ) -> Result<Reply, FileFailure> {
     let done = match what {
         PathOperation::Mkdir {
             mode,
             recursive: true,
-        } => return tree::make_folders(&path, file_mode(mode)).map(Reply::from),
+        } => return tree::make_folders(place, file_mode(mode)).map(Reply::from),
         PathOperation::Rm { recursive, force } => {
-            return tree::remove(&path, recursive, force).map(Reply::from);
+            return tree::remove(place, recursive, force).map(Reply::from);
         }
-        PathOperation::Opendir => tree::entries(&path),
+        PathOperation::Mkdtemp => {
+            return tree::make_temporary(place).map_err(|failure| {
+                let text = place.text();
+                let prefix = text.strip_suffix(tree::UNKNOWN_LETTERS).unwrap_or(&text);
+                FileFailure::path(failure, operation, prefix)
+            });
+        }
         PathOperation::Truncate(length) => {
-            let file = open(&path, i64::from(OFlags::RDWR.bits()), 0o666)
-                .map_err(|failure| FileFailure::path(failure, "open", &path))?;
+            let file = open(place, i64::from(OFlags::RDWR.bits()), 0o666)
+                .map_err(|failure| FileFailure::path(failure, "open", place.text()))?;
             truncate(&file, length)
         }
-        other => on_path_itself(other, &path),
+        other => on_path_itself(other, place),
     };
-    done.map_err(|failure| FileFailure::path(failure, operation, path))
+    done.map_err(|failure| FileFailure::path(failure, operation, place.text()))
 }
 
-fn on_path_itself(what: PathOperation, path: &str) -> Result<Reply, Failure> {
+fn on_path_itself(what: PathOperation, place: &Place) -> Result<Reply, Failure> {
     match what {
         PathOperation::Open { flags, mode } => {
-            let fd = descriptors::enter(open(path, flags, mode)?);
+            let fd = descriptors::enter(open(place, flags, mode)?);
             return Ok(Reply::Number(f64::from(fd)));
         }
+        PathOperation::Realpath => return Ok(name_reply(place.canonical()?.as_os_str())),
+        _ => {}
+    }
+    let at = place.at()?;
+    match what {
         PathOperation::Access(mode) => {
-            sys::access(path, sys::Access::from_bits_retain(mode as u32))?;
+            let mode = sys::Access::from_bits_retain(mode as u32);
+            sys::access(at.reach()?.path(), mode)?;
         }
-        PathOperation::Stat => return stat::path(path, AtFlags::empty()),
-        PathOperation::Lstat => return stat::path(path, AtFlags::SYMLINK_NOFOLLOW),
-        PathOperation::Statfs => return stat::filesystem(path),
-        PathOperation::Chmod(mode) => sys::chmod(path, file_mode(mode))?,
+        PathOperation::Stat => return stat::path(&at, AtFlags::empty()),
+        PathOperation::Lstat => return stat::path(&at, AtFlags::SYMLINK_NOFOLLOW),
+        PathOperation::Statfs => return stat::filesystem(at.reach()?.path()),
+        PathOperation::Chmod(mode) => sys::chmod(at.reach()?.path(), file_mode(mode))?,
         PathOperation::Chown(owner, flags) => {
-            sys::chownat(sys::CWD, path, owner.0, owner.1, flags)?;
+            sys::chownat(at.folder(), at.name(), owner.0, owner.1, flags | at.flags())?;
         }
         PathOperation::Utimes(times, flags) => {
-            sys::utimensat(sys::CWD, path, &times, flags)?;
+            sys::utimensat(at.folder(), at.name(), &times, flags | at.flags())?;
         }
-        PathOperation::Mkdir { mode, .. } => sys::mkdir(path, file_mode(mode))?,
-        PathOperation::Mkdtemp => return tree::make_temporary(path),
-        PathOperation::Rmdir => sys::rmdir(path)?,
-        PathOperation::Unlink => sys::unlink(path)?,
-        PathOperation::Realpath => return Ok(name_reply(std::fs::canonicalize(path)?.as_os_str())),
+        PathOperation::Mkdir { mode, .. } => {
+            sys::mkdirat(at.folder(), at.name(), file_mode(mode))?;
+        }
+        PathOperation::Rmdir => sys::unlinkat(at.folder(), at.name(), AtFlags::REMOVEDIR)?,
+        PathOperation::Unlink => sys::unlinkat(at.folder(), at.name(), AtFlags::empty())?,
         PathOperation::Readlink => {
-            return Ok(name_reply(std::fs::read_link(path)?.as_os_str()));
+            let target = sys::readlinkat(at.folder(), at.name(), Vec::new())?;
+            let target = std::os::unix::ffi::OsStrExt::from_bytes(target.as_bytes());
+            return Ok(name_reply(target));
         }
-        PathOperation::Opendir | PathOperation::Rm { .. } | PathOperation::Truncate(_) => {
-            return Err(Failure::named("ENOSYS"));
-        }
+        PathOperation::Opendir => return tree::entries(&at),
+        PathOperation::Open { .. }
+        | PathOperation::Realpath
+        | PathOperation::Mkdtemp
+        | PathOperation::Rm { .. }
+        | PathOperation::Truncate(_) => return Err(Failure::named("ENOSYS")),
     }
     Ok(Reply::Nothing)
 }
@@ -414,12 +488,23 @@ pub(crate) fn name_reply(name: &std::ffi::OsStr) -> Reply {
     }
 }
 
-fn on_paths(what: PathsOperation, from: &str, to: &str) -> Result<Reply, Failure> {
+fn on_paths(what: PathsOperation, from: &Place, to: &Place) -> Result<Reply, Failure> {
+    let at = to.at()?;
+    if let PathsOperation::Symlink = what {
+        sys::symlinkat(from.written(), at.folder(), at.name())?;
+        return Ok(Reply::Nothing);
+    }
+    let old = from.at()?;
     match what {
-        PathsOperation::Link => sys::link(from, to)?,
-        PathsOperation::Symlink => sys::symlink(from, to)?,
-        PathsOperation::Rename => sys::rename(from, to)?,
-        PathsOperation::CopyFile(mode) => tree::copy_file(from, to, mode)?,
+        PathsOperation::Link => {
+            let flags = AtFlags::empty();
+            sys::linkat(old.folder(), old.name(), at.folder(), at.name(), flags)?;
+        }
+        PathsOperation::Rename => {
+            sys::renameat(old.folder(), old.name(), at.folder(), at.name())?;
+        }
+        PathsOperation::CopyFile(mode) => tree::copy_file(&old, &at, mode)?,
+        PathsOperation::Symlink => {}
         PathsOperation::Cp { .. } => return Err(Failure::named("ENOSYS")),
     }
     Ok(Reply::Nothing)

@@ -1,14 +1,23 @@
 //! What the system says about a file or a filesystem, as the numbers that the face makes its objects of.
 
-use std::os::fd::AsFd;
+use std::{os::fd::AsFd, path::Path};
 
 use rustix::fs::{self as sys, AtFlags, Statx, StatxFlags, StatxTimestamp, Timespec, Timestamps};
 
-use crate::bare::{failure::Failure, reply::Reply};
+use crate::{
+    bare::{failure::Failure, reply::Reply},
+    permissions::At,
+};
 
-/// About the file at `path`.
-pub(super) fn path(path: &str, flags: AtFlags) -> Result<Reply, Failure> {
-    Ok(numbers(&sys::statx(sys::CWD, path, flags, fields())?))
+/// About the file at a path.
+pub(super) fn path(at: &At, flags: AtFlags) -> Result<Reply, Failure> {
+    let flags = flags | at.flags();
+    Ok(numbers(&sys::statx(
+        at.folder(),
+        at.name(),
+        flags,
+        fields(),
+    )?))
 }
 
 /// About an open file.
@@ -57,7 +66,7 @@ fn milliseconds(time: &StatxTimestamp) -> f64 {
 }
 
 /// About the filesystem that holds `path`, in the order of the constructor of `StatFs`.
-pub(super) fn filesystem(path: &str) -> Result<Reply, Failure> {
+pub(super) fn filesystem(path: &Path) -> Result<Reply, Failure> {
     let stat = sys::statfs(path)?;
     Ok(Reply::List(
         [

@@ -1,41 +1,54 @@
 //! Operations on whole trees: folders with their parents, removal, copies, listings.
 
 use std::{
+    ffi::{OsStr, OsString},
     fs,
-    path::{Path, PathBuf},
+    os::unix::ffi::OsStrExt,
+    path::Path,
 };
 
-use rustix::fs::{self as sys, FileType, Mode, OFlags};
+use rustix::{
+    fs::{self as sys, AtFlags, FileType, Mode, OFlags},
+    io::Errno,
+};
 
 use super::{
     request::{FileFailure, name_reply},
     stat::is_missing,
 };
-use crate::bare::{failure::Failure, reply::Reply};
+use crate::{
+    bare::{failure::Failure, reply::Reply},
+    permissions::{At, Place},
+};
 
 const COPYFILE_EXCL: i64 = 1;
 const COPYFILE_FICLONE: i64 = 2;
 const COPYFILE_FICLONE_FORCE: i64 = 4;
 
+/// The letters that a temporary folder's name is to have, before they are known.
+pub(super) const UNKNOWN_LETTERS: &str = "______";
+
 /// Makes the folder and those above it; one that is there already is fine.
-pub(super) fn make_folders(path: &str, mode: Mode) -> Result<(), FileFailure> {
-    let mut missing = vec![path.to_owned()];
+pub(super) fn make_folders(place: &Place, mode: Mode) -> Result<(), FileFailure> {
+    if let Some(made) = place.make_folders(mode) {
+        return made.map_err(|errno| FileFailure::path(errno, "mkdir", place.text()));
+    }
+    let mut missing = vec![place.written().to_owned()];
     while let Some(next) = missing.last().cloned() {
-        match sys::mkdir(next.as_str(), mode) {
+        match sys::mkdir(&next, mode) {
             Ok(()) => {
                 missing.pop();
             }
             Err(errno) => {
                 let failure = Failure::from(errno);
-                let above = Path::new(&next).parent().and_then(Path::to_str);
-                match above {
-                    Some(above) if is_missing(&failure) && !above.is_empty() => {
+                match next.parent() {
+                    Some(above) if is_missing(&failure) && !above.as_os_str().is_empty() => {
                         missing.push(above.to_owned());
                     }
-                    _ if Path::new(&next).is_dir() => {
+                    _ if next.is_dir() => {
                         missing.pop();
                     }
-                    _ => return Err(FileFailure::path(failure, "mkdir", next)),
+                    _ => return Err(FileFailure::path(failure, "mkdir", text(&next))),
                 }
             }
         }
@@ -43,22 +56,33 @@ pub(super) fn make_folders(path: &str, mode: Mode) -> Result<(), FileFailure> {
     Ok(())
 }
 
-/// Makes a folder whose name is `prefix` and six random characters; answers with its path.
-pub(super) fn make_temporary(prefix: &str) -> Result<Reply, Failure> {
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// Makes a folder whose name has random characters in place of [`UNKNOWN_LETTERS`] at its end; answers with its path.
+pub(super) fn make_temporary(place: &Place) -> Result<Reply, Failure> {
     const LETTERS: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     const ATTEMPTS: usize = 100;
+    let at = place.at()?;
+    let known = |path: &Path| {
+        let path = text(path);
+        path.strip_suffix(UNKNOWN_LETTERS)
+            .map(str::to_owned)
+            .ok_or_else(|| Failure::named("EINVAL"))
+    };
+    let (name, written) = (known(at.name())?, known(place.written())?);
     for _ in 0..ATTEMPTS {
-        let mut random = [0_u8; 6];
+        let mut random = [0_u8; UNKNOWN_LETTERS.len()];
         getrandom::fill(&mut random).map_err(|_| Failure::named("EIO"))?;
-        let name: String = random
+        let letters: String = random
             .iter()
             .filter_map(|byte| LETTERS.get(usize::from(*byte) % LETTERS.len()))
             .map(|letter| char::from(*letter))
             .collect();
-        let path = format!("{prefix}{name}");
-        match sys::mkdir(path.as_str(), Mode::RWXU) {
-            Ok(()) => return Ok(Reply::Text(path)),
-            Err(rustix::io::Errno::EXIST) => {}
+        match sys::mkdirat(at.folder(), format!("{name}{letters}"), Mode::RWXU) {
+            Ok(()) => return Ok(Reply::Text(format!("{written}{letters}"))),
+            Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno.into()),
         }
     }
@@ -66,44 +90,50 @@ pub(super) fn make_temporary(prefix: &str) -> Result<Reply, Failure> {
 }
 
 /// Removes a file, or with `recursive` a folder and what is in it. With `force` nothing there is fine.
-pub(super) fn remove(path: &str, recursive: bool, force: bool) -> Result<(), FileFailure> {
-    remove_inner(Path::new(path), recursive).or_else(|failure| {
-        match force && is_missing(&failure.failure) {
-            true => Ok(()),
-            false => Err(failure),
-        }
+pub(super) fn remove(place: &Place, recursive: bool, force: bool) -> Result<(), FileFailure> {
+    remove_inner(place, recursive).or_else(|failure| match force && is_missing(&failure.failure) {
+        true => Ok(()),
+        false => Err(failure),
     })
 }
 
-fn remove_inner(path: &Path, recursive: bool) -> Result<(), FileFailure> {
-    let about = |operation| {
-        move |error: std::io::Error| FileFailure::path(error, operation, path.to_string_lossy())
+fn remove_inner(place: &Place, recursive: bool) -> Result<(), FileFailure> {
+    let about =
+        |operation| move |failure: Failure| FileFailure::path(failure, operation, place.text());
+    let lstat = || -> Result<(At, sys::Stat), Failure> {
+        let at = place.at()?;
+        let stat = sys::statat(at.folder(), at.name(), AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok((at, stat))
     };
-    let kind = fs::symlink_metadata(path).map_err(about("lstat"))?;
-    if !kind.is_dir() {
-        return fs::remove_file(path).map_err(about("unlink"));
+    let (at, stat) = lstat().map_err(about("lstat"))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return sys::unlinkat(at.folder(), at.name(), AtFlags::empty())
+            .map_err(|errno| about("unlink")(errno.into()));
     }
     if !recursive {
-        let failure = Failure {
-            message: "is a directory".into(),
-            ..Failure::named("EISDIR")
-        };
-        return Err(FileFailure::path(failure, "rm", path.to_string_lossy()));
+        return Err(about("rm")(is_a_folder()));
     }
     // The library's own walk does not follow a link that is swapped in meanwhile.
-    fs::remove_dir_all(path).map_err(about("rmdir"))
+    fs::remove_dir_all(at.path()).map_err(|error| about("rmdir")(error.into()))
+}
+
+fn is_a_folder() -> Failure {
+    Failure {
+        message: "is a directory".into(),
+        ..Failure::named("EISDIR")
+    }
 }
 
 /// Copies a file, with its mode.
-pub(super) fn copy_file(from: &str, to: &str, flags: i64) -> Result<(), Failure> {
-    let source = sys::open(from, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+pub(super) fn copy_file(from: &At, to: &At, flags: i64) -> Result<(), Failure> {
+    let source = from.open(OFlags::RDONLY, Mode::empty())?;
     let about = sys::fstat(&source)?;
     let mode = Mode::from_raw_mode(about.st_mode & 0o7777);
-    let mut open = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
+    let mut open = OFlags::WRONLY | OFlags::CREATE;
     if flags & COPYFILE_EXCL != 0 {
         open |= OFlags::EXCL;
     }
-    let target = sys::open(to, open, mode)?;
+    let target = to.open(open, mode)?;
     let there = sys::fstat(&target)?;
     if (there.st_dev, there.st_ino) == (about.st_dev, about.st_ino) {
         return Ok(());
@@ -121,73 +151,103 @@ pub(super) fn copy_file(from: &str, to: &str, flags: i64) -> Result<(), Failure>
     Ok(())
 }
 
+/// What is at a place, without following a link.
+fn kind_at(at: &At) -> Result<(FileType, Mode), Errno> {
+    let stat = sys::statat(at.folder(), at.name(), AtFlags::SYMLINK_NOFOLLOW)?;
+    let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+    Ok((FileType::from_raw_mode(stat.st_mode), mode))
+}
+
 /// Copies a file, a link (as a link) or, with `recursive`, a folder and what is in it.
-pub(super) fn copy(from: &str, to: &str, recursive: bool) -> Result<Reply, FileFailure> {
-    let mut work = vec![(PathBuf::from(from), PathBuf::from(to))];
+pub(super) fn copy(from: Place, to: Place, recursive: bool) -> Result<Reply, FileFailure> {
+    let mut work = vec![(from, to)];
     while let Some((from, to)) = work.pop() {
-        let named = |failure: Failure, operation| {
-            FileFailure::path(failure, operation, from.to_string_lossy())
-        };
-        let about = fs::symlink_metadata(&from).map_err(|error| named(error.into(), "lstat"))?;
-        if about.is_dir() {
+        let named =
+            |failure: Failure, operation| FileFailure::path(failure, operation, from.text());
+        let system = |operation| move |errno: Errno| named(errno.into(), operation);
+        let source = from.at().map_err(system("lstat"))?;
+        let (kind, mode) = kind_at(&source).map_err(system("lstat"))?;
+        if kind == FileType::Directory {
             if !recursive {
+                return Err(named(is_a_folder(), "cp"));
+            }
+            let is_there = to.at().is_ok_and(|at| kind_at(&at).is_ok());
+            if !is_there {
+                make_folders(&to, mode)?;
+            }
+            for name in names(&source).map_err(|failure| named(failure, "opendir"))? {
+                work.push((from.child(&name), to.child(&name)));
+            }
+            continue;
+        }
+        let target = to.at().map_err(system("copyfile"))?;
+        match kind {
+            FileType::RegularFile => {
+                copy_file(&source, &target, 0).map_err(|failure| named(failure, "copyfile"))?;
+            }
+            // It would lead elsewhere from there.
+            FileType::Symlink if to.is_fenced() => {
+                let failure = Failure::new("PERMISSION_DENIED", "links are not for this program");
+                return Err(named(failure, "symlink"));
+            }
+            FileType::Symlink => {
+                if kind_at(&target).is_ok_and(|(there, _)| there != FileType::Directory) {
+                    sys::unlinkat(target.folder(), target.name(), AtFlags::empty())
+                        .map_err(system("unlink"))?;
+                }
+                sys::readlinkat(source.folder(), source.name(), Vec::new())
+                    .and_then(|leads| sys::symlinkat(leads, target.folder(), target.name()))
+                    .map_err(system("symlink"))?;
+            }
+            _ => {
                 let failure = Failure {
-                    message: "is a directory".into(),
-                    ..Failure::named("EISDIR")
+                    message: "cannot copy a special file".into(),
+                    ..Failure::named("ENOTSUP")
                 };
                 return Err(named(failure, "cp"));
             }
-            let mode = Mode::from_raw_mode(std::os::unix::fs::MetadataExt::mode(&about) & 0o7777);
-            if fs::symlink_metadata(&to).is_err() {
-                make_folders(&to.to_string_lossy(), mode)?;
-            }
-            let entries = fs::read_dir(&from).map_err(|error| named(error.into(), "opendir"))?;
-            for entry in entries {
-                let name = entry
-                    .map_err(|error| named(error.into(), "readdir"))?
-                    .file_name();
-                work.push((from.join(&name), to.join(&name)));
-            }
-        } else if about.is_file() {
-            copy_file(&from.to_string_lossy(), &to.to_string_lossy(), 0)
-                .map_err(|failure| named(failure, "copyfile"))?;
-        } else if about.is_symlink() {
-            if fs::symlink_metadata(&to).is_ok_and(|there| !there.is_dir()) {
-                fs::remove_file(&to).map_err(|error| named(error.into(), "unlink"))?;
-            }
-            fs::read_link(&from)
-                .and_then(|target| std::os::unix::fs::symlink(target, &to))
-                .map_err(|error| named(error.into(), "symlink"))?;
-        } else {
-            let failure = Failure {
-                message: "cannot copy a special file".into(),
-                ..Failure::named("ENOTSUP")
-            };
-            return Err(named(failure, "cp"));
         }
     }
     Ok(Reply::Nothing)
 }
 
-/// The entries of a folder in the system's order: name, kind, name, kind, …
-pub(super) fn entries(path: &str) -> Result<Reply, Failure> {
-    let folder = sys::open(
-        path,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    let mut reply = Vec::new();
+/// Calls `each` with the name and the kind of each entry of a folder, in the system's order.
+fn each_entry(at: &At, mut each: impl FnMut(&OsStr, FileType)) -> Result<(), Failure> {
+    let folder = at.open(OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
     for entry in sys::Dir::new(folder)? {
         let entry = entry?;
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") {
+            each(OsStr::from_bytes(name), entry.file_type());
         }
-        reply.push(name_reply(std::os::unix::ffi::OsStrExt::from_bytes(
-            name.to_bytes(),
-        )));
-        reply.push(Reply::Number(kind(entry.file_type())));
     }
+    Ok(())
+}
+
+fn names(at: &At) -> Result<Vec<OsString>, Failure> {
+    let mut names = Vec::new();
+    each_entry(at, |name, _| names.push(name.to_owned()))?;
+    Ok(names)
+}
+
+/// The folders in a folder.
+pub(super) fn folders(at: &At) -> Result<Vec<OsString>, Failure> {
+    let mut names = Vec::new();
+    each_entry(at, |name, kind| {
+        if kind == FileType::Directory {
+            names.push(name.to_owned());
+        }
+    })?;
+    Ok(names)
+}
+
+/// The entries of a folder: name, kind, name, kind, …
+pub(super) fn entries(at: &At) -> Result<Reply, Failure> {
+    let mut reply = Vec::new();
+    each_entry(at, |name, what| {
+        reply.push(name_reply(name));
+        reply.push(Reply::Number(kind(what)));
+    })?;
     Ok(Reply::List(reply))
 }
 

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     ffi::{OsStr, OsString},
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
-    path::{Path, PathBuf},
+    path::Path,
     rc::Rc,
     sync::Arc,
 };
@@ -12,12 +12,15 @@ use std::{
 use parking_lot::Mutex;
 use rquickjs::{Class, Ctx, Function, JsLifetime, class::Trace};
 use rustix::{
-    fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags},
+    fs::{
+        FileType,
+        inotify::{self, CreateFlags, ReadFlags, WatchFlags},
+    },
     io::Errno,
 };
 use tokio::{io::unix::AsyncFd, sync::watch};
 
-use super::request::name_reply;
+use super::{request::name_reply, tree};
 use crate::{
     bare::{
         failure::Failure,
@@ -25,7 +28,7 @@ use crate::{
         reply::Reply,
         task::{self, Liveness},
     },
-    permissions,
+    permissions::{self, Place},
 };
 
 /// How many bytes of changes are read at once; each takes 16 and its name.
@@ -34,19 +37,19 @@ const READ_BYTES: usize = 4096;
 /// What is watched, and where each of the system's watches is.
 struct Watched {
     inotify: AsyncFd<OwnedFd>,
-    root: PathBuf,
+    root: Place,
     root_is_file: bool,
     is_recursive: bool,
-    folders: Mutex<HashMap<i32, PathBuf>>,
+    folders: Mutex<HashMap<i32, Place>>,
 }
 
 /// One change: `rename` (came, went, was renamed) or `change`, and the name below what is watched.
 type Change = (&'static str, OsString);
 
 impl Watched {
-    fn new(path: &str, is_recursive: bool) -> Result<Self, Failure> {
-        let root = PathBuf::from(path);
-        let root_is_file = !std::fs::metadata(&root)?.is_dir();
+    fn new(root: Place, is_recursive: bool) -> Result<Self, Failure> {
+        let kind = FileType::from_raw_mode(root.stat()?.st_mode);
+        let root_is_file = kind != FileType::Directory;
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         let watched = Self {
             inotify: poll::watch(inotify)?,
@@ -60,7 +63,7 @@ impl Watched {
     }
 
     /// Watches a file, or a folder and, where that is wanted, those below.
-    fn add(&self, path: &Path) -> Result<(), Failure> {
+    fn add(&self, place: &Place) -> Result<(), Failure> {
         let flags = WatchFlags::ATTRIB
             | WatchFlags::CREATE
             | WatchFlags::MODIFY
@@ -69,21 +72,25 @@ impl Watched {
             | WatchFlags::MOVE_SELF
             | WatchFlags::MOVED_FROM
             | WatchFlags::MOVED_TO;
-        let id = inotify::add_watch(self.inotify.get_ref(), path, flags)?;
-        self.folders.lock().insert(id, path.to_owned());
+        let at = place.at()?;
+        let id = inotify::add_watch(self.inotify.get_ref(), at.reach()?.path(), flags)?;
+        self.folders.lock().insert(id, place.clone());
         if !self.is_recursive || self.root_is_file {
             return Ok(());
         }
         // A folder that went meanwhile has nothing to watch.
-        let Ok(entries) = std::fs::read_dir(path) else {
-            return Ok(());
-        };
-        for entry in entries.flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                self.add(&entry.path())?;
-            }
+        for name in tree::folders(&at).unwrap_or_default() {
+            self.add_found(&place.child(&name))?;
         }
         Ok(())
+    }
+
+    /// As [`add`](Self::add), for a folder that was there a moment ago.
+    fn add_found(&self, place: &Place) -> Result<(), Failure> {
+        match self.add(place) {
+            Err(failure) if matches!(&*failure.code, "ENOENT" | "ENOTDIR" | "ELOOP") => Ok(()),
+            added => added,
+        }
     }
 
     async fn next(&self) -> Result<Vec<Change>, Failure> {
@@ -116,10 +123,10 @@ impl Watched {
                 .map(|name| OsStr::from_bytes(name.to_bytes()));
             let folder = self.folders.lock().get(&event.wd()).cloned();
             if let Some(folder) = folder {
-                let path = name.map_or_else(|| folder.clone(), |name| folder.join(name));
+                let path = name.map_or_else(|| folder.clone(), |name| folder.child(name));
                 let came = ReadFlags::CREATE | ReadFlags::MOVED_TO;
                 if self.is_recursive && flags.contains(ReadFlags::ISDIR) && flags.intersects(came) {
-                    self.add(&path)?;
+                    self.add_found(&path)?;
                 }
                 if flags.contains(ReadFlags::IGNORED) {
                     self.folders.lock().remove(&event.wd());
@@ -130,7 +137,7 @@ impl Watched {
                     } else {
                         "rename"
                     };
-                    changes.push((kind, self.relative(&path)));
+                    changes.push((kind, self.relative(path.written())));
                 }
             }
             if reader.is_buffer_empty() {
@@ -141,7 +148,7 @@ impl Watched {
 
     /// The name below the root; a watched file has its own.
     fn relative(&self, path: &Path) -> OsString {
-        match path.strip_prefix(&self.root) {
+        match path.strip_prefix(self.root.written()) {
             Ok(below) if !below.as_os_str().is_empty() => below.as_os_str().to_owned(),
             _ => path.file_name().unwrap_or(path.as_os_str()).to_owned(),
         }
@@ -201,8 +208,8 @@ pub(super) fn start<'js>(
     path: String,
     is_recursive: bool,
 ) -> rquickjs::Result<Class<'js, Watch>> {
-    permissions::file(&ctx, &path).map_err(|refused| refused.throw(&ctx))?;
-    let watched = Watched::new(&path, is_recursive).map_err(|failure| {
+    let root = permissions::file(&ctx, &path).map_err(|refused| refused.throw(&ctx))?;
+    let watched = Watched::new(root, is_recursive).map_err(|failure| {
         let failure = super::FileFailure::path(failure, "watch", path.as_str());
         match task::IntoError::into_error(failure, &ctx) {
             Ok(error) => ctx.throw(error),

@@ -8,7 +8,10 @@ use std::{
 
 use parking_lot::Mutex;
 use rquickjs::{Ctx, Function, JsLifetime, class::Trace};
-use rustix::net::SocketFlags;
+use rustix::{
+    fs::{AtFlags, unlinkat},
+    net::SocketFlags,
+};
 use tokio::{io::unix::AsyncFd, sync::watch};
 
 use super::{address, poll, stream::Stream};
@@ -18,7 +21,7 @@ use crate::{
         reply::Reply,
         task::{self, Liveness},
     },
-    permissions,
+    permissions::{self, Place},
 };
 
 /// A listening socket. Connections are asked for one by one.
@@ -28,7 +31,7 @@ pub(crate) struct Listener {
     #[qjs(skip_trace)]
     open: Mutex<Option<Arc<AsyncFd<OwnedFd>>>>,
     #[qjs(skip_trace)]
-    path: Mutex<Option<String>>,
+    path: Mutex<Option<Place>>,
     #[qjs(skip_trace)]
     is_closed: watch::Sender<bool>,
     #[qjs(skip_trace)]
@@ -58,10 +61,11 @@ impl Listener {
         Ok(bound.as_socket().map_or(Reply::Nothing, address::reply))
     }
 
-    fn listen_on_path(&self, path: &str, backlog: i32) -> Result<(), Failure> {
+    fn listen_on_path(&self, path: Place, backlog: i32) -> Result<(), Failure> {
         let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
-        socket.bind(&socket2::SockAddr::unix(path)?)?;
-        *self.path.lock() = Some(path.to_owned());
+        let at = path.at()?;
+        socket.bind(&socket2::SockAddr::unix(at.path())?)?;
+        *self.path.lock() = Some(path);
         self.listen(socket, backlog)
     }
 }
@@ -95,8 +99,8 @@ impl Listener {
 
     #[qjs(rename = "listenUnix")]
     fn listen_unix(&self, ctx: Ctx<'_>, path: String, backlog: i32) -> rquickjs::Result<()> {
-        permissions::file(&ctx, &path).map_err(|refused| refused.throw(&ctx))?;
-        self.listen_on_path(&path, backlog)
+        let path = permissions::entry(&ctx, path).map_err(|refused| refused.throw(&ctx))?;
+        self.listen_on_path(path, backlog)
             .map_err(|failure| failure.throw(&ctx))
     }
 
@@ -120,7 +124,9 @@ impl Listener {
         self.open.lock().take();
         if let Some(path) = self.path.lock().take() {
             // A path that somebody else removed already is gone, as it should be.
-            let _gone = std::fs::remove_file(path);
+            let _gone = path
+                .at()
+                .and_then(|at| unlinkat(at.folder(), at.name(), AtFlags::empty()));
         }
         task::run(&ctx, &self.live, callback, async {
             Ok::<_, Failure>(Reply::Nothing)

@@ -9,8 +9,9 @@ mod stream;
 
 use rquickjs::{Class, Ctx, Object, prelude::Func};
 
-pub(crate) use self::stream::Stream;
+pub use self::stdio::claim_channel;
 use self::{datagram::Datagrams, listener::Listener, stdio::Kind};
+pub(crate) use self::{stdio::channel_mode, stream::Stream};
 
 /// The classes `Stream`, `Listener` and `Datagrams`, and what is asked about descriptors.
 pub(crate) fn native<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {

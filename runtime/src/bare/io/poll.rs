@@ -6,6 +6,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use rustix::fs::FileType;
 use tokio::io::unix::AsyncFd;
 
 use crate::event_loop;
@@ -22,16 +23,18 @@ pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     watched.map_err(io::Error::from)
 }
 
-/// Takes over the descriptor that whoever started this process left open for it, once; nothing where there is none of that number.
+/// Takes over the socket that whoever started this process left open for it, once; nothing where there is none of that number. To be called before this
+/// process opens anything.
 pub(crate) fn inherited(fd: RawFd) -> Option<OwnedFd> {
     static IS_TAKEN: AtomicBool = AtomicBool::new(false);
     if fd < 3 || IS_TAKEN.swap(true, Ordering::AcqRel) {
         return None;
     }
-    // SAFETY: the number was given to this process from outside to use as its own, nothing in here opened it, and it is taken over once. What is not
-    // open is not taken.
+    // SAFETY: the number was given to this process from outside to use as its own, it is looked at before anything in here was opened, and it is taken over
+    // once. What is not open, or no socket, is not taken.
     unsafe {
-        rustix::io::fcntl_getfd(BorrowedFd::borrow_raw(fd)).ok()?;
-        Some(OwnedFd::from_raw_fd(fd))
+        let kind = rustix::fs::fstat(BorrowedFd::borrow_raw(fd)).ok()?;
+        let is_socket = FileType::from_raw_mode(kind.st_mode) == FileType::Socket;
+        is_socket.then(|| OwnedFd::from_raw_fd(fd))
     }
 }

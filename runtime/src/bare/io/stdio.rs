@@ -2,7 +2,7 @@
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::LazyLock,
+    sync::OnceLock,
 };
 
 use rquickjs::Ctx;
@@ -108,14 +108,38 @@ fn enter(ctx: &Ctx<'_>, ends: [OwnedFd; 2]) -> rquickjs::Result<Vec<i32>> {
     Ok(ends.into_iter().map(descriptors::enter).collect())
 }
 
-/// The descriptor by which this process talks with its starter, open for [`descriptors::get`]; nothing where the starter wants no talk.
-pub(super) fn channel() -> Option<i32> {
-    static CHANNEL: LazyLock<Option<i32>> = LazyLock::new(|| {
+/// What talks with whoever started this process.
+struct Channel {
+    number: i32,
+    /// In the words of `BARE_CHANNEL_SERIALIZATION_MODE`.
+    mode: Option<String>,
+}
+
+static CHANNEL: OnceLock<Option<Channel>> = OnceLock::new();
+
+/// Takes over the descriptor by which the starter of this process wants to talk with its program, if it left one: the socket whose number is in the
+/// environment (`BARE_CHANNEL_FD`). A program has no such channel unless this came first.
+///
+/// To be called before anything else is opened in this process: a file that is opened later may get that number.
+pub fn claim_channel() {
+    CHANNEL.get_or_init(|| {
         let number: i32 = std::env::var("BARE_CHANNEL_FD").ok()?.parse().ok()?;
         let fd = poll::inherited(number)?;
         // Not for the programs that are started from here.
         fcntl_setfd(&fd, FdFlags::CLOEXEC).ok()?;
-        Some(descriptors::enter(fd))
+        Some(Channel {
+            number: descriptors::enter(fd),
+            mode: std::env::var("BARE_CHANNEL_SERIALIZATION_MODE").ok(),
+        })
     });
-    *CHANNEL
+}
+
+/// The descriptor by which this process talks with its starter, open for [`descriptors::get`]; nothing where the starter wants no talk.
+pub(super) fn channel() -> Option<i32> {
+    Some(CHANNEL.get()?.as_ref()?.number)
+}
+
+/// How the starter wants to talk.
+pub(crate) fn channel_mode() -> Option<String> {
+    CHANNEL.get()?.as_ref()?.mode.clone()
 }

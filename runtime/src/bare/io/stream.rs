@@ -167,11 +167,13 @@ impl Stream {
         callback: Function<'js>,
     ) -> rquickjs::Result<()> {
         // Who listens there may do what the program may not.
-        let asked = permissions::file(&ctx, &path).and_then(|()| permissions::socket(&ctx, &path));
-        asked.map_err(|refused| refused.throw(&ctx))?;
+        let asked = permissions::file(&ctx, &path)
+            .and_then(|place| permissions::socket(&ctx, &path).map(|()| place));
+        let place = asked.map_err(|refused| refused.throw(&ctx))?;
         let shared = self.shared.clone();
         self.run(&ctx, &self.requests, callback, async move {
-            let stream = tokio::net::UnixStream::connect(path).await?;
+            let socket = place.at()?.reach()?;
+            let stream = tokio::net::UnixStream::connect(socket.path()).await?;
             shared.set(stream.into_std()?.into())?;
             Ok(Reply::Nothing)
         });

@@ -4,7 +4,7 @@ use super::super::{
     bridge::{Failure, Out, coded, now, promise},
     functions,
 };
-use crate::{bare::fs::descriptors, engine::bytes as views};
+use crate::{bare::fs::descriptors, engine::bytes as views, permissions};
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, fcntl},
@@ -134,12 +134,14 @@ fn trim(ctx: Ctx<'_>, fd: f64, offset: f64, length: f64) -> Result<()> {
 }
 
 fn swap(ctx: Ctx<'_>, from: String, to: String) -> Result<()> {
-    for path in [&from, &to] {
-        crate::permissions::file(&ctx, path).map_err(|refused| refused.throw(&ctx))?;
-    }
-    let here = rustix::fs::CWD;
-    let swapped = rustix::fs::renameat_with(here, from, here, to, RenameFlags::EXCHANGE);
-    done(&ctx, swapped, "swap")
+    let place = |path| permissions::entry(&ctx, path).map_err(|refused| refused.throw(&ctx));
+    let (from, to) = (place(from)?, place(to)?);
+    let swap = || {
+        let (from, to) = (from.at()?, to.at()?);
+        let flags = RenameFlags::EXCHANGE;
+        rustix::fs::renameat_with(from.folder(), from.name(), to.folder(), to.name(), flags)
+    };
+    done(&ctx, swap(), "swap")
 }
 
 fn get_attribute(ctx: Ctx<'_>, fd: f64, name: String) -> Result<Out> {

@@ -4,6 +4,7 @@ use super::super::{
     args::Options,
     bridge::{Failure, Out, Outcome, coded, held, hold, now, promise, take},
     functions,
+    store::folder,
 };
 use crate::engine::bytes as views;
 use bytes::Bytes;
@@ -90,13 +91,13 @@ impl Database {
 }
 
 fn open<'js>(ctx: Ctx<'js>, path: String, options: Options<'js>) -> Result<Value<'js>> {
-    crate::permissions::file(&ctx, &path).map_err(|refused| refused.throw(&ctx))?;
+    let folder = now(&ctx, folder(&ctx, &path))?;
     let mut below = pome_storage::Options::default();
     below.create = options.flag("createIfMissing")?.unwrap_or(true);
     below.read_only = options.flag("readOnly")?.unwrap_or(false);
     promise(&ctx, async move {
         let opened = tokio::task::spawn_blocking(move || -> Outcome<Database> {
-            let rows = NpmStorage::open(Store::open(path, below)?)?;
+            let rows = NpmStorage::open(folder.open(below)?)?;
             Ok(Database {
                 rows,
                 columns: Arc::default(),

@@ -364,11 +364,20 @@ fn connect<'js>(
     port: f64,
     host: String,
 ) -> Result<()> {
-    let stream: OurStream = held(&ctx, id)?;
-    let ours: OurSocket = held(&ctx, socket)?;
-    let to = from(&ours.socket, address(&ctx, &host, port)?);
+    let (stream, ours, to) = towards(&ctx, (id, socket), (&host, port))?;
     stream.0.connector.connect(&ours.socket, remote_id, to);
     Ok(())
+}
+
+/// A stream, and where it is to go: through a socket, to an address.
+fn towards(
+    ctx: &Ctx<'_>,
+    (id, socket): (u32, u32),
+    (host, port): (&str, f64),
+) -> Result<(OurStream, OurSocket, SocketAddr)> {
+    let ours: OurSocket = held(ctx, socket)?;
+    let to = from(&ours.socket, address(ctx, host, port)?);
+    Ok((held(ctx, id)?, ours, to))
 }
 
 fn change_remote<'js>(
@@ -379,9 +388,7 @@ fn change_remote<'js>(
     port: f64,
     host: String,
 ) -> Result<()> {
-    let stream: OurStream = held(&ctx, id)?;
-    let ours: OurSocket = held(&ctx, socket)?;
-    let to = from(&ours.socket, address(&ctx, &host, port)?);
+    let (stream, ours, to) = towards(&ctx, (id, socket), (&host, port))?;
     stream
         .0
         .connector

@@ -12,7 +12,7 @@ class Batch {
     this._db = db
     this._destroyed = false
     this._autoDestroy = autoDestroy
-    this._busy = null
+    this._busy = false
     this._promises = []
     this._operations = []
   }
@@ -22,7 +22,7 @@ class Batch {
   }
 
   destroy () {
-    if (this._busy !== null) throw new Error('Request in progress')
+    if (this._busy) throw new Error('Request in progress')
     if (this._destroyed) return
     this._destroyed = true
     this._settle(new Error('Batch is destroyed'), null)
@@ -31,8 +31,9 @@ class Batch {
 
   flush () {
     this._check()
-    this._busy = this._flush()
-    return this._busy
+    // Set first: what is answered at once is over before this returns.
+    this._busy = true
+    return this._flush()
   }
 
   tryFlush () {
@@ -55,7 +56,7 @@ class Batch {
       state.io.dec()
     }
     this._settle(failure, results)
-    this._busy = null
+    this._busy = false
     if (this._autoDestroy) this.destroy()
     if (failure !== null) throw failure
   }
@@ -75,7 +76,7 @@ class Batch {
   _result () {}
 
   _check () {
-    if (this._busy !== null) throw new Error('Request in progress')
+    if (this._busy) throw new Error('Request in progress')
     if (this._destroyed) throw new Error('Batch is destroyed')
   }
 

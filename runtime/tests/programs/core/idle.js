@@ -1,5 +1,10 @@
 Bare.on('suspend', () => console.log('suspend')).on('idle', () => console.log('idle')).on('resume', () => console.log('resume'))
 Bare.suspend()
-setTimeout(() => console.log('work goes on'), 20)
-setTimeout(() => { Bare.idle(); Bare.resume() }, 40)
-setTimeout(() => console.log('after'), 60)
+setTimeout(() => {
+  console.log('work goes on')
+  setTimeout(() => {
+    setTimeout(() => console.log('after'), 20)
+    Bare.idle()
+    Bare.resume()
+  }, 20)
+}, 20)

@@ -1,6 +1,15 @@
 Bare.on('uncaughtException', (err) => console.log('caught', err))
 Bare.on('unhandledRejection', (reason) => console.log('rejected', reason))
-setTimeout(() => { throw undefined }, 1)
-setTimeout(() => { throw 'text' }, 2)
-setTimeout(() => Promise.reject(false), 3)
-setTimeout(() => console.log('still here'), 10)
+// One after the other: of timers that are due at once, on a busy machine, the later would run before the microtasks of the earlier.
+const steps = [
+  () => { throw undefined },
+  () => { throw 'text' },
+  () => { Promise.reject(false) },
+  () => console.log('still here')
+]
+const next = () => {
+  const step = steps.shift()
+  if (steps.length > 0) setTimeout(next, 2)
+  step()
+}
+setTimeout(next, 1)

@@ -52,12 +52,16 @@ function refused(port) {
 function timeout() {
   const quiet = tcp.createServer((socket) => socket.resume())
   quiet.listen(0, 'localhost', () => {
-    const socket = tcp.createConnection({ port: quiet.address().port, timeout: 20 }, () => console.log('by name'))
-    socket.once('timeout', () => {
-      console.log('timeout')
+    // On a busy machine finding the name may take longer than that.
+    const seen = new Set()
+    const saw = (what) => {
+      if (seen.add(what).size < 2) return
+      console.log([...seen].sort().join('\n'))
       socket.destroy()
       quiet.close()
-    })
+    }
+    const socket = tcp.createConnection({ port: quiet.address().port, timeout: 20 }, () => saw('by name'))
+    socket.once('timeout', () => saw('timeout'))
   })
 }
 

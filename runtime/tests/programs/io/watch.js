@@ -15,6 +15,7 @@ watcher
   .on('close', () => {
     console.log([...seen].sort())
     fs.rmSync(root, { recursive: true })
+    passing()
   })
 
 fs.writeFileSync(path.join(root, 'a'), 'x')
@@ -23,4 +24,23 @@ try {
   fs.watch(path.join(root, 'nope'))
 } catch (err) {
   console.log(err.code)
+}
+
+// Folders that are gone again before they are looked at are nothing to watch.
+function passing () {
+  const root = fs.mkdtempSync(path.join(os.tmpdir(), 'pome-watch-'))
+  const watcher = fs.watch(root, { recursive: true })
+  watcher
+    .on('error', (err) => console.log(err.code))
+    .on('change', (type, name) => { if (name === 'last') watcher.close() })
+    .on('close', () => {
+      console.log('still watched')
+      fs.rmSync(root, { recursive: true })
+    })
+  for (let i = 0; i < 300; i++) {
+    const folder = path.join(root, String(i))
+    fs.mkdirSync(folder)
+    fs.rmdirSync(folder)
+  }
+  fs.writeFileSync(path.join(root, 'last'), '')
 }

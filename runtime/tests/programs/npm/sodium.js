@@ -93,6 +93,13 @@ hex('kdf', out(32, (o) => sodium.crypto_kdf_derive_from_key(o, 77, Buffer.from('
 hex('pwhash', out(32, (o) => sodium.crypto_pwhash(o, text, b(16, 8), 2, 8192 * 1024, 2)), out(24, (o) => sodium.crypto_pwhash(o, text, b(16, 8), 3, 64 * 1024, 1)))
 const stored = out(128, (o) => sodium.crypto_pwhash_str(o, text, 1, 8192 * 8))
 hex('password', sodium.crypto_pwhash_str_verify(stored, text), sodium.crypto_pwhash_str_verify(stored, key))
+hex('scrypt', out(32, (o) => sodium.crypto_pwhash_scryptsalsa208sha256(o, text, b(32, 8), 32768, 16777216)),
+  out(20, (o) => sodium.crypto_pwhash_scryptsalsa208sha256(o, key, b(32, 9), 2 ** 20, 2 ** 24)))
+const older = out(102, (o) => sodium.crypto_pwhash_scryptsalsa208sha256_str(o, text, 32768, 16777216))
+const known = Buffer.from('$7$86..../....lpkKf46BsdH4te9BUdqQrd3nw38caO2aLzVxvvhuwJC$OgcKtbSKnP7s2sobmg1P3daoUaXCl3Pe32kXL8hOEk5\0')
+hex('older password', sodium.crypto_pwhash_scryptsalsa208sha256_str_verify(older, text), sodium.crypto_pwhash_scryptsalsa208sha256_str_verify(older, key),
+  sodium.crypto_pwhash_scryptsalsa208sha256_str_verify(known, Buffer.from('pw')), sodium.crypto_pwhash_scryptsalsa208sha256_str_verify(known, Buffer.from('px')),
+  sodium.crypto_pwhash_scryptsalsa208sha256_str_needs_rehash(older, 32768, 16777216), sodium.crypto_pwhash_scryptsalsa208sha256_str_needs_rehash(older, 524288, 16777216), older.toString().slice(0, 14))
 hex('random', out(40, (o) => sodium.randombytes_buf_deterministic(o, key)))
 const number = Buffer.from('ffff00', 'hex')
 sodium.sodium_increment(number)

@@ -29,20 +29,19 @@ async function main () {
   console.log((await next).toString())
   live.destroy()
 
-  const extension = reader.registerExtension('greeting', { encoding: 'utf-8', onmessage: (message) => console.log('reader got', message) })
   const heard = new Promise((resolve) => {
+    const onmessage = (message) => resolve(console.log('reader got', message))
+    const extension = reader.registerExtension('greeting', { encoding: 'utf-8', onmessage })
     const other = writer.registerExtension('greeting', {
       encoding: 'utf-8',
       onmessage (message, peer) {
         console.log('writer got', message)
         other.send('and you', peer)
-        resolve()
       }
     })
+    extension.broadcast('how are you')
   })
-  extension.broadcast('how are you')
   await heard
-  await new Promise((resolve) => setTimeout(resolve, 50))
 
   a.destroy()
   await writer.close()

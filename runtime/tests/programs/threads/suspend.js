@@ -7,7 +7,12 @@ const thread = new Bare.Thread({ data: flags }, (flags) => {
     Atomics.store(view, 0, 1)
     Atomics.notify(view, 0)
   })
-  Bare.on('suspend', () => setTimeout(() => console.log('work goes on'), 20))
+  // A thread with nothing to do ends before it is told.
+  const stays = setInterval(() => {}, 1e6)
+  Bare.on('suspend', () => {
+    clearInterval(stays)
+    setTimeout(() => console.log('work goes on'), 20)
+  })
 })
 thread.suspend(3)
 Atomics.wait(view, 0, 0)

@@ -9,6 +9,9 @@ const thread = new Bare.Thread({ data: flags }, (flags) => {
     Atomics.add(view, 0, 1)
     Atomics.notify(view, 0)
   })
+  // A thread with nothing to do ends before it is told.
+  const stays = setInterval(() => {}, 1e6)
+  Bare.on('suspend', () => clearInterval(stays))
   Bare.on('wakeup', () => {
     setTimeout(() => console.log('in time'), 1)
     const late = setTimeout(() => console.log('never'), 100000)

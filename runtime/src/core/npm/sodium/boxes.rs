@@ -2,6 +2,7 @@
 
 use super::super::super::functions;
 use super::{fixed, input, length, optional_input, put, refused, wrong};
+use crate::engine::bytes::Bytes;
 use chacha20poly1305::{
     ChaCha20Poly1305, KeyInit as _, XChaCha20Poly1305,
     aead::{Aead as _, Payload},
@@ -17,22 +18,29 @@ const MAC: usize = 16;
 
 pub(super) fn add<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
     functions!(ctx, native, {
-        "crypto_secretbox_easy" => secret_easy,
-        "crypto_secretbox_open_easy" => secret_open_easy,
-        "crypto_secretbox_detached" => secret_detached,
-        "crypto_secretbox_open_detached" => secret_open_detached,
+        "crypto_secretbox_easy" => |ctx, c, m, n, k| sealed(ctx, Keys::Shared(k), (c, None), (m, n)),
+        "crypto_secretbox_open_easy" => |ctx, m, c, n, k| opened(ctx, Keys::Shared(k), m, (c, None), n),
+        "crypto_secretbox_detached" => |ctx, c, mac, m, n, k| sealed(ctx, Keys::Shared(k), (c, Some(mac)), (m, n)),
+        "crypto_secretbox_open_detached" => |ctx, m, c, mac, n, k| opened(ctx, Keys::Shared(k), m, (c, Some(mac)), n),
         "crypto_box_keypair" => keypair,
         "crypto_box_seed_keypair" => seed_keypair,
-        "crypto_box_easy" => easy,
-        "crypto_box_open_easy" => open_easy,
-        "crypto_box_detached" => detached,
-        "crypto_box_open_detached" => open_detached,
+        "crypto_box_easy" => |ctx, c, m, n, pk, sk| sealed(ctx, Keys::Pair(pk, sk), (c, None), (m, n)),
+        "crypto_box_open_easy" => |ctx, m, c, n, pk, sk| opened(ctx, Keys::Pair(pk, sk), m, (c, None), n),
+        "crypto_box_detached" => |ctx, c, mac, m, n, pk, sk| sealed(ctx, Keys::Pair(pk, sk), (c, Some(mac)), (m, n)),
+        "crypto_box_open_detached" => |ctx, m, c, mac, n, pk, sk| opened(ctx, Keys::Pair(pk, sk), m, (c, Some(mac)), n),
         "crypto_box_seal" => seal,
         "crypto_box_seal_open" => seal_open,
-        "aeadEncrypt" => aead_encrypt,
-        "aeadDecrypt" => aead_decrypt,
+        "aeadEncrypt" => |ctx, m, aad, n, k| aead(ctx, true, m, aad, (n, k)),
+        "aeadDecrypt" => |ctx, c, aad, n, k| aead(ctx, false, c, aad, (n, k)),
     });
     Ok(())
+}
+
+/// Whose box it is: of all who have a key, or from one to another.
+enum Keys<'js> {
+    Shared(Value<'js>),
+    /// Public, and secret.
+    Pair(Value<'js>, Value<'js>),
 }
 
 /// What a box is made and opened with: the MAC stands in front.
@@ -41,18 +49,23 @@ enum Cipher {
     Pair(SalsaBox),
 }
 
+impl Keys<'_> {
+    fn cipher(&self, ctx: &Ctx<'_>) -> Result<Cipher> {
+        Ok(match self {
+            Self::Shared(key) => {
+                let key: [u8; 32] = fixed(ctx, key, "k")?;
+                Cipher::Shared(XSalsa20Poly1305::new(&key.into()))
+            }
+            Self::Pair(public, secret) => {
+                let public = PublicKey::from_bytes(fixed(ctx, public, "pk")?);
+                let secret = SecretKey::from_bytes(fixed(ctx, secret, "sk")?);
+                Cipher::Pair(SalsaBox::new(&public, &secret))
+            }
+        })
+    }
+}
+
 impl Cipher {
-    fn shared(ctx: &Ctx<'_>, key: &Value<'_>) -> Result<Self> {
-        let key: [u8; 32] = fixed(ctx, key, "k")?;
-        Ok(Self::Shared(XSalsa20Poly1305::new(&key.into())))
-    }
-
-    fn pair(ctx: &Ctx<'_>, public: &Value<'_>, secret: &Value<'_>) -> Result<Self> {
-        let public = PublicKey::from_bytes(fixed(ctx, public, "pk")?);
-        let secret = SecretKey::from_bytes(fixed(ctx, secret, "sk")?);
-        Ok(Self::Pair(SalsaBox::new(&public, &secret)))
-    }
-
     fn seal(&self, nonce: [u8; 24], message: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Shared(cipher) => cipher.encrypt(&nonce.into(), message).ok(),
@@ -66,87 +79,45 @@ impl Cipher {
             Self::Pair(cipher) => cipher.decrypt(&nonce.into(), sealed).ok(),
         }
     }
+}
 
-    /// Seals into `c`, and its MAC into `mac` if that is a buffer of its own.
-    fn seal_into<'js>(
-        &self,
-        ctx: &Ctx<'js>,
-        c: &Value<'js>,
-        mac: Option<&Value<'js>>,
-        (message, nonce): (&Value<'js>, &Value<'js>),
-    ) -> Result<()> {
-        let nonce = fixed(ctx, nonce, "n")?;
-        let sealed = self.seal(nonce, &input(message)?);
-        let sealed = sealed.ok_or_else(|| refused(ctx))?;
-        match mac {
-            None => put(ctx, c, "c", &sealed),
-            Some(mac) => {
-                put(ctx, mac, "mac", &sealed[..MAC])?;
-                put(ctx, c, "c", &sealed[MAC..])
-            }
-        }
-    }
-
-    /// Opens into `m`; false when it does not open.
-    fn open_into<'js>(
-        &self,
-        ctx: &Ctx<'js>,
-        m: &Value<'js>,
-        sealed: &[u8],
-        nonce: &Value<'js>,
-    ) -> Result<bool> {
-        let nonce = fixed(ctx, nonce, "n")?;
-        if length(m)? + MAC != sealed.len() {
-            return Err(wrong(ctx, "m must be 'c.byteLength - MACBYTES' bytes"));
-        }
-        match self.open(nonce, sealed) {
-            Some(plain) => put(ctx, m, "m", &plain).map(|()| true),
-            None => Ok(false),
+/// Seals into `c`, and its MAC into `mac` if that is a buffer of its own.
+fn sealed<'js>(
+    ctx: Ctx<'js>,
+    keys: Keys<'js>,
+    (c, mac): (Value<'js>, Option<Value<'js>>),
+    (message, nonce): (Value<'js>, Value<'js>),
+) -> Result<()> {
+    let nonce = fixed(&ctx, &nonce, "n")?;
+    let sealed = keys.cipher(&ctx)?.seal(nonce, &input(&message)?);
+    let sealed = sealed.ok_or_else(|| refused(&ctx))?;
+    match mac {
+        None => put(&ctx, &c, "c", &sealed),
+        Some(mac) => {
+            put(&ctx, &mac, "mac", &sealed[..MAC])?;
+            put(&ctx, &c, "c", &sealed[MAC..])
         }
     }
 }
 
-fn secret_easy<'js>(
+/// Opens into `m`; false when it does not open.
+fn opened<'js>(
     ctx: Ctx<'js>,
-    c: Value<'js>,
+    keys: Keys<'js>,
     m: Value<'js>,
-    n: Value<'js>,
-    k: Value<'js>,
-) -> Result<()> {
-    Cipher::shared(&ctx, &k)?.seal_into(&ctx, &c, None, (&m, &n))
-}
-
-fn secret_open_easy<'js>(
-    ctx: Ctx<'js>,
-    m: Value<'js>,
-    c: Value<'js>,
-    n: Value<'js>,
-    k: Value<'js>,
+    (c, mac): (Value<'js>, Option<Value<'js>>),
+    nonce: Value<'js>,
 ) -> Result<bool> {
-    Cipher::shared(&ctx, &k)?.open_into(&ctx, &m, &input(&c)?, &n)
-}
-
-fn secret_detached<'js>(
-    ctx: Ctx<'js>,
-    c: Value<'js>,
-    mac: Value<'js>,
-    m: Value<'js>,
-    n: Value<'js>,
-    k: Value<'js>,
-) -> Result<()> {
-    Cipher::shared(&ctx, &k)?.seal_into(&ctx, &c, Some(&mac), (&m, &n))
-}
-
-fn secret_open_detached<'js>(
-    ctx: Ctx<'js>,
-    m: Value<'js>,
-    c: Value<'js>,
-    mac: Value<'js>,
-    n: Value<'js>,
-    k: Value<'js>,
-) -> Result<bool> {
-    let sealed = [input(&mac)?, input(&c)?].concat();
-    Cipher::shared(&ctx, &k)?.open_into(&ctx, &m, &sealed, &n)
+    let nonce = fixed(&ctx, &nonce, "n")?;
+    let mut sealed = mac.map_or(Ok(Vec::new()), |mac| input(&mac))?;
+    sealed.extend(input(&c)?);
+    if length(&m)? + MAC != sealed.len() {
+        return Err(wrong(&ctx, "m must be 'c.byteLength - MACBYTES' bytes"));
+    }
+    match keys.cipher(&ctx)?.open(nonce, &sealed) {
+        Some(plain) => put(&ctx, &m, "m", &plain).map(|()| true),
+        None => Ok(false),
+    }
 }
 
 fn put_pair<'js>(
@@ -176,49 +147,6 @@ fn seed_keypair<'js>(
     put_pair(&ctx, &public, &secret, &pair)
 }
 
-fn easy<'js>(
-    ctx: Ctx<'js>,
-    c: Value<'js>,
-    m: Value<'js>,
-    n: Value<'js>,
-    public: Value<'js>,
-    secret: Value<'js>,
-) -> Result<()> {
-    Cipher::pair(&ctx, &public, &secret)?.seal_into(&ctx, &c, None, (&m, &n))
-}
-
-fn open_easy<'js>(
-    ctx: Ctx<'js>,
-    m: Value<'js>,
-    c: Value<'js>,
-    n: Value<'js>,
-    public: Value<'js>,
-    secret: Value<'js>,
-) -> Result<bool> {
-    Cipher::pair(&ctx, &public, &secret)?.open_into(&ctx, &m, &input(&c)?, &n)
-}
-
-fn detached<'js>(
-    ctx: Ctx<'js>,
-    c: Value<'js>,
-    mac: Value<'js>,
-    m: Value<'js>,
-    n: Value<'js>,
-    public: Value<'js>,
-    secret: Value<'js>,
-) -> Result<()> {
-    Cipher::pair(&ctx, &public, &secret)?.seal_into(&ctx, &c, Some(&mac), (&m, &n))
-}
-
-/// What is opened, and with what: `[m, c, mac, n, pk, sk]`.
-fn open_detached<'js>(ctx: Ctx<'js>, all: rquickjs::prelude::Rest<Value<'js>>) -> Result<bool> {
-    let [m, c, mac, n, public, secret] = &all.0[..] else {
-        return Err(wrong(&ctx, "six arguments are wanted"));
-    };
-    let sealed = [input(mac)?, input(c)?].concat();
-    Cipher::pair(&ctx, public, secret)?.open_into(&ctx, m, &sealed, n)
-}
-
 fn seal<'js>(ctx: Ctx<'js>, c: Value<'js>, m: Value<'js>, public: Value<'js>) -> Result<()> {
     let sealed = crypto::encrypt(&input(&m)?, &fixed(&ctx, &public, "pk")?);
     put(&ctx, &c, "c", &sealed)
@@ -239,16 +167,16 @@ fn seal_open<'js>(
     }
 }
 
-/// The ciphertext with its MAC behind it. `nonce` says which of the two it is: 12 bytes, or 24.
+/// What is encrypted, or decrypted, with its MAC behind it. `nonce` says which of the two it is: 12 bytes, or 24.
 fn aead<'js>(
-    ctx: &Ctx<'js>,
+    ctx: Ctx<'js>,
     seal: bool,
-    data: &Value<'js>,
-    additional: Opt<Value<'js>>,
-    (nonce, key): (&Value<'js>, &Value<'js>),
-) -> Result<Option<Vec<u8>>> {
-    let (data, aad) = (input(data)?, optional_input(additional)?);
-    let key: [u8; 32] = fixed(ctx, key, "k")?;
+    data: Value<'js>,
+    additional: Value<'js>,
+    (nonce, key): (Value<'js>, Value<'js>),
+) -> Result<Bytes> {
+    let (data, aad) = (input(&data)?, optional_input(Opt(Some(additional)))?);
+    let key: [u8; 32] = fixed(&ctx, &key, "k")?;
     let payload = Payload {
         msg: &data,
         aad: &aad,
@@ -257,7 +185,7 @@ fn aead<'js>(
         ($cipher:ty) => {{
             let (cipher, nonce) = (
                 <$cipher>::new(&key.into()),
-                fixed(ctx, nonce, "npub")?.into(),
+                fixed(&ctx, &nonce, "npub")?.into(),
             );
             match seal {
                 true => cipher.encrypt(&nonce, payload),
@@ -265,33 +193,13 @@ fn aead<'js>(
             }
         }};
     }
-    let made = match length(nonce)? {
+    let made = match length(&nonce)? {
         24 => run!(XChaCha20Poly1305),
         _ => run!(ChaCha20Poly1305),
     };
-    Ok(made.ok())
-}
-
-fn aead_encrypt<'js>(
-    ctx: Ctx<'js>,
-    m: Value<'js>,
-    additional: Value<'js>,
-    nonce: Value<'js>,
-    key: Value<'js>,
-) -> Result<crate::engine::bytes::Bytes> {
-    let made = aead(&ctx, true, &m, Opt(Some(additional)), (&nonce, &key))?;
-    let made = made.ok_or_else(|| wrong(&ctx, "could not encrypt data"))?;
-    Ok(crate::engine::bytes::Bytes(made))
-}
-
-fn aead_decrypt<'js>(
-    ctx: Ctx<'js>,
-    c: Value<'js>,
-    additional: Value<'js>,
-    nonce: Value<'js>,
-    key: Value<'js>,
-) -> Result<crate::engine::bytes::Bytes> {
-    let made = aead(&ctx, false, &c, Opt(Some(additional)), (&nonce, &key))?;
-    let made = made.ok_or_else(|| wrong(&ctx, "could not verify data"))?;
-    Ok(crate::engine::bytes::Bytes(made))
+    let what = match seal {
+        true => "could not encrypt data",
+        false => "could not verify data",
+    };
+    made.map(Bytes).map_err(|_| wrong(&ctx, what))
 }

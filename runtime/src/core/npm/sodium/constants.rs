@@ -71,6 +71,32 @@ const CONSTANTS: &[(&str, f64)] = &[
     ("pwhash_MEMLIMIT_MODERATE", 268_435_456.0),
     ("pwhash_OPSLIMIT_SENSITIVE", 4.0),
     ("pwhash_MEMLIMIT_SENSITIVE", 1_073_741_824.0),
+    ("pwhash_scryptsalsa208sha256_BYTES_MIN", 16.0),
+    ("pwhash_scryptsalsa208sha256_BYTES_MAX", 137_438_953_440.0),
+    ("pwhash_scryptsalsa208sha256_PASSWD_MIN", 0.0),
+    ("pwhash_scryptsalsa208sha256_PASSWD_MAX", SAFE_MAX),
+    ("pwhash_scryptsalsa208sha256_SALTBYTES", 32.0),
+    ("pwhash_scryptsalsa208sha256_STRBYTES", 102.0),
+    ("pwhash_scryptsalsa208sha256_OPSLIMIT_MIN", 32_768.0),
+    ("pwhash_scryptsalsa208sha256_OPSLIMIT_MAX", 4_294_967_295.0),
+    (
+        "pwhash_scryptsalsa208sha256_OPSLIMIT_INTERACTIVE",
+        524_288.0,
+    ),
+    (
+        "pwhash_scryptsalsa208sha256_OPSLIMIT_SENSITIVE",
+        33_554_432.0,
+    ),
+    ("pwhash_scryptsalsa208sha256_MEMLIMIT_MIN", 16_777_216.0),
+    ("pwhash_scryptsalsa208sha256_MEMLIMIT_MAX", 68_719_476_736.0),
+    (
+        "pwhash_scryptsalsa208sha256_MEMLIMIT_INTERACTIVE",
+        16_777_216.0,
+    ),
+    (
+        "pwhash_scryptsalsa208sha256_MEMLIMIT_SENSITIVE",
+        1_073_741_824.0,
+    ),
     ("scalarmult_BYTES", 32.0),
     ("scalarmult_SCALARBYTES", 32.0),
     ("scalarmult_ed25519_BYTES", 32.0),
@@ -118,6 +144,7 @@ pub(super) fn add(native: &Object<'_>) -> Result<()> {
     }
     native.set("randombytes_SEEDBYTES", 32.0)?;
     native.set("crypto_pwhash_STRPREFIX", "$argon2id$")?;
+    native.set("crypto_pwhash_scryptsalsa208sha256_STRPREFIX", "$7$")?;
     native.set("crypto_secretbox_PRIMITIVE", "xsalsa20poly1305")?;
     native.set("crypto_generichash_PRIMITIVE", "blake2b")?;
     native.set("crypto_sign_PRIMITIVE", "ed25519")?;

@@ -1,10 +1,10 @@
 //! Hashes, authenticators, keys from keys and from passwords.
 
 use super::super::super::{
-    bridge::{Out, coded, held, hold, promise, take},
+    bridge::{held, hold, take},
     functions,
 };
-use super::{fixed, input, length, put, refused, wrong};
+use super::{fixed, input, key_later, length, put, refused, wrong};
 use crate::engine::bytes;
 use argon2::{Algorithm, Argon2, Params, Version};
 use blake2b_simd::Params as Blake2b;
@@ -20,9 +20,9 @@ pub(super) fn add<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
     functions!(ctx, native, {
         "crypto_generichash" => generic,
         "crypto_generichash_batch" => generic_batch,
-        "crypto_hash" => sha512,
-        "crypto_hash_sha512" => sha512,
-        "crypto_hash_sha256" => sha256,
+        "crypto_hash" => digest::<Sha512>,
+        "crypto_hash_sha512" => digest::<Sha512>,
+        "crypto_hash_sha256" => digest::<Sha256>,
         "hasherGeneric" => hasher_generic,
         "hasherSha256" => || begin(Running::Sha256(Sha256::new())),
         "hasherSha512" => || begin(Running::Sha512(Sha512::new())),
@@ -60,10 +60,7 @@ fn generic<'js>(
     data: Value<'js>,
     key: Opt<Value<'js>>,
 ) -> Result<()> {
-    let key = super::optional_input(key)?;
-    let params = blake2b(&ctx, length(&output)?, &key)?;
-    let hash = bytes::read(&data, |data| params.hash(data))?;
-    put(&ctx, &output, "output", hash.as_bytes())
+    generic_of(&ctx, &output, std::iter::once(Ok(data)), key)
 }
 
 fn generic_batch<'js>(
@@ -72,23 +69,27 @@ fn generic_batch<'js>(
     batch: Array<'js>,
     key: Opt<Value<'js>>,
 ) -> Result<()> {
+    generic_of(&ctx, &output, batch.iter(), key)
+}
+
+fn generic_of<'js>(
+    ctx: &Ctx<'js>,
+    output: &Value<'js>,
+    parts: impl Iterator<Item = Result<Value<'js>>>,
+    key: Opt<Value<'js>>,
+) -> Result<()> {
     let key = super::optional_input(key)?;
-    let mut state = blake2b(&ctx, length(&output)?, &key)?.to_state();
-    for part in batch.iter::<Value<'js>>() {
+    let mut state = blake2b(ctx, length(output)?, &key)?.to_state();
+    for part in parts {
         bytes::read(&part?, |part| {
             state.update(part);
         })?;
     }
-    put(&ctx, &output, "output", state.finalize().as_bytes())
+    put(ctx, output, "output", state.finalize().as_bytes())
 }
 
-fn sha512<'js>(ctx: Ctx<'js>, output: Value<'js>, data: Value<'js>) -> Result<()> {
-    let hash = bytes::read(&data, |data| Sha512::digest(data))?;
-    put(&ctx, &output, "out", &hash)
-}
-
-fn sha256<'js>(ctx: Ctx<'js>, output: Value<'js>, data: Value<'js>) -> Result<()> {
-    let hash = bytes::read(&data, |data| Sha256::digest(data))?;
+fn digest<'js, D: Digest>(ctx: Ctx<'js>, output: Value<'js>, data: Value<'js>) -> Result<()> {
+    let hash = bytes::read(&data, |data| D::digest(data))?;
     put(&ctx, &output, "out", &hash)
 }
 
@@ -304,13 +305,7 @@ fn password_later<'js>(
 ) -> Result<Value<'js>> {
     let limits = (passes, memory, algorithm);
     let password = Password::new(&ctx, size, (&password, &salt), limits)?;
-    promise(&ctx, async move {
-        let key = tokio::task::spawn_blocking(move || password.key()).await;
-        match key {
-            Ok(Some(key)) => Ok(Out::Bytes(key.into())),
-            _ => Err(coded("BAD_ARGUMENT", "no key can be made of this password")),
-        }
-    })
+    key_later(&ctx, move || password.key())
 }
 
 fn pbkdf2<'js>(

@@ -8,9 +8,11 @@ mod constants;
 mod hash;
 mod helpers;
 mod points;
+mod scrypt;
 mod sign;
 mod stream;
 
+use super::super::bridge::{Out, coded, promise};
 use crate::engine::{
     bytes::{self, Bytes},
     error::JsError,
@@ -23,6 +25,7 @@ pub(crate) fn native<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
     constants::add(&native)?;
     helpers::add(ctx, &native)?;
     hash::add(ctx, &native)?;
+    scrypt::add(ctx, &native)?;
     sign::add(ctx, &native)?;
     points::add(ctx, &native)?;
     boxes::add(ctx, &native)?;
@@ -37,6 +40,19 @@ fn wrong(ctx: &Ctx<'_>, message: impl Into<String>) -> rquickjs::Error {
 /// What libsodium says no to.
 fn refused(ctx: &Ctx<'_>) -> rquickjs::Error {
     wrong(ctx, "status: -1")
+}
+
+/// A promise of the key that `make` makes of a password, on another thread.
+fn key_later<'js>(
+    ctx: &Ctx<'js>,
+    make: impl FnOnce() -> Option<Vec<u8>> + Send + 'static,
+) -> Result<Value<'js>> {
+    promise(ctx, async move {
+        match tokio::task::spawn_blocking(make).await {
+            Ok(Some(key)) => Ok(Out::Bytes(key.into())),
+            _ => Err(coded("BAD_ARGUMENT", "no key can be made of this password")),
+        }
+    })
 }
 
 /// The bytes of an argument.

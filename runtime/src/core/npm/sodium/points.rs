@@ -13,10 +13,10 @@ pub(super) fn add<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
     functions!(ctx, native, {
         "crypto_scalarmult_base" => curve_base,
         "crypto_scalarmult" => curve,
-        "crypto_scalarmult_ed25519_base" => edwards_base,
-        "crypto_scalarmult_ed25519_base_noclamp" => edwards_base_plain,
-        "crypto_scalarmult_ed25519" => edwards,
-        "crypto_scalarmult_ed25519_noclamp" => edwards_plain,
+        "crypto_scalarmult_ed25519_base" => |ctx, q, n| times_base(ctx, q, n, true),
+        "crypto_scalarmult_ed25519_base_noclamp" => |ctx, q, n| times_base(ctx, q, n, false),
+        "crypto_scalarmult_ed25519" => |ctx, q, n, p| times(ctx, q, n, p, true),
+        "crypto_scalarmult_ed25519_noclamp" => |ctx, q, n, p| times(ctx, q, n, p, false),
         "crypto_core_ed25519_is_valid_point" => is_valid_point,
         "crypto_core_ed25519_add" => |ctx, r, p, q| both(ctx, r, p, q, |p, q| p + q),
         "crypto_core_ed25519_sub" => |ctx, r, p, q| both(ctx, r, p, q, |p, q| p - q),
@@ -30,8 +30,8 @@ pub(super) fn add<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
         "crypto_core_ed25519_scalar_mul" => |ctx, r, x, y| two(ctx, r, x, y, |x, y| x * y),
         "crypto_kx_keypair" => kx_keypair,
         "crypto_kx_seed_keypair" => kx_seed_keypair,
-        "crypto_kx_client_session_keys" => kx_client,
-        "crypto_kx_server_session_keys" => kx_server,
+        "crypto_kx_client_session_keys" => |ctx, rx, tx, pk, sk, other| session(ctx, true, (rx, tx), (pk, sk), other),
+        "crypto_kx_server_session_keys" => |ctx, rx, tx, pk, sk, other| session(ctx, false, (rx, tx), (pk, sk), other),
     });
     Ok(())
 }
@@ -80,36 +80,20 @@ fn put_point<'js>(ctx: &Ctx<'js>, q: &Value<'js>, n: &[u8; 32], made: &EdwardsPo
 }
 
 fn times<'js>(
-    ctx: &Ctx<'js>,
-    q: &Value<'js>,
-    n: &Value<'js>,
-    p: &Value<'js>,
+    ctx: Ctx<'js>,
+    q: Value<'js>,
+    n: Value<'js>,
+    p: Value<'js>,
     clamp: bool,
 ) -> Result<()> {
-    let n = fixed(ctx, n, "n")?;
-    let point = point(&fixed(ctx, p, "p")?).ok_or_else(|| refused(ctx))?;
-    put_point(ctx, q, &n, &(point * factor(n, clamp)))
+    let n = fixed(&ctx, &n, "n")?;
+    let point = point(&fixed(&ctx, &p, "p")?).ok_or_else(|| refused(&ctx))?;
+    put_point(&ctx, &q, &n, &(point * factor(n, clamp)))
 }
 
-fn edwards<'js>(ctx: Ctx<'js>, q: Value<'js>, n: Value<'js>, p: Value<'js>) -> Result<()> {
-    times(&ctx, &q, &n, &p, true)
-}
-
-fn edwards_plain<'js>(ctx: Ctx<'js>, q: Value<'js>, n: Value<'js>, p: Value<'js>) -> Result<()> {
-    times(&ctx, &q, &n, &p, false)
-}
-
-fn times_base<'js>(ctx: &Ctx<'js>, q: &Value<'js>, n: &Value<'js>, clamp: bool) -> Result<()> {
-    let n = fixed(ctx, n, "n")?;
-    put_point(ctx, q, &n, &EdwardsPoint::mul_base(&factor(n, clamp)))
-}
-
-fn edwards_base<'js>(ctx: Ctx<'js>, q: Value<'js>, n: Value<'js>) -> Result<()> {
-    times_base(&ctx, &q, &n, true)
-}
-
-fn edwards_base_plain<'js>(ctx: Ctx<'js>, q: Value<'js>, n: Value<'js>) -> Result<()> {
-    times_base(&ctx, &q, &n, false)
+fn times_base<'js>(ctx: Ctx<'js>, q: Value<'js>, n: Value<'js>, clamp: bool) -> Result<()> {
+    let n = fixed(&ctx, &n, "n")?;
+    put_point(&ctx, &q, &n, &EdwardsPoint::mul_base(&factor(n, clamp)))
 }
 
 fn both<'js>(
@@ -192,75 +176,45 @@ fn kx_seed_keypair<'js>(
     put_kx(&ctx, &public, &secret, pome_cores::crypto::hash(&[&seed]))
 }
 
-/// The two keys of a session: that of what the client receives, then that of what it sends.
-fn session(
-    ctx: &Ctx<'_>,
-    secret: [u8; 32],
-    other: [u8; 32],
-    (client, server): ([u8; 32], [u8; 32]),
-) -> Result<([u8; 32], [u8; 32])> {
-    let shared = shared(secret, other).ok_or_else(|| refused(ctx))?;
+/// Puts the two keys of a session: that of what is received here, and that of what is sent.
+fn session<'js>(
+    ctx: Ctx<'js>,
+    is_client: bool,
+    (rx, tx): (Value<'js>, Value<'js>),
+    (public, secret): (Value<'js>, Value<'js>),
+    other: Value<'js>,
+) -> Result<()> {
+    let names = match is_client {
+        true => ["clientPk", "clientSk", "serverPk"],
+        false => ["serverPk", "serverSk", "clientPk"],
+    };
+    let public = fixed(&ctx, &public, names[0])?;
+    let other = fixed(&ctx, &other, names[2])?;
+    let shared = shared(fixed(&ctx, &secret, names[1])?, other).ok_or_else(|| refused(&ctx))?;
+    let (client, server) = match is_client {
+        true => (public, other),
+        false => (other, public),
+    };
     let mut state = Params::new().hash_length(64).to_state();
     for part in [shared, client, server] {
         state.update(&part);
     }
     let both = state.finalize();
-    let halves = both.as_bytes().split_first_chunk::<32>();
-    let (first, second) = halves.ok_or_else(|| refused(ctx))?;
-    let mut last = [0; 32];
-    last.copy_from_slice(second);
-    Ok((*first, last))
-}
-
-fn put_session<'js>(
-    ctx: &Ctx<'js>,
-    rx: Value<'js>,
-    tx: Value<'js>,
-    (receive, send): ([u8; 32], [u8; 32]),
-) -> Result<()> {
+    // The client receives by the first half, the server by the other one.
+    let (first, second) = both.as_bytes().split_at(32);
+    let (receive, send) = match is_client {
+        true => (first, second),
+        false => (second, first),
+    };
     let (rx, tx) = (optional(Opt(Some(rx))), optional(Opt(Some(tx))));
     if rx.is_none() && tx.is_none() {
-        return Err(wrong(ctx, "at least one session key must be specified"));
+        return Err(wrong(&ctx, "at least one session key must be specified"));
     }
     if let Some(rx) = rx {
-        put(ctx, &rx, "rx", &receive)?;
+        put(&ctx, &rx, "rx", receive)?;
     }
     match tx {
-        Some(tx) => put(ctx, &tx, "tx", &send),
+        Some(tx) => put(&ctx, &tx, "tx", send),
         None => Ok(()),
     }
-}
-
-fn kx_client<'js>(
-    ctx: Ctx<'js>,
-    rx: Value<'js>,
-    tx: Value<'js>,
-    public: Value<'js>,
-    secret: Value<'js>,
-    other: Value<'js>,
-) -> Result<()> {
-    let (client, server) = (
-        fixed(&ctx, &public, "clientPk")?,
-        fixed(&ctx, &other, "serverPk")?,
-    );
-    let secret = fixed(&ctx, &secret, "clientSk")?;
-    let keys = session(&ctx, secret, server, (client, server))?;
-    put_session(&ctx, rx, tx, keys)
-}
-
-fn kx_server<'js>(
-    ctx: Ctx<'js>,
-    rx: Value<'js>,
-    tx: Value<'js>,
-    public: Value<'js>,
-    secret: Value<'js>,
-    other: Value<'js>,
-) -> Result<()> {
-    let (server, client) = (
-        fixed(&ctx, &public, "serverPk")?,
-        fixed(&ctx, &other, "clientPk")?,
-    );
-    let secret = fixed(&ctx, &secret, "serverSk")?;
-    let (receive, send) = session(&ctx, secret, client, (client, server))?;
-    put_session(&ctx, rx, tx, (send, receive))
 }

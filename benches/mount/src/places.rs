@@ -1,0 +1,236 @@
+//! Where the work is done: a folder on the disk, and what shows one through FUSE.
+
+use crate::{Result, memory};
+use pome_cores::Corestore;
+use pome_drive_fs::{
+    DriveOptions, Hyperdrive,
+    fuse::{self, MountOptions},
+};
+use pome_storage::{Key, Options, Store};
+use rustix::fs::Advice;
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// In their order within a round.
+pub(crate) const PLACES: &[&str] = &[
+    "disk",
+    "memory",
+    "bindfs",
+    "gocryptfs",
+    "pome",
+    "pome, sealed",
+];
+/// What a mount may take to be there or gone.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A place in use.
+pub(crate) struct Place {
+    /// Where the work is done.
+    pub(crate) at: PathBuf,
+    /// Where it ends up.
+    below: PathBuf,
+    server: Option<Server>,
+}
+
+struct Server {
+    child: Child,
+    /// To a process of this program.
+    say: Option<(ChildStdin, BufReader<ChildStdout>)>,
+}
+
+impl Place {
+    /// Makes it in `room`, an empty folder.
+    pub(crate) fn open(name: &str, room: &Path) -> Result<Self> {
+        let (at, below) = (room.join("at"), room.join("below"));
+        std::fs::create_dir(&at)?;
+        std::fs::create_dir(&below)?;
+        let mut command = match name {
+            "disk" => {
+                return Ok(Self {
+                    at: below.clone(),
+                    below,
+                    server: None,
+                });
+            }
+            "bindfs" => {
+                let mut command = Command::new("bindfs");
+                command.arg("-f").arg(&below).arg(&at);
+                command
+            }
+            "gocryptfs" => {
+                let word = ["-q", "-extpass", "echo", "-extpass", "measured"];
+                let init = ["-init", "-scryptn", "10"];
+                let made = Command::new("gocryptfs")
+                    .args(init)
+                    .args(word)
+                    .arg(&below)
+                    .status()?;
+                if !made.success() {
+                    return Err("gocryptfs makes no folder".into());
+                }
+                let mut command = Command::new("gocryptfs");
+                command.arg("-fg").args(word).arg(&below).arg(&at);
+                command
+            }
+            ours => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.arg("--serve").arg(ours).arg(&below).arg(&at);
+                command.stdin(Stdio::piped()).stdout(Stdio::piped());
+                command
+            }
+        };
+        let mut child = command.spawn()?;
+        let said = child.stdin.take().zip(child.stdout.take());
+        let mut place = Self {
+            at,
+            below,
+            server: Some(Server {
+                child,
+                say: said.map(|(to, from)| (to, BufReader::new(from))),
+            }),
+        };
+        let own = std::fs::metadata(room)?;
+        place.until("mounted", |at| {
+            use std::os::unix::fs::MetadataExt;
+            std::fs::metadata(at).is_ok_and(|there| there.dev() != own.dev())
+        })?;
+        Ok(place)
+    }
+
+    fn until(&mut self, what: &str, is: impl Fn(&Path) -> bool) -> Result<()> {
+        let began = Instant::now();
+        while !is(&self.at) {
+            if began.elapsed() > PATIENCE {
+                return Err(format!("{} is not {what}", self.at.display()).into());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was done is where it belongs: on the disk, and a version of the drive.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        rustix::fs::syncfs(File::open(&self.at)?)?;
+        if let Some(Server {
+            say: Some((to, from)),
+            ..
+        }) = &mut self.server
+        {
+            to.write_all(b"publish\n")?;
+            let mut line = String::new();
+            from.read_line(&mut line)?;
+            if line != "published\n" {
+                return Err(format!("it is not published: {line}").into());
+            }
+        }
+        rustix::fs::syncfs(File::open(&self.below)?)?;
+        Ok(())
+    }
+
+    /// Has the kernel forget the bytes of all files, here and below.
+    pub(crate) fn forget(&self) -> Result<()> {
+        forget(&self.at)?;
+        forget(&self.below)
+    }
+
+    /// The most memory that the process that serves it had, in MiB; `None` where there is none.
+    pub(crate) fn memory(&self) -> Option<f64> {
+        let server = self.server.as_ref()?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kib / 1024.0)
+    }
+
+    /// Takes it down.
+    pub(crate) fn close(mut self) -> Result<()> {
+        let Some(mut server) = self.server.take() else {
+            return Ok(());
+        };
+        match server.say.take() {
+            Some(said) => drop(said),
+            None => {
+                let flags = rustix::mount::UnmountFlags::empty();
+                rustix::mount::unmount(&self.at, flags)?;
+            }
+        }
+        let status = server.child.wait()?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(format!("what served {} failed: {status}", self.at.display()).into()),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Only where the work broke off.
+        if let Some(mut server) = self.server.take() {
+            let _ = server.child.kill();
+            let _ = rustix::mount::unmount(&self.at, rustix::mount::UnmountFlags::DETACH);
+            let _ = server.child.wait();
+        }
+    }
+}
+
+fn forget(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            forget(&entry.path())?;
+        } else if kind.is_file() {
+            match File::open(entry.path()) {
+                Ok(file) => rustix::fs::fadvise(file, 0, None, Advice::DontNeed)?,
+                // A store drops files as it likes.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a process of this program does that serves a mount: it ends with its stdin.
+pub(crate) fn serve(name: &str, below: &Path, at: &Path) -> Result<()> {
+    if name == "memory" {
+        let session = memory::serve(at)?.spawn()?;
+        for line in std::io::stdin().lines() {
+            line?;
+            println!("published");
+        }
+        rustix::mount::unmount(at, rustix::mount::UnmountFlags::empty())?;
+        return Ok(session.join()?);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut options = Options::default();
+        options.key = match name {
+            "pome" => None,
+            _ => Some(Key::generate()?),
+        };
+        let corestore = Corestore::open(Store::open(below, options)?)?;
+        let drive = Hyperdrive::open(corestore.clone(), DriveOptions::default()).await?;
+        let mounted = fuse::mount(&corestore, &drive, at, MountOptions::default()).await?;
+        loop {
+            let mut line = String::new();
+            if std::io::stdin().read_line(&mut line)? == 0 {
+                break;
+            }
+            mounted.publish_now().await?;
+            println!("published");
+        }
+        mounted.unmount().await?.published?;
+        corestore.close().await?;
+        Ok(())
+    })
+}

@@ -1,0 +1,219 @@
+//! A drive that is elsewhere: one large file, read through a mount, and its blocks downloaded without one. Who has it and who fetches it are processes of this program,
+//! joined over loopback.
+
+use crate::Result;
+use pome_cores::{Corestore, Key, KeyPair, Store};
+use pome_drive_fs::{
+    DriveOptions, Hyperdrive, PutOptions,
+    fuse::{self, MountOptions},
+};
+use pome_net::driver::{Connection, ConnectionOptions, ReplicateOptions, Replication, tcp};
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    time::Instant,
+};
+
+/// The name under which it stands in the numbers.
+pub(crate) const REMOTE: &str = "remote read, MiB/s";
+pub(crate) const DOWNLOAD: &str = "download";
+pub(crate) const MOUNT: &str = "mount";
+
+const NAME: &str = "film";
+
+/// A process of this program, which ends with its stdin.
+struct Side {
+    child: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Side {
+    fn start(words: &[&str]) -> Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("--remote")
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let said = child.stdout.take().ok_or("it has no stdout")?;
+        let said = BufReader::new(said);
+        Ok(Self { child, said })
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        match self.said.read_line(&mut line)? {
+            0 => Err("the other side ended".into()),
+            _ => Ok(line.trim().to_owned()),
+        }
+    }
+
+    fn end(mut self) -> Result<()> {
+        drop(self.child.stdin.take());
+        match self.child.wait()?.success() {
+            true => Ok(()),
+            false => Err("the other side failed".into()),
+        }
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        // Only where the work broke off.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn text(path: &Path) -> Result<&str> {
+    Ok(path.to_str().ok_or("a path that is no text")?)
+}
+
+/// MiB/s of the download, and of the read through a mount.
+pub(crate) fn round(room: &Path, mib: usize) -> Result<(f64, f64)> {
+    let folder = |name: &str| -> Result<PathBuf> {
+        let folder = room.join(name);
+        std::fs::create_dir(&folder)?;
+        Ok(folder)
+    };
+    let (from, loaded, shown, at) = (
+        folder("from")?,
+        folder("loaded")?,
+        folder("shown")?,
+        folder("at")?,
+    );
+    let amount = mib.to_string();
+    let mut writer = Side::start(&["write", text(&from)?, &amount])?;
+    let said = writer.line()?;
+    let (key, port) = said.split_once(' ').ok_or("it says nothing")?;
+    rustix::fs::sync();
+    let mut reader = Side::start(&["download", text(&loaded)?, key, port])?;
+    let seconds: f64 = reader.line()?.parse()?;
+    reader.end()?;
+    let download = mib as f64 / seconds;
+    rustix::fs::sync();
+    let mut reader = Side::start(&["mount", text(&shown)?, key, port, text(&at)?])?;
+    reader.line()?;
+    let mut file = File::open(at.join(NAME))?;
+    let mut buffer = vec![0; 1 << 20];
+    let began = Instant::now();
+    let mut read = 0;
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            count => read += count,
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    drop(file);
+    if read != mib << 20 {
+        return Err(format!("{read} bytes came").into());
+    }
+    reader.end()?;
+    writer.end()?;
+    Ok((download, mib as f64 / seconds))
+}
+
+/// What a process of this program does.
+pub(crate) fn side(words: &[String]) -> Result<()> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match words[..] {
+            ["write", folder, mib] => write(folder.as_ref(), mib.parse()?).await,
+            ["download", folder, key, port] => {
+                let (drive, _joined) = join(folder.as_ref(), key.parse()?, port.parse()?).await?;
+                let entry = drive.entry(NAME).await?.ok_or("there is no file")?;
+                let blob = entry.value.blob.ok_or("it has no content")?;
+                let core = drive.blobs().await?.core().clone();
+                let began = Instant::now();
+                let end = blob.block_offset + blob.block_length;
+                core.download(blob.block_offset..end)?.done().await?;
+                println!("{}", began.elapsed().as_secs_f64());
+                ended()
+            }
+            ["mount", folder, key, port, at] => {
+                let (drive, _joined) = join(folder.as_ref(), key.parse()?, port.parse()?).await?;
+                drive.entry(NAME).await?.ok_or("there is no file")?;
+                let cores = drive.corestore().clone();
+                let options = MountOptions::default();
+                let mounted = fuse::mount(&cores, &drive, at.as_ref(), options).await?;
+                println!("mounted");
+                ended()?;
+                mounted.unmount().await?.published?;
+                Ok(())
+            }
+            _ => Err("no such side".into()),
+        }
+    })
+}
+
+fn ended() -> Result<()> {
+    for line in std::io::stdin().lines() {
+        line?;
+    }
+    Ok(())
+}
+
+async fn write(folder: &Path, mib: usize) -> Result<()> {
+    let cores = Corestore::open(Store::open(folder, Default::default())?)?;
+    let drive = Hyperdrive::open(cores.clone(), DriveOptions::default()).await?;
+    let mut to = drive.put_stream(NAME, PutOptions::default()).await?;
+    let mut random = SmallRng::seed_from_u64(7);
+    for _ in 0..mib {
+        let mut piece = vec![0; 1 << 20];
+        random.fill_bytes(&mut piece);
+        to.write(piece).await?;
+    }
+    to.finish().await?;
+    cores.store().sync()?;
+    let options = ConnectionOptions::default();
+    let server = tcp::Server::bind("127.0.0.1:0", KeyPair::random(), options).await?;
+    println!("{} {}", drive.key(), server.address().port());
+    let (drive, answers) = drive.with_extension();
+    tokio::spawn(answers.run());
+    let serving = tokio::spawn(async move {
+        let mut kept: Vec<(Connection, Replication)> = vec![];
+        while let Ok(connection) = server.accept().await {
+            let replication = connection.replicate(&cores, ReplicateOptions::default());
+            kept.push((connection, replication));
+        }
+    });
+    tokio::task::spawn_blocking(|| ended().map_err(|error| error.to_string())).await??;
+    serving.abort();
+    drop(drive);
+    Ok(())
+}
+
+async fn join(
+    folder: &Path,
+    key: Key,
+    port: u16,
+) -> Result<(Hyperdrive, (Connection, Replication))> {
+    let cores = Corestore::open(Store::open(folder, Default::default())?)?;
+    let options = DriveOptions {
+        key: Some(key),
+        ..DriveOptions::default()
+    };
+    let drive = Hyperdrive::open(cores.clone(), options).await?;
+    let (drive, answers) = drive.with_extension();
+    tokio::spawn(answers.run());
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let connection =
+        tcp::connect(address, &KeyPair::random(), &ConnectionOptions::default()).await?;
+    let replication = connection.replicate(&cores, ReplicateOptions::default());
+    let looking = drive.finding_peers();
+    while drive.core().peers().is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    drop(looking);
+    drive.core().update().await?;
+    drive.blobs().await?.core().update().await?;
+    Ok((drive, (connection, replication)))
+}

@@ -1,0 +1,252 @@
+//! A run in a process of its own that is watched.
+
+use crate::{
+    used::{Counters, Used},
+    worker::Done,
+};
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+/// How a run fails.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// It could not be started.
+    #[error("cannot start {command}")]
+    Start {
+        /// What was to be run.
+        command: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It ended before it had said what it had to say; `said` is what it complained of.
+    #[error("{command} ended early: {said}")]
+    Ended {
+        /// What was run.
+        command: String,
+        /// The last lines of its stderr.
+        said: String,
+    },
+    /// It said nothing for so long.
+    #[error("{command} took more than {} s", patience.as_secs())]
+    Late {
+        /// What was run.
+        command: String,
+        /// How long it was waited for.
+        patience: Duration,
+    },
+    /// It said something else than was expected.
+    #[error("{command} said {line:?}")]
+    Strange {
+        /// What was run.
+        command: String,
+        /// What it said.
+        line: String,
+    },
+}
+
+/// Ends the process however the run ends.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The words of a command, as a person could type them.
+pub fn words(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words
+        .map(|word| {
+            let word = word.to_string_lossy();
+            match word
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_./=:,@+".contains(c))
+            {
+                true if !word.is_empty() => word.into_owned(),
+                _ => format!("'{}'", word.replace('\'', "'\\''")),
+            }
+        })
+        .collect();
+    words.join(" ")
+}
+
+/// Runs a [`Worker`](crate::Worker), which may take `patience` for its work and as much for what comes before: how it went, and what it took of the machine while its clock ran. Before the
+/// clock runs, the disk has written what was left to it. `folder` is one on the disk that is worked on.
+///
+/// # Errors
+/// When it cannot be started, does not come to its end in time, or says something else.
+pub fn watch(
+    mut command: Command,
+    folder: &Path,
+    patience: Duration,
+) -> Result<(Done, Used), RunError> {
+    let name = words(&command);
+    let spawned = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = spawned.map(Ended).map_err(|source| RunError::Start {
+        command: name.clone(),
+        source,
+    })?;
+    let (stdin, stdout, stderr) = (
+        child.0.stdin.take(),
+        child.0.stdout.take(),
+        child.0.stderr.take(),
+    );
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in stdout
+            .into_iter()
+            .flat_map(|out| BufReader::new(out).lines())
+        {
+            let Ok(line) = line else { return };
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let complaints = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        // What cannot be read is not told.
+        let _ = stderr.map(|mut err| err.read_to_end(&mut text));
+        text
+    });
+    let outcome = follow(&name, &child.0, stdin, &lines, folder, patience);
+    match outcome {
+        Ok(went) => {
+            // Its stdin has ended: it closes what it had opened, and must end well.
+            let status = child.0.wait();
+            match status {
+                Ok(status) if status.success() => Ok(went),
+                _ => Err(RunError::Ended {
+                    command: name,
+                    said: last_lines(complaints),
+                }),
+            }
+        }
+        Err(RunError::Ended { command, .. }) => {
+            let _ = child.0.kill();
+            let _ = child.0.wait();
+            Err(RunError::Ended {
+                command,
+                said: last_lines(complaints),
+            })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn last_lines(complaints: std::thread::JoinHandle<Vec<u8>>) -> String {
+    let text = complaints.join().unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.trim().lines().collect();
+    lines[lines.len().saturating_sub(8)..].join("\n")
+}
+
+fn follow(
+    name: &str,
+    child: &Child,
+    stdin: Option<impl Write>,
+    lines: &Receiver<String>,
+    folder: &Path,
+    patience: Duration,
+) -> Result<(Done, Used), RunError> {
+    let ended = || RunError::Ended {
+        command: name.into(),
+        said: String::new(),
+    };
+    let next = || -> Result<String, RunError> {
+        let until = Instant::now() + patience;
+        loop {
+            match lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) if line.trim().is_empty() => {}
+                Ok(line) => return Ok(line),
+                Err(RecvTimeoutError::Disconnected) => return Err(ended()),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(RunError::Late {
+                        command: name.into(),
+                        patience,
+                    });
+                }
+            }
+        }
+    };
+    let strange = |line: String| RunError::Strange {
+        command: name.into(),
+        line,
+    };
+    let line = next()?;
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+    if ready["ready"] != true {
+        return Err(strange(line));
+    }
+    rustix::fs::sync();
+    let mut stdin = stdin.ok_or_else(ended)?;
+    Counters::reset_memory(child.id());
+    let before = Counters::read(child.id(), folder);
+    writeln!(stdin, "go").map_err(|_| ended())?;
+    let line = next()?;
+    let used = before.since(child.id(), folder);
+    match serde_json::from_str(&line) {
+        Ok(done) => Ok((done, used)),
+        Err(_) => Err(strange(line)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics says where")]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Result<(Done, Used), RunError> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        watch(command, &std::env::temp_dir(), Duration::from_secs(60))
+    }
+
+    #[test]
+    fn a_run_that_ends_well() {
+        let script = r#"echo '{"ready":true}'; read go; [ "$go" = go ] || exit 1
+            echo '{"items":3,"bytes":300,"seconds":0.5,"version":"sh 1"}'; cat"#;
+        let (done, used) = shell(script).unwrap();
+        assert_eq!((done.items, done.bytes, done.seconds), (3, 300, 0.5));
+        assert!(used.memory.is_some(), "{used:?}");
+    }
+
+    #[test]
+    fn runs_that_do_not() {
+        let early = shell("echo it is broken >&2; exit 3").unwrap_err();
+        assert!(early.to_string().ends_with("it is broken"), "{early}");
+        assert!(matches!(shell("echo 7"), Err(RunError::Strange { .. })));
+        let late = r#"echo '{"ready":true}'; read go; echo '{"items":1,"bytes":1,"seconds":1,"version":""}'; cat; echo no >&2; exit 1"#;
+        assert!(matches!(shell(late), Err(RunError::Ended { said, .. }) if said == "no"));
+        let nobody = watch(
+            Command::new("/nobody/here"),
+            &std::env::temp_dir(),
+            Duration::from_secs(1),
+        );
+        assert!(matches!(nobody, Err(RunError::Start { .. })));
+        let mut sleeps = Command::new("sleep");
+        sleeps.arg("600");
+        let late = watch(sleeps, &std::env::temp_dir(), Duration::from_millis(50));
+        assert!(matches!(late, Err(RunError::Late { .. })));
+    }
+
+    #[test]
+    fn words_can_be_typed() {
+        let mut command = Command::new("node");
+        command.args(["driver.js", "a b", "it's"]);
+        assert_eq!(words(&command), r"node driver.js 'a b' 'it'\''s'");
+    }
+}

@@ -1,0 +1,489 @@
+//! What there is to measure, as data.
+
+use pome_bench_support::Measure;
+
+/// When a write is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writes {
+    /// Nothing is written while the clock runs, or nobody waits for it.
+    None,
+    /// When the kernel has the bytes.
+    Buffered,
+    /// When they are on disk.
+    Synced,
+}
+
+/// One thing to measure. The data that it works on follow from its numbers; they are the same for each peer, each time.
+#[derive(Debug, Clone, Copy)]
+pub struct Workload {
+    /// Its name, as it can be typed.
+    pub name: &'static str,
+    /// What is measured.
+    pub what: &'static str,
+    /// How a run becomes a number.
+    pub measure: Measure,
+    /// How many items it works on, and how many of them are timed.
+    pub full: (u64, u64),
+    /// The same where it is to be quick.
+    pub quick: (u64, u64),
+    /// When a write is answered.
+    pub writes: Writes,
+    /// How many times as good as npm on node it is to be at least.
+    pub goal: Option<f64>,
+    /// True when it is also measured at 10², 10⁴ and 10⁶ items.
+    pub grows: bool,
+    /// Who else does it.
+    pub peers: &'static [&'static str],
+}
+
+impl Workload {
+    /// True when it is done in a network of its own, with nothing but loopback.
+    pub fn has_network(&self) -> bool {
+        matches!(self.name, "connect" | "replicate-dht" | "replicate-dht-64k")
+    }
+
+    /// True when it is done on a folder of files.
+    pub fn has_files(&self) -> bool {
+        matches!(self.name.split_once('-'), Some(("drive", _))) || self.name == "mount-copy"
+    }
+
+    /// Sizes at which it is measured for its growth.
+    pub fn sizes(&self) -> &'static [u64] {
+        if self.grows {
+            &[100, 10_000, 1_000_000]
+        } else {
+            &[]
+        }
+    }
+
+    /// How many items are timed where it works on so many: in what is written, all of them; in what is read, as many as otherwise.
+    pub fn ops_at(&self, size: u64) -> u64 {
+        let (full, ops) = self.full;
+        match full == ops {
+            true => size,
+            false => ops.min(20_000),
+        }
+    }
+
+    const fn goal(mut self, goal: f64) -> Self {
+        self.goal = Some(goal);
+        self
+    }
+
+    const fn grows(mut self) -> Self {
+        self.grows = true;
+        self
+    }
+
+    const fn buffered(mut self) -> Self {
+        self.writes = Writes::Buffered;
+        self
+    }
+
+    const fn synced(mut self) -> Self {
+        self.writes = Writes::Synced;
+        self
+    }
+
+    const fn beside(mut self, peers: &'static [&'static str]) -> Self {
+        self.peers = peers;
+        self
+    }
+}
+
+const NPM: &[&str] = &["npm", "bare"];
+const NODE: &[&str] = &["npm"];
+const ENGINES: &[&str] = &["fjall", "redb", "lmdb", "sqlite"];
+const FOLDERS: &[&str] = &["disk", "bindfs", "gocryptfs"];
+
+const fn work(
+    name: &'static str,
+    what: &'static str,
+    measure: Measure,
+    full: (u64, u64),
+    quick: (u64, u64),
+) -> Workload {
+    Workload {
+        name,
+        what,
+        measure,
+        full,
+        quick,
+        writes: Writes::None,
+        goal: None,
+        grows: false,
+        peers: NPM,
+    }
+}
+
+const fn all(count: u64) -> (u64, u64) {
+    (count, count)
+}
+
+use Measure::{Millis, Rate, Throughput};
+
+/// All there is, in the order in which it is measured.
+pub const ALL: &[Workload] = &[
+    work(
+        "core-append",
+        "append 100 B, one by one",
+        Rate,
+        all(20_000),
+        all(2_000),
+    )
+    .buffered()
+    .goal(18.0)
+    .grows(),
+    work(
+        "core-append-64k",
+        "append 64 KiB, one by one",
+        Throughput,
+        all(2_000),
+        all(300),
+    )
+    .buffered(),
+    work(
+        "core-batch",
+        "append 100 B, batches of 1,000",
+        Rate,
+        all(200_000),
+        all(40_000),
+    )
+    .buffered()
+    .goal(15.0)
+    .grows(),
+    work(
+        "core-batch-64k",
+        "append 64 KiB, batches of 64",
+        Throughput,
+        all(4_096),
+        all(512),
+    )
+    .buffered()
+    .goal(5.0),
+    work(
+        "core-get",
+        "random get of 100 B",
+        Rate,
+        (100_000, 50_000),
+        (20_000, 10_000),
+    )
+    .goal(80.0)
+    .grows(),
+    work(
+        "core-get-64k",
+        "random get of 64 KiB",
+        Throughput,
+        (1_024, 10_000),
+        (256, 2_000),
+    ),
+    work(
+        "core-stream",
+        "read stream of 100 B blocks",
+        Rate,
+        all(100_000),
+        all(20_000),
+    ),
+    work(
+        "core-reopen",
+        "open a store and a core, and get its last block",
+        Millis,
+        (20_000, 20),
+        (5_000, 5),
+    ),
+    work("bee-put", "bee put, one by one", Rate, all(5_000), all(800))
+        .buffered()
+        .goal(25.0),
+    work(
+        "bee-batch",
+        "bee put, batches of 1,000",
+        Rate,
+        all(50_000),
+        all(4_000),
+    )
+    .buffered()
+    .goal(60.0)
+    .grows(),
+    work(
+        "bee-get",
+        "random bee get",
+        Rate,
+        (20_000, 10_000),
+        (4_000, 3_000),
+    )
+    .goal(100.0)
+    .grows(),
+    work(
+        "bee-scan",
+        "read stream of a bee",
+        Rate,
+        all(20_000),
+        all(4_000),
+    )
+    .goal(30.0)
+    .grows(),
+    work(
+        "bee-diff",
+        "diff of a bee to 1 of 20 changed entries",
+        Rate,
+        (20_000, 1_000),
+        (4_000, 200),
+    ),
+    work(
+        "cores-make",
+        "cores made and closed",
+        Rate,
+        all(10_000),
+        all(500),
+    )
+    .buffered()
+    .goal(20.0),
+    work(
+        "cores-open",
+        "cores opened in a store that was closed",
+        Rate,
+        all(10_000),
+        all(500),
+    ),
+    work(
+        "drive-import",
+        "import of files into a drive",
+        Rate,
+        all(2_000),
+        all(200),
+    )
+    .buffered()
+    .goal(20.0),
+    work(
+        "drive-export",
+        "export of a drive into a folder",
+        Rate,
+        all(2_000),
+        all(200),
+    ),
+    work(
+        "drive-mirror",
+        "mirror of a folder where nothing changed",
+        Rate,
+        all(2_000),
+        all(200),
+    )
+    .goal(15.0),
+    work(
+        "drive-list",
+        "entries of a drive",
+        Rate,
+        all(2_000),
+        all(200),
+    ),
+    work(
+        "replicate-pipe",
+        "replicate 100 B blocks in one process",
+        Rate,
+        all(100_000),
+        all(8_000),
+    )
+    .beside(NODE),
+    work(
+        "replicate-pipe-64k",
+        "replicate 64 KiB blocks in one process",
+        Throughput,
+        all(2_048),
+        all(256),
+    )
+    .beside(NODE),
+    work(
+        "replicate-tcp",
+        "replicate 100 B blocks over TCP",
+        Rate,
+        all(100_000),
+        all(8_000),
+    )
+    .goal(20.0)
+    .beside(NODE),
+    work(
+        "replicate-tcp-64k",
+        "replicate 64 KiB blocks over TCP",
+        Throughput,
+        all(4_096),
+        all(256),
+    )
+    .goal(6.0)
+    .beside(NODE),
+    work(
+        "replicate-dht",
+        "replicate 100 B blocks over the DHT",
+        Rate,
+        all(50_000),
+        all(5_000),
+    )
+    .goal(20.0)
+    .beside(NODE),
+    work(
+        "replicate-dht-64k",
+        "replicate 64 KiB blocks over the DHT",
+        Throughput,
+        all(1_024),
+        all(128),
+    )
+    .goal(6.0)
+    .beside(NODE),
+    work(
+        "udx",
+        "UDX stream on loopback",
+        Throughput,
+        all(2_000),
+        all(200),
+    )
+    .goal(3.0)
+    .beside(NODE),
+    work("connect", "connect by key", Millis, all(50), all(8)).beside(NODE),
+    work(
+        "noise",
+        "Noise handshakes (IK), both sides on one core",
+        Rate,
+        all(6_000),
+        all(1_000),
+    )
+    .goal(2.0)
+    .beside(NODE),
+    work(
+        "stream-64k",
+        "secret stream in memory, messages of 64 KiB",
+        Throughput,
+        all(4_096),
+        all(512),
+    )
+    .beside(NODE),
+    work(
+        "mount-write",
+        "write 1 MiB pieces and fsync, in a mount",
+        Throughput,
+        all(512),
+        all(64),
+    )
+    .synced()
+    .beside(FOLDERS),
+    work(
+        "mount-read",
+        "read 1 MiB pieces, in a mount",
+        Throughput,
+        all(512),
+        all(64),
+    )
+    .beside(FOLDERS),
+    work(
+        "mount-create",
+        "create files of 100 B, in a mount",
+        Rate,
+        all(10_000),
+        all(1_000),
+    )
+    .buffered()
+    .beside(FOLDERS),
+    work(
+        "mount-walk",
+        "walk and stat files, in a mount",
+        Rate,
+        all(10_000),
+        all(1_000),
+    )
+    .beside(FOLDERS),
+    work(
+        "store-put",
+        "durable puts of 100 B",
+        Rate,
+        all(3_000),
+        all(300),
+    )
+    .synced()
+    .beside(ENGINES),
+    work(
+        "store-batch",
+        "durable batches of 1,000 × 100 B",
+        Rate,
+        all(200_000),
+        all(20_000),
+    )
+    .synced()
+    .beside(ENGINES)
+    .grows(),
+    work(
+        "store-get",
+        "random get of 100 B from an engine",
+        Rate,
+        (200_000, 400_000),
+        (20_000, 40_000),
+    )
+    .beside(ENGINES)
+    .grows(),
+    work(
+        "store-scan",
+        "scan of 100 B values",
+        Rate,
+        all(200_000),
+        all(20_000),
+    )
+    .beside(ENGINES),
+    work(
+        "store-compact",
+        "compaction after half was deleted",
+        Millis,
+        (200_000, 1),
+        (20_000, 1),
+    )
+    .beside(ENGINES),
+    work(
+        "store-check",
+        "check of every byte of a store",
+        Throughput,
+        all(200_000),
+        all(20_000),
+    )
+    .beside(&[]),
+    work(
+        "runtime-start",
+        "a program starts, says hello and ends",
+        Millis,
+        all(20),
+        all(5),
+    )
+    .beside(&["bare", "npm"]),
+];
+
+/// The workload of this name.
+pub fn named(name: &str) -> Option<&'static Workload> {
+    ALL.iter().find(|workload| workload.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_quick_is_less() {
+        let names: BTreeSet<_> = ALL.iter().map(|workload| workload.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for workload in ALL {
+            assert!(
+                workload.quick.0 <= workload.full.0 && workload.quick.1 <= workload.full.1,
+                "{}",
+                workload.name
+            );
+            assert!(
+                workload.goal.is_none() || workload.peers.contains(&"npm"),
+                "{}",
+                workload.name
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_written_grows_with_the_size_and_what_is_read_does_not() {
+        let ops = |name: &str, size| named(name).map(|workload| workload.ops_at(size));
+        assert_eq!(ops("core-append", 1_000_000), Some(1_000_000));
+        assert_eq!(ops("core-get", 1_000_000), Some(20_000));
+        assert_eq!(ops("core-get", 100), Some(20_000));
+    }
+}
