@@ -88,6 +88,8 @@ pub(super) struct Inner {
     pub(super) joining: Vec<Joining>,
     /// Somebody has opened or paired something: opens of the peer that nobody wants may be rejected now.
     pub(super) interested: bool,
+    /// How many [`Paused`] live.
+    pub(super) pauses: usize,
     pub(super) ending: bool,
     pub(super) aborted: Option<Result<(), Error>>,
     pub(super) over: Option<Result<(), Error>>,
@@ -182,6 +184,7 @@ impl Connection {
             listeners_any: HashMap::new(),
             joining: Vec::new(),
             interested: false,
+            pauses: 0,
             ending: false,
             aborted: None,
             over: None,
@@ -293,11 +296,37 @@ impl Connection {
 
     /// From now on what the peer opens and nobody here wants is rejected. Until then what it says waits, so that there is time to look at
     /// the peer before one decides what to offer. The first [`Connection::open`], [`Connection::replicate`] or `pair` releases the connection,
-    /// too; so whoever pairs several things does it in one go.
+    /// too; so whoever offers several things does it during a [`Connection::pause`].
     pub fn release(&self) {
         let mut inner = self.shared().inner.lock();
         inner.interested = true;
         inner.wake();
+    }
+
+    /// What the peer says waits while the guard lives: nothing of it is rejected because what it is for is opened or paired a moment later.
+    ///
+    /// ```
+    /// use pome_cores::KeyPair;
+    /// use pome_net::{driver::Connection, noise::Role, protomux::Topic};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # let (ours, theirs) = tokio::io::duplex(4096);
+    /// # let a = Connection::over(ours, Role::Initiator, &KeyPair::random(), Default::default())?;
+    /// # let b = Connection::over(theirs, Role::Responder, &KeyPair::random(), Default::default())?;
+    /// let (news, chat) = (Topic::new("news", b""), Topic::new("chat", b""));
+    /// let asked = a.open(&chat, Default::default())?.unwrap();
+    /// let paused = b.pause();
+    /// let first = b.open(&news, Default::default())?;
+    /// // However long this takes, the open of the peer is not rejected.
+    /// tokio::task::yield_now().await;
+    /// let second = b.open(&chat, Default::default())?;
+    /// drop(paused);
+    /// assert!(asked.opened().await.is_some());
+    /// # Ok::<(), pome_net::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pause(&self) -> Paused {
+        self.shared().inner.lock().pauses += 1;
+        Paused(self.shared().clone())
     }
 
     /// Messages that are sent while the guard lives go out as one.
@@ -402,6 +431,26 @@ impl fmt::Debug for Connection {
             .field("role", &self.role())
             .field("open", &self.shared().peer.get().is_some())
             .finish_non_exhaustive()
+    }
+}
+
+/// Has the peer wait; see [`Connection::pause`]. It does not keep the connection alive.
+#[must_use = "dropping it has the peer heard"]
+pub struct Paused(Arc<Shared>);
+
+impl fmt::Debug for Paused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Paused").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        let mut inner = self.0.inner.lock();
+        inner.pauses -= 1;
+        if inner.pauses == 0 {
+            inner.wake();
+        }
     }
 }
 

@@ -13,6 +13,6 @@ pub mod tcp;
 pub(crate) use connection::WeakConnection;
 
 pub use channel::{Channel, Incoming, Listener};
-pub use connection::{Connection, ConnectionOptions, Corked};
+pub use connection::{Connection, ConnectionOptions, Corked, Paused};
 pub use messages::Messages;
 pub use replicate::{ReplicateOptions, Replication};

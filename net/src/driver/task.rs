@@ -191,8 +191,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
                 if !inner.mux.wants_frame() || inner.received >= RECEIVED_MAX {
                     return Ok(busy);
                 }
+                let is_heard = inner.pauses == 0;
                 if inner.plain.is_some()
-                    && let Some(held) = self.held.take()
+                    && let Some(held) = self.held.take_if(|_| is_heard)
                 {
                     inner.received += cost(&held);
                     if let Some(plain) = &mut inner.plain {
@@ -203,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
                     busy = true;
                     continue;
                 }
-                if let Some(held) = self.held.take_if(|_| inner.interested) {
+                if let Some(held) = self.held.take_if(|_| is_heard && inner.interested) {
                     inner.mux.handle_frame(held);
                     busy = true;
                     continue;
@@ -258,7 +259,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
         loop {
             let event = {
                 let mut inner = self.shared.inner.lock();
-                if inner.received >= RECEIVED_MAX && inner.over.is_none() {
+                let waits = inner.pauses > 0 || inner.received >= RECEIVED_MAX;
+                if waits && inner.over.is_none() {
                     return Ok(busy);
                 }
                 inner.mux.poll()?

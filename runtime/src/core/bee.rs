@@ -2,7 +2,7 @@
 
 use super::{
     args::{Count, Octets, Options},
-    bridge::{Failure, Out, coded, held, hold, promise},
+    bridge::{Failure, Out, coded, held, hold, promise, steady},
     hypercore::{core, patience},
     pull::Pull,
     watching::{self, has_any},
@@ -116,7 +116,7 @@ fn view<'js>(ctx: Ctx<'js>, id: u32, options: Options<'js>) -> Result<u32> {
 }
 
 fn version(ctx: Ctx<'_>, id: u32) -> Result<Out> {
-    Ok(Out::count(bee(&ctx, id)?.version()))
+    steady(&ctx, id, "version", || Ok(bee(&ctx, id)?.version()))
 }
 
 fn get<'js>(ctx: Ctx<'js>, id: u32, key: Octets, options: Options<'js>) -> Result<Value<'js>> {

@@ -15,8 +15,40 @@ struct Table {
     last: u32,
 }
 
+/// What was read of native objects in one turn of the loop.
+#[derive(Default)]
+struct Seen {
+    turn: u64,
+    counts: HashMap<(u32, &'static str), u64>,
+}
+
 thread_local! {
     static TABLE: RefCell<Table> = RefCell::default();
+    static SEEN: RefCell<Seen> = RefCell::default();
+}
+
+/// A count that others change at any time, as a program sees it: between two lines without an `await` nothing changes in JavaScript, so within a turn of the
+/// loop it is read once.
+pub(super) fn steady(
+    ctx: &Ctx<'_>,
+    id: u32,
+    what: &'static str,
+    read: impl FnOnce() -> Result<u64>,
+) -> Result<Out> {
+    let turn = Loop::get(ctx).turn();
+    let seen = SEEN.with_borrow_mut(|seen| {
+        if seen.turn != turn {
+            seen.turn = turn;
+            seen.counts.clear();
+        }
+        seen.counts.get(&(id, what)).copied()
+    });
+    if let Some(count) = seen {
+        return Ok(Out::count(count));
+    }
+    let count = read()?;
+    SEEN.with_borrow_mut(|seen| seen.counts.insert((id, what), count));
+    Ok(Out::count(count))
 }
 
 /// Keeps a value for JavaScript; the number stands for it.

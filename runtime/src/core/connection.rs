@@ -4,7 +4,7 @@ use super::{
     args::{Count, Octets, Options},
     bridge::{Out, call_back, held, hold, now, promise, take},
 };
-use crate::event_loop::pool;
+use crate::event_loop::{Loop, pool};
 use futures_util::FutureExt;
 use pome_cores::{Corestore, DiscoveryKey, Hypercore, KeyPair};
 use pome_net::{
@@ -81,7 +81,6 @@ pub(super) fn add<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
         "connClosed" => closed,
         "connEnd" => end,
         "connAbort" => abort,
-        "connRelease" => release,
         "connMessages" => messages,
         "connReplicate" => replicate,
         "messagesSend" => messages_send,
@@ -105,6 +104,13 @@ pub(super) fn add<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
 
 fn connection(ctx: &Ctx<'_>, id: u32) -> Result<Connection> {
     held(ctx, id)
+}
+
+/// The connection, to offer something to the peer. What the peer says is heard when all of the event has run: it may offer more.
+fn offering(ctx: &Ctx<'_>, id: u32) -> Result<Connection> {
+    let connection = connection(ctx, id)?;
+    Loop::get(ctx).keep_until_settled(connection.pause());
+    Ok(connection)
 }
 
 /// A connection over a stream of the program: `{connection, pipe}`.
@@ -195,11 +201,6 @@ fn abort(ctx: Ctx<'_>, id: u32) -> Result<()> {
     Ok(())
 }
 
-fn release(ctx: Ctx<'_>, id: u32) -> Result<()> {
-    connection(&ctx, id)?.release();
-    Ok(())
-}
-
 fn messages(ctx: Ctx<'_>, id: u32) -> Result<u32> {
     let plain: Plain = Arc::new(connection(&ctx, id)?.messages());
     Ok(hold(Box::new(plain)))
@@ -207,7 +208,7 @@ fn messages(ctx: Ctx<'_>, id: u32) -> Result<u32> {
 
 /// Exchanges cores: all of a store (`store`), or one (`core` of it).
 fn replicate<'js>(ctx: Ctx<'js>, id: u32, store: u32, options: Options<'js>) -> Result<u32> {
-    let connection = connection(&ctx, id)?;
+    let connection = offering(&ctx, id)?;
     let store: Corestore = held(&ctx, store)?;
     let mut how = ReplicateOptions::default();
     if let Some(core) = options.count("core")? {
@@ -314,7 +315,7 @@ fn mux_open<'js>(ctx: Ctx<'js>, id: u32, options: Options<'js>) -> Result<Out> {
     let handshake = options.bytes("handshake")?.unwrap_or_default();
     let aliases: Vec<String> = options.list("aliases")?.unwrap_or_default();
     let aliases: Vec<&str> = aliases.iter().map(String::as_str).collect();
-    let opened = connection(&ctx, id)?.open(
+    let opened = offering(&ctx, id)?.open(
         &topic,
         ChannelOptions {
             handshake: &handshake,
@@ -335,7 +336,7 @@ fn mux_cork(ctx: Ctx<'_>, id: u32) -> Result<u32> {
 }
 
 fn mux_pair<'js>(ctx: Ctx<'js>, id: u32, options: Options<'js>) -> Result<u32> {
-    let connection = connection(&ctx, id)?;
+    let connection = offering(&ctx, id)?;
     let listener = match options.bytes("id")? {
         Some(_) => connection.pair(topic(&options)?),
         None => connection.pair_any(&options.text("protocol")?.unwrap_or_default()),

@@ -3,7 +3,7 @@
 use super::{
     args::{Count, Octets, Options, bad},
     blobs::{Writer, blob_of, blob_out, reading, written},
-    bridge::{Failure, Out, coded, held, hold, now, promise},
+    bridge::{Failure, Out, coded, held, hold, now, promise, steady},
     hypercore::core,
     pull::Pull,
     watching::{self, has_any},
@@ -133,7 +133,7 @@ fn facts(ctx: Ctx<'_>, id: u32) -> Result<Out> {
 }
 
 fn version(ctx: Ctx<'_>, id: u32) -> Result<Out> {
-    Ok(Out::count(drive(&ctx, id)?.version()))
+    steady(&ctx, id, "version", || Ok(drive(&ctx, id)?.version()))
 }
 
 /// The core of the contents, as soon as it is known.

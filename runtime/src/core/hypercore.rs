@@ -2,7 +2,7 @@
 
 use super::{
     args::{Count, Octets, Options},
-    bridge::{Failure, Out, Outcome, call_back, held, hold, now, patient, promise},
+    bridge::{Failure, Out, Outcome, call_back, held, hold, now, patient, promise, steady},
     pull::Pull,
     store::{manifest_out, pair_out},
 };
@@ -57,12 +57,12 @@ struct Beside {
 
 pub(super) fn add<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
     super::functions!(ctx, native, {
-        "coreLength" => |ctx: Ctx<'_>, id: u32| Ok::<_, rquickjs::Error>(Out::count(core(&ctx, id)?.length())),
-        "coreByteLength" => |ctx: Ctx<'_>, id: u32| Ok::<_, rquickjs::Error>(Out::count(core(&ctx, id)?.byte_length())),
-        "coreContiguousLength" => |ctx: Ctx<'_>, id: u32| Ok::<_, rquickjs::Error>(Out::count(core(&ctx, id)?.contiguous_length())),
-        "coreRemoteContiguousLength" => |ctx: Ctx<'_>, id: u32| Ok::<_, rquickjs::Error>(Out::count(core(&ctx, id)?.remote_contiguous_length())),
-        "coreSignedLength" => |ctx: Ctx<'_>, id: u32| Ok::<_, rquickjs::Error>(Out::count(core(&ctx, id)?.signed_length())),
-        "coreFork" => |ctx: Ctx<'_>, id: u32| Ok::<_, rquickjs::Error>(Out::count(core(&ctx, id)?.fork())),
+        "coreLength" => |ctx: Ctx<'_>, id: u32| steady(&ctx, id, "length", || Ok(core(&ctx, id)?.length())),
+        "coreByteLength" => |ctx: Ctx<'_>, id: u32| steady(&ctx, id, "byte_length", || Ok(core(&ctx, id)?.byte_length())),
+        "coreContiguousLength" => |ctx: Ctx<'_>, id: u32| steady(&ctx, id, "contiguous_length", || Ok(core(&ctx, id)?.contiguous_length())),
+        "coreRemoteContiguousLength" => |ctx: Ctx<'_>, id: u32| steady(&ctx, id, "remote_contiguous_length", || Ok(core(&ctx, id)?.remote_contiguous_length())),
+        "coreSignedLength" => |ctx: Ctx<'_>, id: u32| steady(&ctx, id, "signed_length", || Ok(core(&ctx, id)?.signed_length())),
+        "coreFork" => |ctx: Ctx<'_>, id: u32| steady(&ctx, id, "fork", || Ok(core(&ctx, id)?.fork())),
         "corePadding" => |ctx: Ctx<'_>, id: u32| Ok::<_, rquickjs::Error>(Out::count(core(&ctx, id)?.padding())),
         "coreWritable" => |ctx: Ctx<'_>, id: u32| Ok::<_, rquickjs::Error>(Out::Bool(core(&ctx, id)?.writable())),
         "coreManifest" => |ctx: Ctx<'_>, id: u32| Ok::<_, rquickjs::Error>(Out::or_null(core(&ctx, id)?.manifest().as_ref(), manifest_out)),

@@ -84,6 +84,10 @@ struct Inner {
     local_count: Cell<usize>,
     /// How many outputs were there at once.
     at_once: Cell<u32>,
+    /// How many pieces of JavaScript were begun.
+    turn: Cell<u64>,
+    /// Dropped when the event that runs is over.
+    guards: RefCell<Vec<Box<dyn Any>>>,
 }
 
 /// Of so many outputs that are there at once, one comes as an event.
@@ -215,6 +219,8 @@ impl Loop {
             local: LocalSet::new(),
             local_count: Cell::new(0),
             at_once: Cell::new(0),
+            turn: Cell::new(0),
+            guards: RefCell::default(),
         }))
     }
 
@@ -228,6 +234,20 @@ impl Loop {
     fn id(&self) -> u64 {
         self.0.next.set(self.0.next.get() + 1);
         self.0.next.get()
+    }
+
+    /// The number of the piece of JavaScript that runs: the part of an event or of a job (a microtask) that nothing comes in between.
+    pub(crate) fn turn(&self) -> u64 {
+        self.0.turn.get()
+    }
+
+    fn next_turn(&self) {
+        self.0.turn.set(self.0.turn.get().wrapping_add(1));
+    }
+
+    /// Keeps a guard until the event that runs is over, with all its jobs.
+    pub(crate) fn keep_until_settled(&self, guard: impl Any) {
+        self.0.guards.borrow_mut().push(Box::new(guard));
     }
 
     /// A handle on the loop.

@@ -253,6 +253,7 @@ impl Round<'_> {
 
     /// One call into JavaScript; what it throws has no other catcher.
     fn call(&self, event: impl FnOnce(&Ctx<'_>) -> Result<()>) {
+        self.event_loop.next_turn();
         self.context.with(|ctx| {
             if let Err(error) = event(&ctx) {
                 self.fail(&ctx, error);
@@ -273,7 +274,14 @@ impl Round<'_> {
 
     /// Runs all jobs, then reports what was rejected and not handled, until there is nothing more of either.
     fn settle(&self) {
+        self.run_jobs();
+        let guards = std::mem::take(&mut *self.event_loop.0.guards.borrow_mut());
+        drop(guards);
+    }
+
+    fn run_jobs(&self) {
         while !self.host.has_ended() {
+            self.event_loop.next_turn();
             match self.context.runtime().execute_pending_job() {
                 Ok(true) => {}
                 Ok(false) => {

@@ -25,6 +25,14 @@ async function main () {
   }
   console.log('appends', wrong)
 
+  // Between two lines nothing changes, however long the first one takes.
+  const before = core.length
+  const appending = core.append('meanwhile')
+  for (const until = Date.now() + 50; Date.now() < until;);
+  const meanwhile = core.length - before
+  await appending
+  console.log('meanwhile', meanwhile, 'then', core.length - before)
+
   const store = new Corestore(folder + '/store')
   const bee = new Hyperbee(store.get({ name: 'bee' }), { keyEncoding: 'utf-8', valueEncoding: 'utf-8' })
   wrong = 0

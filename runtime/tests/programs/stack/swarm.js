@@ -60,6 +60,8 @@ async function main () {
   const heard = new Promise((resolve) => {
     ours.on('connection', (conn, info) => {
       store.replicate(conn)
+      // The peer is not heard in the middle of this.
+      for (const until = Date.now() + 50; Date.now() < until;);
       chat(conn, (text) => resolve(text))
     })
     theirs.on('connection', (conn) => {
