@@ -360,7 +360,10 @@ impl Machine {
                 return None;
             }
             let link = existing.id;
-            self.actions.push_back(Action::Drop { link });
+            self.actions.push_back(match existing.opened {
+                true => Action::Drop { link },
+                false => Action::Forsake { link },
+            });
             self.end(link, now);
         }
         let peer = self.peers.entry(key).or_insert_with(Peer::new);
@@ -416,6 +419,9 @@ impl Machine {
         } else {
             self.servers -= 1;
             self.stats.server.closed += 1;
+            if std::mem::take(&mut peer.owed) && !self.suspended && !self.destroyed {
+                peer.waiting = self.retries.add(key, peer, now, &mut self.rng);
+            }
         }
         self.forget(&key);
         if link.opened {
@@ -440,8 +446,10 @@ impl Machine {
                 continue;
             };
             peer.waiting = false;
-            if !self.links.contains_key(&key) {
-                self.enqueue(key);
+            match self.links.get(&key) {
+                None => self.enqueue(key),
+                // It dialled us meanwhile. Should that not last, nobody else may dial.
+                Some(link) => peer.owed = !link.client && peer.is_wanted(),
             }
             self.forget(&key);
         }

@@ -86,6 +86,8 @@ pub(super) struct Peer {
     pub(super) queued: bool,
     /// It is tried again later.
     pub(super) waiting: bool,
+    /// It was to be tried again while it had dialled us; so it is when that connection ends.
+    pub(super) owed: bool,
     connected_at: Option<Duration>,
     pub(super) disconnected_at: Option<Duration>,
     /// Which flushes wait for it, when it is in the queue.
@@ -108,6 +110,7 @@ impl Peer {
             force_relaying: false,
             queued: false,
             waiting: false,
+            owed: false,
             connected_at: None,
             disconnected_at: None,
             flush_tick: 0,

@@ -203,6 +203,8 @@ impl Shared {
                     open.connection.abort();
                 }
             }
+            // Its attempt goes on; `opened` is told then that nobody wants it.
+            Action::Forsake { link } => tracing::debug!(link, "the peer dialled first"),
             Action::Flushed { flush, all } => {
                 if let Some(waiter) = inner.flushes.remove(&flush) {
                     let _ = waiter.send(all);

@@ -67,7 +67,7 @@ impl Sim {
         while let Some(action) = self.machine.next_action() {
             match action {
                 Action::Connect { link, key, .. } => self.dialled.push((link, key)),
-                Action::Drop { link } => {
+                Action::Drop { link } | Action::Forsake { link } => {
                     self.dialled.retain(|(other, _)| *other != link);
                     self.dropped.push(link);
                 }
@@ -496,7 +496,8 @@ impl Pair {
         while let Some(action) = self.machines[side].next_action() {
             match action {
                 Action::Connect { link, .. } => self.later(1 - side, News::Incoming(link)),
-                // One that is still being dialled has no twin yet: the other side finds out when it answers.
+                // What was dialled in vain is closed when it opens.
+                Action::Forsake { .. } => {}
                 Action::Drop { link } => {
                     if let Some(twin) = self.twins[side].remove(&link) {
                         self.later(1 - side, News::Closed(twin));
@@ -612,6 +613,20 @@ fn a_side_that_lost_its_connection_gets_a_new_one() {
         assert_eq!(pair.machines[other].stats().client.opened, 1);
         assert_eq!(pair.machines[other].stats().client.attempted, 1);
     }
+}
+
+#[test]
+fn a_peer_whose_turn_came_while_it_had_dialled_us_is_dialled_when_that_ends() {
+    let mut sim = Sim::new();
+    sim.found(5_000);
+    // Both dial, and keep what the higher key dialled.
+    let theirs = sim.machine.incoming(key(5_000), sim.now).unwrap();
+    sim.drain();
+    assert!(sim.dialled.is_empty());
+    sim.at(seconds(20));
+    assert!(sim.dialled.is_empty());
+    sim.close(theirs);
+    assert!(sim.until_dialled().is_some());
 }
 
 #[test]

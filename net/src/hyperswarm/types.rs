@@ -27,6 +27,8 @@ pub(super) enum Action {
     },
     /// Nobody wants it any more, whether it is open or being dialled. It need not be told that it closed.
     Drop { link: LinkId },
+    /// It is being dialled, and nobody wants it any more: what opens is closed, so that the peer hears of it.
+    Forsake { link: LinkId },
     /// A flush that began is over.
     Flushed { flush: u64, all: bool },
     /// Tell who listens.
