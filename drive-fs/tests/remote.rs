@@ -256,6 +256,19 @@ fn setting(name: &str, default: u64) -> u64 {
     set.and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+/// Writes a file of `mib` MiB at the writer's; each has its number in all of its bytes.
+async fn film(remote: &Remote, mib: u64) {
+    let mut to = remote
+        .written
+        .put_stream("/film", PutOptions::default())
+        .await
+        .unwrap();
+    for n in 0..mib {
+        to.write(vec![n as u8; 1 << 20]).await.unwrap();
+    }
+    to.finish().await.unwrap();
+}
+
 /// `POME_REMOTE_MIB` says how large (default 64; 4096 is what docs/proofs has).
 #[tokio::test(flavor = "current_thread")]
 async fn a_byte_in_the_middle_of_a_large_file() {
@@ -267,15 +280,7 @@ async fn a_byte_in_the_middle_of_a_large_file() {
         batch.put(&path, "x", PutOptions::default()).unwrap();
     }
     batch.flush(Default::default()).await.unwrap();
-    let mut to = remote
-        .written
-        .put_stream("/film", PutOptions::default())
-        .await
-        .unwrap();
-    for n in 0..mib {
-        to.write(vec![n as u8; 1 << 20]).await.unwrap();
-    }
-    to.finish().await.unwrap();
+    film(&remote, mib).await;
     let drive = remote.drive.clone();
     remote
         .at_the_reader(async move { drive.core().update().await.unwrap() })
@@ -372,15 +377,7 @@ async fn a_limited_range_asks_for_little() {
 
 /// A file of `mib` MiB at the writer's, shown at the reader's as a mount shows it: its inode there.
 async fn shown(remote: &mut Remote, mib: u64) -> (Arc<Vfs>, u64) {
-    let mut to = remote
-        .written
-        .put_stream("/film", PutOptions::default())
-        .await
-        .unwrap();
-    for n in 0..mib {
-        to.write(vec![n as u8; 1 << 20]).await.unwrap();
-    }
-    to.finish().await.unwrap();
+    film(remote, mib).await;
     let drive = remote.drive.clone();
     let (shown, _) = remote
         .at_the_reader(async move {
