@@ -304,6 +304,7 @@ impl Connection {
     }
 
     /// What the peer says waits while the guard lives: nothing of it is rejected because what it is for is opened or paired a moment later.
+    /// Nobody is told of room to send meanwhile either: that is not to be waited for.
     ///
     /// ```
     /// use pome_cores::KeyPair;

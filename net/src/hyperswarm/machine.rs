@@ -35,7 +35,7 @@ pub(super) const BANNED_MAX: usize = 1_024;
 const EXPLICIT_ATTEMPTS: u32 = 5;
 
 /// A peer cannot have lost a connection and dialled again in less: what it dials within that time it dialled at the same time as we did.
-const FRESH: Duration = Duration::from_secs(1);
+pub(super) const FRESH: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Link {
@@ -405,6 +405,7 @@ impl Machine {
         let (Some(link), Some(peer)) = (self.links.remove(&key), self.peers.get_mut(&key)) else {
             return;
         };
+        let mut again = !self.suspended && !self.destroyed && peer.is_wanted();
         if link.client {
             self.clients -= 1;
             self.stats.client.closed += 1;
@@ -412,16 +413,13 @@ impl Machine {
                 self.connecting -= 1;
             }
             peer.disconnected(now);
-            let wanted = !self.suspended && !self.destroyed && peer.is_wanted();
-            if wanted {
-                peer.waiting = self.retries.add(key, peer, now, &mut self.rng);
-            }
         } else {
             self.servers -= 1;
             self.stats.server.closed += 1;
-            if std::mem::take(&mut peer.owed) && !self.suspended && !self.destroyed {
-                peer.waiting = self.retries.add(key, peer, now, &mut self.rng);
-            }
+            again &= std::mem::take(&mut peer.owed);
+        }
+        if again {
+            peer.waiting = self.retries.add(key, peer, now, &mut self.rng);
         }
         self.forget(&key);
         if link.opened {

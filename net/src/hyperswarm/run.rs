@@ -4,7 +4,7 @@ use super::{
     Error, Event, SwarmDht, SwarmOptions,
     dht::SwarmServer,
     events::{Open, OpenSet},
-    machine::Machine,
+    machine::{FRESH, Machine},
     peer::Key,
     topic::Topic,
     types::{Action, LinkId},
@@ -203,8 +203,18 @@ impl Shared {
                     open.connection.abort();
                 }
             }
-            // Its attempt goes on; `opened` is told then that nobody wants it.
-            Action::Forsake { link } => tracing::debug!(link, "the peer dialled first"),
+            // As long as the peer takes it for one of the same time its attempt goes on; `opened` is told then that nobody wants it.
+            Action::Forsake { link } => {
+                tracing::debug!(link, "the peer dialled first");
+                let shared = self.clone();
+                self.spawn(async move {
+                    tokio::time::sleep(FRESH / 2).await;
+                    let attempt = shared.inner.lock().attempts.remove(&link);
+                    if let Some(attempt) = attempt {
+                        attempt.abort();
+                    }
+                });
+            }
             Action::Flushed { flush, all } => {
                 if let Some(waiter) = inner.flushes.remove(&flush) {
                     let _ = waiter.send(all);

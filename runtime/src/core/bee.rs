@@ -116,7 +116,7 @@ fn view<'js>(ctx: Ctx<'js>, id: u32, options: Options<'js>) -> Result<u32> {
 }
 
 fn version(ctx: Ctx<'_>, id: u32) -> Result<Out> {
-    steady(&ctx, id, "version", || Ok(bee(&ctx, id)?.version()))
+    steady(&ctx, id, 0, || Ok([bee(&ctx, id)?.version()]))
 }
 
 fn get<'js>(ctx: Ctx<'js>, id: u32, key: Octets, options: Options<'js>) -> Result<Value<'js>> {

@@ -19,7 +19,7 @@ struct Table {
 #[derive(Default)]
 struct Seen {
     turn: u64,
-    counts: HashMap<(u32, &'static str), u64>,
+    counts: HashMap<u32, Vec<u64>>,
 }
 
 thread_local! {
@@ -27,13 +27,13 @@ thread_local! {
     static SEEN: RefCell<Seen> = RefCell::default();
 }
 
-/// A count that others change at any time, as a program sees it: between two lines without an `await` nothing changes in JavaScript, so within a turn of the
-/// loop it is read once.
-pub(super) fn steady(
+/// One of the counts of an object that others change at any time, as a program sees them: between two lines without an `await` nothing changes in JavaScript,
+/// so within a turn of the loop all of them are read once.
+pub(super) fn steady<const N: usize>(
     ctx: &Ctx<'_>,
     id: u32,
-    what: &'static str,
-    read: impl FnOnce() -> Result<u64>,
+    which: usize,
+    read: impl FnOnce() -> Result<[u64; N]>,
 ) -> Result<Out> {
     let turn = Loop::get(ctx).turn();
     let seen = SEEN.with_borrow_mut(|seen| {
@@ -41,14 +41,14 @@ pub(super) fn steady(
             seen.turn = turn;
             seen.counts.clear();
         }
-        seen.counts.get(&(id, what)).copied()
+        seen.counts.get(&id).map(|counts| counts[which])
     });
     if let Some(count) = seen {
         return Ok(Out::count(count));
     }
-    let count = read()?;
-    SEEN.with_borrow_mut(|seen| seen.counts.insert((id, what), count));
-    Ok(Out::count(count))
+    let counts = read()?;
+    SEEN.with_borrow_mut(|seen| seen.counts.insert(id, counts.to_vec()));
+    Ok(Out::count(counts[which]))
 }
 
 /// Keeps a value for JavaScript; the number stands for it.

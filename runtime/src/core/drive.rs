@@ -133,7 +133,7 @@ fn facts(ctx: Ctx<'_>, id: u32) -> Result<Out> {
 }
 
 fn version(ctx: Ctx<'_>, id: u32) -> Result<Out> {
-    steady(&ctx, id, "version", || Ok(drive(&ctx, id)?.version()))
+    steady(&ctx, id, 0, || Ok([drive(&ctx, id)?.version()]))
 }
 
 /// The core of the contents, as soon as it is known.

@@ -57,12 +57,12 @@ struct Beside {
 
 pub(super) fn add<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
     super::functions!(ctx, native, {
-        "coreLength" => |ctx: Ctx<'_>, id: u32| steady(&ctx, id, "length", || Ok(core(&ctx, id)?.length())),
-        "coreByteLength" => |ctx: Ctx<'_>, id: u32| steady(&ctx, id, "byte_length", || Ok(core(&ctx, id)?.byte_length())),
-        "coreContiguousLength" => |ctx: Ctx<'_>, id: u32| steady(&ctx, id, "contiguous_length", || Ok(core(&ctx, id)?.contiguous_length())),
-        "coreRemoteContiguousLength" => |ctx: Ctx<'_>, id: u32| steady(&ctx, id, "remote_contiguous_length", || Ok(core(&ctx, id)?.remote_contiguous_length())),
-        "coreSignedLength" => |ctx: Ctx<'_>, id: u32| steady(&ctx, id, "signed_length", || Ok(core(&ctx, id)?.signed_length())),
-        "coreFork" => |ctx: Ctx<'_>, id: u32| steady(&ctx, id, "fork", || Ok(core(&ctx, id)?.fork())),
+        "coreLength" => |ctx: Ctx<'_>, id: u32| count(&ctx, id, 0),
+        "coreByteLength" => |ctx: Ctx<'_>, id: u32| count(&ctx, id, 1),
+        "coreContiguousLength" => |ctx: Ctx<'_>, id: u32| count(&ctx, id, 2),
+        "coreRemoteContiguousLength" => |ctx: Ctx<'_>, id: u32| Ok::<_, rquickjs::Error>(Out::count(core(&ctx, id)?.remote_contiguous_length())),
+        "coreSignedLength" => |ctx: Ctx<'_>, id: u32| count(&ctx, id, 3),
+        "coreFork" => |ctx: Ctx<'_>, id: u32| count(&ctx, id, 4),
         "corePadding" => |ctx: Ctx<'_>, id: u32| Ok::<_, rquickjs::Error>(Out::count(core(&ctx, id)?.padding())),
         "coreWritable" => |ctx: Ctx<'_>, id: u32| Ok::<_, rquickjs::Error>(Out::Bool(core(&ctx, id)?.writable())),
         "coreManifest" => |ctx: Ctx<'_>, id: u32| Ok::<_, rquickjs::Error>(Out::or_null(core(&ctx, id)?.manifest().as_ref(), manifest_out)),
@@ -153,6 +153,20 @@ fn session<'js>(ctx: Ctx<'js>, id: u32, options: Options<'js>) -> Result<Value<'
     })
 }
 
+/// Length, length in bytes, contiguous length, signed length, fork. What changes a core counts first: for the program it is done at the next `await`.
+fn count(ctx: &Ctx<'_>, id: u32, which: usize) -> Result<Out> {
+    steady(ctx, id, which, || {
+        let core = core(ctx, id)?;
+        Ok([
+            core.length(),
+            core.byte_length(),
+            core.contiguous_length(),
+            core.signed_length(),
+            core.fork(),
+        ])
+    })
+}
+
 fn close(ctx: Ctx<'_>, id: u32) -> Result<Value<'_>> {
     let core = core(&ctx, id)?;
     promise(&ctx, async move {
@@ -175,6 +189,7 @@ fn append<'js>(
         true => Durability::Synced,
         false => Durability::Buffered,
     };
+    count(&ctx, id, 0)?;
     promise(&ctx, async move {
         let appended = match (most, signature) {
             (_, Some(signature)) => core.append_signed(blocks, signature).await?,
@@ -196,6 +211,7 @@ fn truncate<'js>(
 ) -> Result<Value<'js>> {
     let core = core(&ctx, id)?;
     let fork = options.count("fork")?;
+    count(&ctx, id, 0)?;
     promise(&ctx, async move {
         match fork {
             Some(fork) => core.truncate_with(length.0, fork).await?,
@@ -572,6 +588,7 @@ fn commit<'js>(ctx: Ctx<'js>, id: u32, branch: u32, options: Options<'js>) -> Re
     let mut wanted = CommitOptions::default();
     wanted.length = options.count("length")?;
     wanted.signature = options.bytes("signature")?;
+    count(&ctx, id, 0)?;
     promise(&ctx, async move {
         let committed = onto.commit(&branch, wanted).await?;
         Ok(Out::or_null(committed, |appended| {

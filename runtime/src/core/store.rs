@@ -103,14 +103,19 @@ impl Folder {
             Some(Ok(folder)) => {
                 if makes {
                     // Its name is to last, too.
-                    openat(
+                    let above = openat(
                         &folder.open,
                         "..",
                         OFlags::RDONLY | OFlags::CLOEXEC,
                         Mode::empty(),
-                    )
-                    .and_then(fsync)
-                    .map_err(|errno| failed(Op::Create, errno))?;
+                    );
+                    match above {
+                        // Where we may not look, we made nothing.
+                        Err(Errno::ACCESS) => {}
+                        above => above
+                            .and_then(fsync)
+                            .map_err(|errno| failed(Op::Create, errno))?,
+                    }
                 }
                 Store::open_in(folder.open.into(), self.path, options)
             }

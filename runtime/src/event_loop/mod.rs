@@ -84,7 +84,7 @@ struct Inner {
     local_count: Cell<usize>,
     /// How many outputs were there at once.
     at_once: Cell<u32>,
-    /// How many pieces of JavaScript were begun.
+    /// Changes with each piece of JavaScript.
     turn: Cell<u64>,
     /// Dropped when the event that runs is over.
     guards: RefCell<Vec<Box<dyn Any>>>,
@@ -567,7 +567,8 @@ impl Loop {
         let immediates = std::mem::take(&mut *self.0.immediates.borrow_mut());
         let held = std::mem::take(&mut *self.0.held.borrow_mut());
         let looks = std::mem::take(&mut *self.0.looks.borrow_mut());
-        drop((pending, roots, immediates, held, looks));
+        let guards = std::mem::take(&mut *self.0.guards.borrow_mut());
+        drop((pending, roots, immediates, held, looks, guards));
     }
 }
 

@@ -123,6 +123,7 @@ impl Round<'_> {
         if !self.host.is_aborted() {
             self.host.enter_exit();
             self.call(|ctx| self.host.exit(ctx));
+            self.settle();
         }
         match self.host.is_aborted() {
             true => Ended::Abort,

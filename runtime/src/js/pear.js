@@ -28,13 +28,23 @@ function unsupported (name) {
   return new Error(`Pear.${name} is not supported for terminal apps`)
 }
 
+// The last one to be kept: two that were kept at once would be mixed.
+let kept = Promise.resolve()
+
+function checkpoint (state) {
+  const text = JSON.stringify(state === undefined ? null : state)
+  const keep = () => native.keep(text)
+  kept = kept.then(keep, keep)
+  return kept
+}
+
 // What Pear's own packages (pear-updates, pear-messages, pear-message, …) speak with.
 const ipc = {
   ref () {},
   unref () {},
   messages: (pattern) => bus.subscribe(pattern),
   message: async (message) => bus.publish(message),
-  checkpoint: (state) => native.keep(JSON.stringify(state === undefined ? null : state)),
+  checkpoint,
   versions: async () => versions(),
   updated: async () => null,
   exists: async () => false,

@@ -70,7 +70,7 @@ const FILE_MAX: u64 = 256 << 20;
 const PACKAGE_MAX: u64 = 4 << 20;
 
 fn limit(path: &str) -> u64 {
-    match path.ends_with("package.json") {
+    match path.rsplit('/').next() == Some("package.json") {
         true => PACKAGE_MAX,
         false => FILE_MAX,
     }

@@ -354,7 +354,11 @@ fn remove_drive(folder: &Path) -> io::Result<bool> {
     if gone != folder && gone.exists() {
         fs::remove_dir_all(&gone)?;
     }
-    fs::rename(folder, &gone)?;
+    match fs::rename(folder, &gone) {
+        // The rest of one whose removal broke off went with it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        renamed => renamed?,
+    }
     let removed = fs::remove_dir_all(&gone);
     drop(held);
     removed.map(|()| true)

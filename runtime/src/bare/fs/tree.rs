@@ -171,11 +171,13 @@ pub(super) fn copy(from: Place, to: Place, recursive: bool) -> Result<Reply, Fil
             if !recursive {
                 return Err(named(is_a_folder(), "cp"));
             }
+            // Before anything is made: that may be in this very folder.
+            let found = names(&source).map_err(|failure| named(failure, "opendir"))?;
             let is_there = to.at().is_ok_and(|at| kind_at(&at).is_ok());
             if !is_there {
                 make_folders(&to, mode)?;
             }
-            for name in names(&source).map_err(|failure| named(failure, "opendir"))? {
+            for name in found {
                 work.push((from.child(&name), to.child(&name)));
             }
             continue;
