@@ -194,3 +194,17 @@ fn ratio(Spread { middle, low, high }: Spread) -> String {
         false => format!("{middle:.2}× ({low:.2}–{high:.2})"),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics says where")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_made_of_the_numbers_beside_it() {
+        let numbers = include_str!("../../../docs/proofs/mount-speed.json");
+        let measured: Measured = serde_json::from_str(numbers).unwrap();
+        let page = include_str!("../../../docs/proofs/mount-speed.md");
+        assert_eq!(measured.markdown(), page, "`--render` writes it");
+    }
+}
