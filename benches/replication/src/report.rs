@@ -7,7 +7,7 @@ const INTRO: &str = "# Replication beside npm's
 The same work on pome and on the npm modules, in every pairing, in turns on one machine. Over TCP each side is a process of its own with a store of its own on
 disk, and the secret stream between them; the time runs from dialling until every block is checked and stored. Over a pipe both sides are in one process, with
 the secret stream too. Latency is from the call of an append of 100 B to the return of the other side's waiting `get`, by one clock: pome's append is on disk
-before anybody hears of it, npm's never is. Blocks are random bytes. Before each run the disk has written what the one before left to it, and the machine did nothing else.
+before anybody hears of it, npm's never is. Blocks are random bytes.
 
 `cargo run --release -p pome-bench-replication -- --json docs/proofs/replication.json` measures; `… -- --render docs/proofs/replication.json >
 docs/proofs/replication.md` writes this page.
@@ -85,4 +85,18 @@ const TABLES: &[Table] = &[
 
 pub(crate) fn page(numbers: &Numbers) -> String {
     numbers.page(INTRO, TABLES)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics says where")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_made_of_the_numbers_beside_it() {
+        let numbers = include_str!("../../../docs/proofs/replication.json");
+        let numbers: Numbers = serde_json::from_str(numbers).unwrap();
+        let written = include_str!("../../../docs/proofs/replication.md");
+        assert_eq!(page(&numbers), written, "`--render` writes it");
+    }
 }

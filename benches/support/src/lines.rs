@@ -23,16 +23,16 @@ pub(crate) fn with_unit(value: f64, unit: &str) -> String {
         _ => (value, unit),
     };
     let number = human(value);
-    match (number.contains(' '), unit.starts_with('/')) {
-        (_, true) => format!("{number}{unit}"),
-        (true, false) => format!("{number}{unit}"),
-        (false, false) => format!("{number} {unit}"),
+    // `51 k/s` and `46 kB`, but `202 k blocks/s`.
+    match unit.starts_with('/') || (unit == "B" && number.contains(' ')) {
+        true => format!("{number}{unit}"),
+        false => format!("{number} {unit}"),
     }
 }
 
 /// A number of bytes: `1.2 MB`.
 pub(crate) fn bytes(value: f64) -> String {
-    with_unit(value, "B").replace("k B", "kB")
+    with_unit(value, "B")
 }
 
 /// A ratio with its interval: `9.5× (8.9–9.7)`.
@@ -103,7 +103,8 @@ mod tests {
         assert_eq!(with_unit(45_678.0, "/s"), "46 k/s");
         assert_eq!(with_unit(9.14, "ms"), "9.1 ms");
         assert_eq!(with_unit(22_790.0, "MB/s"), "22.8 GB/s");
-        assert_eq!(bytes(1.5e6), "1.50 MB");
+        assert_eq!(with_unit(202_000.0, "blocks/s"), "202 k blocks/s");
+        assert_eq!([1.5e6, 45_678.0, 678.0].map(bytes), ["1.50 MB", "46 kB", "678 B"]);
     }
 
     #[test]
