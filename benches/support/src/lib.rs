@@ -38,7 +38,7 @@ pub use measured::{Absent, Better, Measure, Measured, Ratio, Row, Series, Standi
 pub use namespace::{in_namespace, run_in_namespace};
 pub use page::{Column, Numbers, Run, Table, ratio_text};
 pub use program::{keep, measure_or_render};
-pub use spread::{Spread, bootstrap};
+pub use spread::{Spread, bootstrap, mix};
 pub use turns::rotated;
 pub use used::Used;
 pub use watched::{RunError, watch, words};

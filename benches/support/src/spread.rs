@@ -59,10 +59,11 @@ pub fn bootstrap(values: &[f64], to: &[f64]) -> Spread {
             high: middle,
         };
     }
-    let mut state = 0;
+    let mut state = 0_u64;
     let mut draw = || {
-        state += 1;
-        (mix(state) % rounds as u64) as usize
+        let drawn = mix(state) % rounds as u64;
+        state = state.wrapping_add(STEP);
+        drawn as usize
     };
     let mut ratios: Vec<f64> = (0..DRAWS)
         .map(|_| of(&(0..rounds).map(|_| draw()).collect::<Vec<_>>()))
@@ -76,9 +77,12 @@ pub fn bootstrap(values: &[f64], to: &[f64]) -> Spread {
     }
 }
 
-/// The n-th of a sequence of numbers without an order (SplitMix64).
-fn mix(n: u64) -> u64 {
-    let mut z = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+/// How far the states of SplitMix64 are apart.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// What follows a number in a sequence without an order (SplitMix64).
+pub fn mix(n: u64) -> u64 {
+    let mut z = n.wrapping_add(STEP);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use pome_cores::{CoreOptions, Corestore, Durability, Hypercore, KeyPair, Store};
+use pome_cores::{CoreOptions, Corestore, Durability, Hypercore, KeyPair};
 use pome_net::{
     driver::{Connection, ConnectionOptions, ReplicateOptions, Replication, tcp},
     noise::Role,
@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, stdin};
 
-use crate::Result;
+use crate::{Result, core::open};
 
 /// Does what the words say: `serve FOLDER SIZE COUNT`, `fetch FOLDER KEY PORT COUNT`, `pipe FOLDER SIZE COUNT`, `append FOLDER COUNT` or `follow FOLDER KEY PORT COUNT`.
 ///
@@ -58,10 +58,6 @@ pub fn alone(words: &[&str]) -> Result<()> {
 fn said(start: Instant) -> Result<()> {
     println!("{}", json!({ "seconds": start.elapsed().as_secs_f64() }));
     Ok(())
-}
-
-fn open(folder: &Path) -> Result<Corestore> {
-    Ok(Corestore::open(Store::open(folder, Default::default())?)?)
 }
 
 pub(crate) async fn fill(core: &Hypercore, size: usize, count: usize) -> Result<()> {

@@ -3,6 +3,7 @@
 use crate::{Job, Result, VERSION};
 use bytes::Bytes;
 use pome_bench_support::Worker;
+pub use pome_bench_support::mix;
 use pome_storage::{Batch, Durability, Options, Space, Store};
 use std::path::Path;
 
@@ -108,14 +109,6 @@ impl Engine for Pome {
     fn close(self: Box<Self>) -> Result<()> {
         Ok(self.0.close()?)
     }
-}
-
-/// The next of a sequence of numbers without an order (SplitMix64).
-pub fn mix(n: u64) -> u64 {
-    let mut z = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// The key of the n-th value: 32 bytes.

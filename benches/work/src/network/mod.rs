@@ -4,9 +4,9 @@ mod order;
 
 pub use order::{Connected, Downloaded, Memory, Network, Order, Serving, Shaken, Shared};
 
-use crate::{Helper, Result, replicate::fill};
+use crate::{Helper, Result, core::open as open_store, replicate::fill};
 use data_encoding::HEXLOWER;
-use pome_cores::{CoreOptions, Corestore, Hypercore, KeyPair, Store};
+use pome_cores::{CoreOptions, Corestore, Hypercore, KeyPair};
 use pome_net::{
     driver::{Channel, Connection, ReplicateOptions, Replication},
     hyperdht::{ConnectOptions, HyperDht, HyperDhtOptions, Server, ServerOptions},
@@ -56,10 +56,6 @@ pub(crate) struct Peer {
     client: Option<HyperDht>,
     held: Vec<(Connection, Channel)>,
     shared: Vec<Hypercore>,
-}
-
-fn open_store(folder: &str) -> Result<Corestore> {
-    Ok(Corestore::open(Store::open(folder, Default::default())?)?)
 }
 
 /// Replicates a store with each peer that comes.
@@ -167,7 +163,7 @@ impl Peer {
                 size,
                 count,
             } => {
-                let cores = open_store(&folder)?;
+                let cores = open_store(folder.as_ref())?;
                 let core = cores.get(CoreOptions::name("bench")).await?;
                 fill(&core, size, count).await?;
                 cores.store().sync()?;
@@ -191,7 +187,7 @@ impl Peer {
                 core,
                 count,
             } => {
-                let cores = open_store(&folder)?;
+                let cores = open_store(folder.as_ref())?;
                 let client = node(bootstrap.parse()?, false, false).await?;
                 let copy = cores.get(CoreOptions::key(core.parse()?)).await?;
                 let (connection, began) = dial(&client, &key).await?;
