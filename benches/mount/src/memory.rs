@@ -509,8 +509,9 @@ impl Filesystem for Memory {
         };
         let mut all = vec![(".".into(), folder.clone()), ("..".into(), folder.clone())];
         {
-            let inodes = self.inodes.read();
+            // Names before inodes, as where one is added.
             let names = names.read();
+            let inodes = self.inodes.read();
             let there = names
                 .iter()
                 .filter_map(|(name, ino)| Some((name.clone(), inodes.get(ino)?.clone())));

@@ -1,6 +1,7 @@
 //! Where the work is done: a folder on the disk, and what shows one through FUSE.
 
 use crate::{Result, memory};
+use pome_bench_support::{end, ended, shows, until_mounted};
 use pome_cores::Corestore;
 use pome_drive_fs::{
     DriveOptions, Hyperdrive,
@@ -13,7 +14,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// In their order within a round.
@@ -25,8 +26,8 @@ pub(crate) const PLACES: &[&str] = &[
     "pome",
     "pome, sealed",
 ];
-/// What a mount may take to be there or gone.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// What one may take to keep all that was written, and be gone.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A place in use.
 pub(crate) struct Place {
@@ -57,26 +58,7 @@ impl Place {
                     server: None,
                 });
             }
-            "bindfs" => {
-                let mut command = Command::new("bindfs");
-                command.arg("-f").arg(&below).arg(&at);
-                command
-            }
-            "gocryptfs" => {
-                let word = ["-q", "-extpass", "echo", "-extpass", "measured"];
-                let init = ["-init", "-scryptn", "10"];
-                let made = Command::new("gocryptfs")
-                    .args(init)
-                    .args(word)
-                    .arg(&below)
-                    .status()?;
-                if !made.success() {
-                    return Err("gocryptfs makes no folder".into());
-                }
-                let mut command = Command::new("gocryptfs");
-                command.arg("-fg").args(word).arg(&below).arg(&at);
-                command
-            }
+            "bindfs" | "gocryptfs" => shows(name, &below, &at)?,
             ours => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.arg("--serve").arg(ours).arg(&below).arg(&at);
@@ -89,28 +71,14 @@ impl Place {
         let mut place = Self {
             at,
             below,
-            server: Some(Server {
-                child,
-                say: said.map(|(to, from)| (to, BufReader::new(from))),
-            }),
+            server: None,
         };
-        let own = std::fs::metadata(room)?;
-        place.until("mounted", |at| {
-            use std::os::unix::fs::MetadataExt;
-            std::fs::metadata(at).is_ok_and(|there| there.dev() != own.dev())
-        })?;
+        let server = place.server.insert(Server {
+            child,
+            say: said.map(|(to, from)| (to, BufReader::new(from))),
+        });
+        until_mounted(&place.at, &mut server.child)?;
         Ok(place)
-    }
-
-    fn until(&mut self, what: &str, is: impl Fn(&Path) -> bool) -> Result<()> {
-        let began = Instant::now();
-        while !is(&self.at) {
-            if began.elapsed() > PATIENCE {
-                return Err(format!("{} is not {what}", self.at.display()).into());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(())
     }
 
     /// Waits until all that was done is where it belongs: on the disk, and a version of the drive.
@@ -151,9 +119,10 @@ impl Place {
 
     /// Takes it down.
     pub(crate) fn close(mut self) -> Result<()> {
-        let Some(mut server) = self.server.take() else {
+        let Some(server) = &mut self.server else {
             return Ok(());
         };
+        // Where this breaks off, the server is still there to be ended.
         match server.say.take() {
             Some(said) => drop(said),
             None => {
@@ -161,10 +130,13 @@ impl Place {
                 rustix::mount::unmount(&self.at, flags)?;
             }
         }
-        let status = server.child.wait()?;
+        let at = self.at.display();
+        let status = ended(&mut server.child, PATIENCE)?
+            .ok_or_else(|| format!("what serves {at} does not end"))?;
+        self.server = None;
         match status.success() {
             true => Ok(()),
-            false => Err(format!("what served {} failed: {status}", self.at.display()).into()),
+            false => Err(format!("what served {at} failed: {status}").into()),
         }
     }
 }
@@ -173,9 +145,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         // Only where the work broke off.
         if let Some(mut server) = self.server.take() {
-            let _ = server.child.kill();
             let _ = rustix::mount::unmount(&self.at, rustix::mount::UnmountFlags::DETACH);
-            let _ = server.child.wait();
+            end(&mut server.child);
         }
     }
 }

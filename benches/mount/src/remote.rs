@@ -2,6 +2,7 @@
 //! joined over loopback.
 
 use crate::Result;
+use pome_bench_support::{end, ended};
 use pome_cores::{Corestore, Key, KeyPair, Store};
 use pome_drive_fs::{
     DriveOptions, Hyperdrive, PutOptions,
@@ -15,7 +16,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// The name under which it stands in the numbers.
@@ -24,6 +25,8 @@ pub(crate) const DOWNLOAD: &str = "download";
 pub(crate) const MOUNT: &str = "mount";
 
 const NAME: &str = "film";
+/// What a side may take to end.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A process of this program, which ends with its stdin.
 struct Side {
@@ -63,9 +66,11 @@ impl Side {
 
 impl Drop for Side {
     fn drop(&mut self) {
-        // Only where the work broke off.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // Where the work broke off: what it has mounted goes when its stdin ends.
+        drop(self.child.stdin.take());
+        if !matches!(ended(&mut self.child, PATIENCE), Ok(Some(_))) {
+            end(&mut self.child);
+        }
     }
 }
 
@@ -136,7 +141,7 @@ pub(crate) fn side(words: &[String]) -> Result<()> {
                 let end = blob.block_offset + blob.block_length;
                 core.download(blob.block_offset..end)?.done().await?;
                 println!("{}", began.elapsed().as_secs_f64());
-                ended()
+                stdin_ended()
             }
             ["mount", folder, key, port, at] => {
                 let (drive, _joined) = join(folder.as_ref(), key.parse()?, port.parse()?).await?;
@@ -145,7 +150,7 @@ pub(crate) fn side(words: &[String]) -> Result<()> {
                 let options = MountOptions::default();
                 let mounted = fuse::mount(&cores, &drive, at.as_ref(), options).await?;
                 println!("mounted");
-                ended()?;
+                stdin_ended()?;
                 mounted.unmount().await?.published?;
                 Ok(())
             }
@@ -154,7 +159,7 @@ pub(crate) fn side(words: &[String]) -> Result<()> {
     })
 }
 
-fn ended() -> Result<()> {
+fn stdin_ended() -> Result<()> {
     for line in std::io::stdin().lines() {
         line?;
     }
@@ -185,7 +190,7 @@ async fn write(folder: &Path, mib: usize) -> Result<()> {
             kept.push((connection, replication));
         }
     });
-    tokio::task::spawn_blocking(|| ended().map_err(|error| error.to_string())).await??;
+    tokio::task::spawn_blocking(|| stdin_ended().map_err(|error| error.to_string())).await??;
     serving.abort();
     drop(drive);
     Ok(())
@@ -210,7 +215,7 @@ async fn join(
     let replication = connection.replicate(&cores, ReplicateOptions::default());
     let looking = drive.finding_peers();
     while drive.core().peers().is_empty() {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     drop(looking);
     drive.core().update().await?;

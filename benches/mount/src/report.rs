@@ -5,7 +5,7 @@ use crate::{
     remote::{DOWNLOAD, MOUNT, REMOTE},
     work::WORK,
 };
-use pome_bench_support::Spread;
+use pome_bench_support::{Spread, ratio_text};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -131,11 +131,11 @@ impl Measured {
                 write!(
                     out,
                     " {} |",
-                    ratio(self.times(work, *more_is_better, "pome", other))
+                    ratio_text(self.times(work, *more_is_better, "pome", other))
                 )?;
             }
             let sealed = self.times(work, *more_is_better, "pome, sealed", "pome");
-            writeln!(out, " {} |", ratio(sealed))?;
+            writeln!(out, " {} |", ratio_text(sealed))?;
         }
         writeln!(
             out,
@@ -182,18 +182,11 @@ fn goal_line(
     writeln!(
         out,
         "| {work} | {other} | {goal:.2}× | {} | {met} |",
-        ratio(times)
+        ratio_text(times)
     )
 }
 
 const OTHERS: &[&str] = &["disk", "memory", "bindfs", "gocryptfs"];
-
-fn ratio(Spread { middle, low, high }: Spread) -> String {
-    match middle.is_nan() {
-        true => "–".to_owned(),
-        false => format!("{middle:.2}× ({low:.2}–{high:.2})"),
-    }
-}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that panics says where")]

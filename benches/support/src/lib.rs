@@ -15,6 +15,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod ended;
 mod growth;
 mod html;
 mod lines;
@@ -23,6 +24,7 @@ mod measured;
 mod namespace;
 mod page;
 mod program;
+mod shown;
 mod spread;
 mod svg;
 mod table;
@@ -31,6 +33,7 @@ mod used;
 mod watched;
 mod worker;
 
+pub use ended::{end, ended};
 pub use growth::exponent;
 pub use lines::human;
 pub use machine::Machine;
@@ -38,6 +41,7 @@ pub use measured::{Absent, Better, Measure, Measured, Ratio, Row, Series, Standi
 pub use namespace::{in_namespace, run_in_namespace};
 pub use page::{Column, Numbers, Run, Table, ratio_text};
 pub use program::{keep, measure_or_render};
+pub use shown::{shows, until_mounted};
 pub use spread::{Spread, bootstrap, mix};
 pub use turns::rotated;
 pub use used::Used;

@@ -1,6 +1,7 @@
 //! A run in a process of its own that is watched.
 
 use crate::{
+    ended,
     used::{Counters, Used},
     worker::Done,
 };
@@ -17,7 +18,7 @@ use std::{
 #[non_exhaustive]
 pub enum RunError {
     /// It could not be started.
-    #[error("cannot start {command}")]
+    #[error("cannot start {command}: {source}")]
     Start {
         /// What was to be run.
         command: String,
@@ -126,9 +127,12 @@ pub fn watch(
     match outcome {
         Ok(went) => {
             // Its stdin has ended: it closes what it had opened, and must end well.
-            let status = child.0.wait();
-            match status {
-                Ok(status) if status.success() => Ok(went),
+            match ended(&mut child.0, patience) {
+                Ok(Some(status)) if status.success() => Ok(went),
+                Ok(None) => Err(RunError::Late {
+                    command: name,
+                    patience,
+                }),
                 _ => Err(RunError::Ended {
                     command: name,
                     said: last_lines(complaints),
@@ -236,11 +240,16 @@ mod tests {
             &std::env::temp_dir(),
             Duration::from_secs(1),
         );
-        assert!(matches!(nobody, Err(RunError::Start { .. })));
+        let nobody = nobody.unwrap_err().to_string();
+        assert!(nobody.ends_with("(os error 2)"), "{nobody}");
         let mut sleeps = Command::new("sleep");
         sleeps.arg("600");
         let late = watch(sleeps, &std::env::temp_dir(), Duration::from_millis(50));
         assert!(matches!(late, Err(RunError::Late { .. })));
+        let mut stays = Command::new("sh");
+        stays.args(["-c", r#"echo '{"ready":true}'; read go; echo '{"items":1,"bytes":1,"seconds":1,"version":""}'; exec sleep 600"#]);
+        let late = watch(stays, &std::env::temp_dir(), Duration::from_secs(2));
+        assert!(matches!(late, Err(RunError::Late { .. })), "{late:?}");
     }
 
     #[test]

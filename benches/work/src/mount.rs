@@ -1,7 +1,8 @@
 //! Files in a mounted drive, and where else they may be.
 
 use crate::{Job, Result, VERSION, core::open};
-use pome_bench_support::Worker;
+use pome_bench_support::{Worker, end, shows, until_mounted};
+use pome_cores::Corestore;
 use pome_drive_fs::{
     DriveOptions, Hyperdrive,
     fuse::{self, MountOptions, Mounted},
@@ -9,14 +10,10 @@ use pome_drive_fs::{
 use std::{
     fs::{self, File},
     io::{Read, Write},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
-/// What a mount may take to be there.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of one write.
 const PIECE: usize = 1 << 20;
 
@@ -24,7 +21,7 @@ const PIECE: usize = 1 << 20;
 struct Place {
     at: PathBuf,
     version: String,
-    mounted: Option<(Mounted, pome_cores::Corestore)>,
+    mounted: Option<(Mounted, Corestore)>,
     server: Option<Child>,
 }
 
@@ -33,8 +30,7 @@ impl Drop for Place {
         if let Some(mut server) = self.server.take() {
             // Lazily: nothing is to be kept of it.
             let _ = rustix::mount::unmount(&self.at, rustix::mount::UnmountFlags::DETACH);
-            let _ = server.kill();
-            let _ = server.wait();
+            end(&mut server);
         }
     }
 }
@@ -57,53 +53,25 @@ async fn place(job: &Job) -> Result<Place> {
         mounted: None,
         server: None,
     };
-    let mut command = match job.place.as_str() {
+    match job.place.as_str() {
         "pome" => {
             let cores = open(&below)?;
             let drive = Hyperdrive::open(cores.clone(), DriveOptions::default()).await?;
             let mounted = fuse::mount(&cores, &drive, &place.at, MountOptions::default()).await?;
             place.mounted = Some((mounted, cores));
-            return Ok(place);
         }
-        "disk" => {
-            place.version = "the disk itself".into();
-            return Ok(place);
-        }
-        "bindfs" => {
-            let mut command = Command::new("bindfs");
-            command.arg("-f");
-            command
-        }
-        "gocryptfs" => {
-            let word = ["-q", "-extpass", "echo", "-extpass", "measured"];
-            let init = ["-init", "-scryptn", "10"];
-            let made = Command::new("gocryptfs")
-                .args(init)
-                .args(word)
-                .arg(&below)
+        "disk" => place.version = "the disk itself".into(),
+        other @ ("bindfs" | "gocryptfs") => {
+            place.version = version(other)?;
+            let mut command = shows(other, &below, &place.at)?;
+            let quiet = command
+                .stdin(Stdio::null())
                 .stdout(Stdio::null())
-                .status()?;
-            if !made.success() {
-                return Err("gocryptfs makes no folder".into());
-            }
-            let mut command = Command::new("gocryptfs");
-            command.arg("-fg").args(word);
-            command
+                .stderr(Stdio::null());
+            let server = place.server.insert(quiet.spawn()?);
+            until_mounted(&place.at, server)?;
         }
         other => return Err(format!("no place {other}").into()),
-    };
-    place.version = version(&job.place)?;
-    let quiet = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    place.server = Some(quiet.arg(&below).arg(&place.at).spawn()?);
-    let (began, own) = (Instant::now(), fs::metadata(&job.folder)?.dev());
-    while fs::metadata(&place.at)?.dev() == own {
-        if began.elapsed() > PATIENCE {
-            return Err(format!("{} mounts nothing", job.place).into());
-        }
-        std::thread::sleep(Duration::from_millis(5));
     }
     Ok(place)
 }
@@ -112,12 +80,18 @@ pub(crate) async fn measure(job: &Job) -> Result<()> {
     let mut place = place(job).await?;
     let (work, at, version) = (job.clone(), place.at.clone(), place.version.clone());
     // The mount is served by this process too: its requests are not to wait for this work.
-    tokio::task::spawn_blocking(move || measure_in(&work, &at, &version)).await??;
-    if let Some((mounted, cores)) = place.mounted.take() {
-        mounted.unmount().await?.published?;
-        cores.close().await?;
-    }
-    Ok(())
+    let outcome = tokio::task::spawn_blocking(move || measure_in(&work, &at, &version)).await;
+    let gone = match place.mounted.take() {
+        Some(mounted) => unmount(mounted).await,
+        None => Ok(()),
+    };
+    outcome??;
+    gone
+}
+
+async fn unmount((mounted, cores): (Mounted, Corestore)) -> Result<()> {
+    mounted.unmount().await?.published?;
+    Ok(cores.close().await?)
 }
 
 fn measure_in(job: &Job, at: &Path, version: &str) -> Result<()> {

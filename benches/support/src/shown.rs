@@ -1,0 +1,57 @@
+//! Folders that other programs show elsewhere, through FUSE.
+
+use crate::ended;
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// What a mount may take to be there.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What shows `below` at `at` and stays in the foreground: bindfs, or gocryptfs, for which it makes the folder ready. Both folders are there, and empty.
+///
+/// # Errors
+/// When gocryptfs does not make it ready.
+pub fn shows(program: &str, below: &Path, at: &Path) -> io::Result<Command> {
+    let mut command = Command::new(program);
+    match program {
+        "gocryptfs" => {
+            let word = ["-q", "-extpass", "echo", "-extpass", "measured"];
+            let made = Command::new(program)
+                .args(["-init", "-scryptn", "10"])
+                .args(word)
+                .arg(below)
+                .stdout(Stdio::null())
+                .status()?;
+            if !made.success() {
+                return Err(io::Error::other("gocryptfs makes no folder"));
+            }
+            command.arg("-fg").args(word);
+        }
+        _ => {
+            command.arg("-f");
+        }
+    }
+    command.arg(below).arg(at);
+    Ok(command)
+}
+
+/// Waits until `server` has mounted something at `at`.
+///
+/// # Errors
+/// When it ends before, or takes too long.
+pub fn until_mounted(at: &Path, server: &mut Child) -> io::Result<()> {
+    let (began, own) = (Instant::now(), fs::symlink_metadata(at.join(".."))?.dev());
+    while !fs::metadata(at).is_ok_and(|there| there.dev() != own) {
+        let gone = ended(server, Duration::from_millis(5))?;
+        if gone.is_some() || began.elapsed() > PATIENCE {
+            let at = at.display();
+            return Err(io::Error::other(format!("nothing is mounted at {at}")));
+        }
+    }
+    Ok(())
+}
