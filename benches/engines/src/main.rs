@@ -104,7 +104,8 @@ fn main() -> Result<()> {
     let mut longest = Duration::ZERO;
     while rounds < args.rounds {
         let start = Instant::now();
-        if rounds > 0 && start - began + longest > Duration::from_secs(args.minutes * 60) {
+        let budget = Duration::from_secs(args.minutes.saturating_mul(60));
+        if rounds > 0 && start - began + longest > budget {
             break;
         }
         for (part, name) in [(Part::Small, "small"), (Part::Big, "big")] {

@@ -104,7 +104,10 @@ mod tests {
         assert_eq!(with_unit(9.14, "ms"), "9.1 ms");
         assert_eq!(with_unit(22_790.0, "MB/s"), "22.8 GB/s");
         assert_eq!(with_unit(202_000.0, "blocks/s"), "202 k blocks/s");
-        assert_eq!([1.5e6, 45_678.0, 678.0].map(bytes), ["1.50 MB", "46 kB", "678 B"]);
+        assert_eq!(
+            [1.5e6, 45_678.0, 678.0].map(bytes),
+            ["1.50 MB", "46 kB", "678 B"]
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use pome_bench_support::{
 };
 use pome_bench_work::{Workload, write_tree};
 use std::{
+    cell::Cell,
     collections::BTreeSet,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -41,6 +42,8 @@ pub(super) struct Turns<'a> {
     args: &'a BenchArgs,
     quiet: bool,
     room: Room,
+    /// How many were begun.
+    runs: Cell<u64>,
     began: Instant,
 }
 
@@ -60,6 +63,7 @@ impl<'a> Turns<'a> {
             args,
             quiet,
             room: Room::new(&at)?,
+            runs: Cell::new(0),
             began: Instant::now(),
         })
     }
@@ -70,7 +74,7 @@ impl<'a> Turns<'a> {
             .args
             .minutes
             .unwrap_or(if self.args.quick { 4 } else { 50 });
-        Duration::from_secs(minutes * 60)
+        Duration::from_secs(minutes.saturating_mul(60))
     }
 
     /// Measures all of it. The second is what pome itself failed in.
@@ -302,7 +306,8 @@ impl<'a> Turns<'a> {
         row: &mut Row,
     ) -> Result<f64, Broken> {
         let io = |error| Broken::Here(Failure::io("the folder for runs", &error));
-        let folder = self.room.path("run");
+        self.runs.set(self.runs.get() + 1);
+        let folder = self.room.path(&format!("run-{}", self.runs.get()));
         std::fs::create_dir_all(&folder).map_err(io)?;
         let source = self.room.path(&format!("files-{}", amount.0));
         if workload.has_files() && !source.exists() {
@@ -313,7 +318,8 @@ impl<'a> Turns<'a> {
             .map_err(Broken::Here)?;
         let typed = words(&command);
         let outcome = watch(command, &folder, PATIENCE);
-        std::fs::remove_dir_all(&folder).map_err(io)?;
+        // A run that failed may have left a mount in it; the next one is elsewhere.
+        let _ = std::fs::remove_dir_all(&folder);
         let (done, used) = outcome.map_err(Broken::Run)?;
         let value = workload.measure.value(done.items, done.bytes, done.seconds);
         let at = match row
