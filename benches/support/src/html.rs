@@ -1,7 +1,7 @@
 //! One page that needs nothing else: where pome is behind first, then pictures, then all there is to know of each row.
 
 use crate::{
-    Measured, Row,
+    Measured, Row, Standing,
     growth::exponent,
     lines::{times, with_unit},
     svg::{self, Bar, Line, escape},
@@ -47,10 +47,10 @@ impl Measured {
                 behind.len()
             );
             for (row, series, ratio) in behind {
-                let sure = if ratio.high < 1.0 {
-                    ""
-                } else {
-                    " (perhaps: the interval has 1 in it)"
+                let sure = match row.standing(&series.peer) {
+                    Some(Standing::Behind) => "",
+                    _ if ratio.high < 1.0 => " (perhaps: the rounds are too few to be sure)",
+                    _ => " (perhaps: the interval has 1 in it)",
                 };
                 let _ = writeln!(
                     out,
@@ -115,6 +115,7 @@ impl Measured {
                 .filter_map(|row| {
                     let ratio = row.ratio(peer)?;
                     Some(Bar {
+                        standing: row.standing(peer)?,
                         name: row.what.clone(),
                         value: ratio.middle,
                         low: ratio.low,
@@ -167,7 +168,7 @@ impl Measured {
     fn details(&self, out: &mut String) {
         out.push_str(
             "<h2>All rows</h2>\n<p>Memory is the most that was resident while the clock ran. Written: when a page of a file becomes dirty; behind it, how many bytes for each byte of content. \
-             Flushes are the whole machine's.</p>\n",
+             Flushes are the whole machine's. Where other processes do the work (bindfs, gocryptfs, programs that start), nobody knows what they took.</p>\n",
         );
         for row in self.main_rows() {
             let _ = writeln!(

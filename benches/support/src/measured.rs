@@ -89,12 +89,15 @@ impl Series {
 /// How many times as good one is as another, and the 95 % interval of it.
 pub type Ratio = Spread;
 
+/// Below this number of rounds nothing is sure: the ends of the interval are one or two of them.
+const ROUNDS: usize = 4;
+
 /// How pome stands beside a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// Surely ahead: so is the whole interval.
     Ahead,
-    /// The interval has 1 in it.
+    /// The interval has 1 in it, or the rounds are fewer than four.
     Even,
     /// Surely behind.
     Behind,
@@ -155,7 +158,9 @@ impl Row {
     /// How pome stands beside a peer; `None` when one of the two was not measured.
     pub fn standing(&self, peer: &str) -> Option<Standing> {
         let ratio = self.ratio(peer)?;
+        let rounds = |peer| self.of(peer).map_or(0, |series| series.values.len());
         Some(match ratio {
+            _ if rounds("pome").min(rounds(peer)) < ROUNDS => Standing::Even,
             _ if ratio.high < 1.0 => Standing::Behind,
             _ if ratio.low > 1.0 => Standing::Ahead,
             _ => Standing::Even,
@@ -263,14 +268,20 @@ mod tests {
 
     #[test]
     fn a_ratio_says_how_many_times_as_good() {
-        let faster = row(Measure::Rate, &[20.0, 22.0, 21.0], &[10.0, 11.0, 10.5]);
+        let faster = row(
+            Measure::Rate,
+            &[20.0, 22.0, 21.0, 21.0],
+            &[10.0, 11.0, 10.5, 10.5],
+        );
         assert_eq!(faster.ratio("npm").unwrap().middle, 2.0);
         assert_eq!(faster.standing("npm"), Some(Standing::Ahead));
+        let seldom = row(Measure::Rate, &[20.0; 3], &[10.0; 3]);
+        assert_eq!(seldom.standing("npm"), Some(Standing::Even));
         let shorter = row(Measure::Millis, &[5.0; 3], &[10.0; 3]);
         assert_eq!(shorter.ratio("npm").unwrap().middle, 2.0);
-        let slower = row(Measure::Rate, &[5.0; 3], &[10.0; 3]);
+        let slower = row(Measure::Rate, &[5.0; 4], &[10.0; 4]);
         assert_eq!(slower.standing("npm"), Some(Standing::Behind));
-        let either = row(Measure::Rate, &[9.0, 11.0, 10.0], &[10.0, 10.0, 10.0]);
+        let either = row(Measure::Rate, &[9.0, 11.0, 10.0, 10.0], &[10.0; 4]);
         assert_eq!(either.standing("npm"), Some(Standing::Even));
         assert_eq!(either.ratio("nobody"), None);
         assert_eq!(row(Measure::Rate, &[], &[]).ratio("npm"), None);

@@ -1,5 +1,6 @@
 //! Pictures in SVG, with axes that grow tenfold from tick to tick.
 
+use crate::Standing;
 use std::fmt::Write;
 
 /// Text that is safe in markup.
@@ -63,8 +64,9 @@ fn tick(value: f64) -> String {
     }
 }
 
-/// A bar: its name, its length, and from where to where it may be.
+/// A bar: how pome stands there, its name, its length, and from where to where it may be.
 pub(crate) struct Bar {
+    pub(crate) standing: Standing,
     pub(crate) name: String,
     pub(crate) value: f64,
     pub(crate) low: f64,
@@ -74,6 +76,8 @@ pub(crate) struct Bar {
 const WIDTH: f64 = 880.0;
 const NAMES: f64 = 260.0;
 const LINE: f64 = 22.0;
+/// From one row of names below a picture to the next.
+const KEY: f64 = 14.0;
 
 /// Ratios as bars from 1 on: to the right what is ahead, to the left what is behind; the thin line is the interval.
 pub(crate) fn ratios(bars: &[Bar]) -> String {
@@ -96,10 +100,10 @@ pub(crate) fn ratios(bars: &[Bar]) -> String {
     for (number, bar) in bars.iter().enumerate() {
         let y = LINE * number as f64 + 4.0;
         let (one, x) = (axis.at(1.0), axis.at(bar.value));
-        let class = match bar {
-            _ if bar.high < 1.0 => "behind",
-            _ if bar.low > 1.0 => "ahead",
-            _ => "even",
+        let class = match bar.standing {
+            Standing::Behind => "behind",
+            Standing::Ahead => "ahead",
+            Standing::Even => "even",
         };
         let (left, width) = (one.min(x), (one - x).abs().max(1.0));
         let middle = y + 7.0;
@@ -133,8 +137,11 @@ pub(crate) fn lines(title: &str, unit: &str, lines: &[Line]) -> String {
     let points = || lines.iter().flat_map(|line| &line.points);
     let across = Log::around(points().map(|p| p.0), 60.0, width - 16.0);
     let up = Log::around(points().map(|p| p.1), height - 34.0, 26.0);
+    // The names stand in rows of three.
+    let rows = lines.len().div_ceil(3).max(1);
+    let whole = height + KEY * (rows - 1) as f64;
     let mut out = format!(
-        "<svg class=\"growth\" viewBox=\"0 0 {width} {height}\" role=\"img\">\n<text class=\"title\" x=\"60\" y=\"15\">{}</text>\n",
+        "<svg class=\"growth\" viewBox=\"0 0 {width} {whole}\" role=\"img\">\n<text class=\"title\" x=\"60\" y=\"15\">{}</text>\n",
         escape(title)
     );
     for value in across.ticks() {
@@ -181,7 +188,7 @@ pub(crate) fn lines(title: &str, unit: &str, lines: &[Line]) -> String {
             "<text class=\"key l{}\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
             number % 6,
             66.0 + 120.0 * (number % 3) as f64,
-            height - 4.0 - 0.0 * (number / 3) as f64,
+            height - 4.0 + KEY * (number / 3) as f64,
             escape(&line.name)
         );
     }
@@ -207,6 +214,7 @@ mod tests {
     #[test]
     fn names_cannot_be_markup() {
         let bar = Bar {
+            standing: Standing::Ahead,
             name: "<b>&".into(),
             value: 2.0,
             low: 1.5,
@@ -222,6 +230,19 @@ mod tests {
             name: "a".into(),
             points: vec![(100.0, 1.0), (10_000.0, 10.0)],
         };
-        assert!(lines("t", "/s", &[line]).contains("<polyline"));
+        let picture = lines("t", "/s", &[line]);
+        assert!(picture.contains("<polyline") && picture.contains("\"0 0 430 260\""));
+    }
+
+    #[test]
+    fn names_below_a_picture_do_not_cover_each_other() {
+        let line = |n: usize| Line {
+            name: format!("line {n}"),
+            points: vec![(100.0, 1.0)],
+        };
+        let picture = lines("t", "/s", &(0..5).map(line).collect::<Vec<_>>());
+        assert!(picture.contains("\"0 0 430 274\""), "{picture}");
+        assert!(picture.contains("y=\"256.0\">line 2<"), "{picture}");
+        assert!(picture.contains("y=\"270.0\">line 3<"), "{picture}");
     }
 }

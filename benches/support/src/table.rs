@@ -1,7 +1,7 @@
 //! Tables in Markdown, which are as easily read on a terminal.
 
 use crate::{
-    Measured, Row, Series,
+    Measured, Row, Series, Standing,
     growth::exponent,
     lines::{bytes, times, with_unit},
 };
@@ -74,7 +74,10 @@ impl Measured {
             false => writeln!(out, "\n**Behind:**\n"),
         };
         for (row, series, ratio) in &behind {
-            let sure = if ratio.high < 1.0 { "" } else { ", perhaps" };
+            let sure = match row.standing(&series.peer) {
+                Some(Standing::Behind) => "",
+                _ => ", perhaps",
+            };
             let _ = writeln!(
                 out,
                 "- {} ({}) beside {}: {}{sure}",
@@ -309,7 +312,7 @@ mod tests {
                 .unwrap_or_else(|| panic!("{text:?} is not in\n{page}"))
         };
         assert!(
-            at("(slow) beside npm: 0.50× (0.50–0.50)") < at("| fast "),
+            at("(slow) beside npm: 0.50× (0.50–0.50), perhaps") < at("| fast "),
             "{page}"
         );
         assert!(
