@@ -22,9 +22,13 @@ fn main() -> Result<()> {
     // The crate of LMDB has another name.
     let package = if name == "lmdb" { "heed" } else { name };
     let versions = engine::versions();
-    let version = versions.iter().find(|(engine, _)| engine.contains(package));
-    let version = version.map_or("", |(_, version)| version.as_str());
-    store::measure(&job, &format!("{name} {version}"), &|folder| {
-        engine::open(name, folder)
-    })
+    let version = match versions
+        .iter()
+        .find(|(crate_of, _)| crate_of.contains(package))
+    {
+        Some((crate_of, version)) if crate_of == name => format!("{name} {version}"),
+        Some((crate_of, version)) => format!("{name} ({crate_of} {version})"),
+        None => name.clone(),
+    };
+    store::measure(&job, &version, &|folder| engine::open(name, folder))
 }

@@ -16,6 +16,16 @@ pub struct Used {
     pub cpu: Option<f64>,
 }
 
+impl Used {
+    /// What of it is not the process's own, but the whole machine's.
+    pub fn of_the_machine(self) -> Self {
+        Self {
+            flushes: self.flushes,
+            ..Self::default()
+        }
+    }
+}
+
 /// Counters of a process, and of the disk below a folder, at one moment.
 pub(crate) struct Counters {
     written: Option<u64>,

@@ -29,7 +29,8 @@ pub(crate) fn runtime(job: &Job) -> Result<()> {
         "pome" => VERSION.to_owned(),
         place => {
             let said = Command::new(&job.source).arg("--version").output()?;
-            format!("{place} {}", String::from_utf8_lossy(&said.stdout).trim())
+            let program = if place == "npm" { "node" } else { place };
+            format!("{program} {}", String::from_utf8_lossy(&said.stdout).trim())
         }
     };
     let worker = Worker::ready()?;

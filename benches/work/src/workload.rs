@@ -56,7 +56,7 @@ impl Workload {
         }
     }
 
-    /// How many items are timed where it works on so many: in what is written, all of them; in what is read, as many as otherwise.
+    /// How many items are timed where it works on so many: all of them where that is so otherwise, else as many as otherwise, and 20,000 at the most.
     pub fn ops_at(&self, size: u64) -> u64 {
         let (full, ops) = self.full;
         match full == ops {
@@ -260,7 +260,8 @@ pub const ALL: &[Workload] = &[
         Rate,
         all(2_000),
         all(200),
-    ),
+    )
+    .buffered(),
     work(
         "drive-mirror",
         "mirror of a folder where nothing changed",
@@ -427,11 +428,12 @@ pub const ALL: &[Workload] = &[
     .beside(ENGINES),
     work(
         "store-compact",
-        "compaction after half was deleted",
+        "compaction after every second value was deleted",
         Millis,
         (200_000, 1),
         (20_000, 1),
     )
+    .synced()
     .beside(ENGINES),
     work(
         "store-check",

@@ -270,15 +270,24 @@ impl Peer {
         })
     }
 
+    /// False where processes that the measured one starts do the work: what that one takes of the machine says nothing.
+    pub(super) fn does_itself(&self, workload: &Workload) -> bool {
+        workload.name != "runtime-start" && !matches!(self.name, "bindfs" | "gocryptfs")
+    }
+
     /// What holds when it has answered a write.
     pub(super) fn durability(&self, workload: &Workload) -> &'static str {
         match (workload.writes, self.name) {
             (Writes::None, _) => "nothing is written that is waited for",
             (Writes::Synced, _) => "on disk",
-            (Writes::Buffered, "npm" | "bare") => "in the kernel, never synced",
-            (Writes::Buffered, "pome") if !workload.name.starts_with("mount") => {
-                "in the kernel, on disk within 200 ms"
+            // Files of a folder or a mount.
+            (Writes::Buffered, _)
+                if workload.name.starts_with("mount") || workload.name == "drive-export" =>
+            {
+                "in the kernel"
             }
+            (Writes::Buffered, "npm" | "bare") => "in the kernel, never synced",
+            (Writes::Buffered, "pome") => "in the kernel, on disk within 200 ms",
             (Writes::Buffered, _) => "in the kernel",
         }
     }

@@ -183,24 +183,22 @@ impl<'a> Turns<'a> {
                         // How long a process takes to start says nothing of the next size.
                         _ => Duration::ZERO,
                     };
-                    let why = match expected > patience {
-                        true => format!(
-                            "{size} items would take it about {:.0} s",
-                            expected.as_secs_f64()
-                        ),
-                        false if self.began.elapsed() > self.budget() => {
-                            format!("no time was left for {size} items")
-                        }
-                        false => String::new(),
-                    };
-                    if !why.is_empty() {
-                        self.leave_out(
-                            measured,
-                            peer.name,
-                            workload.name,
-                            why,
+                    let left_out = match expected > patience {
+                        true => Some((
+                            format!(
+                                "{size} items would take it about {:.0} s",
+                                expected.as_secs_f64()
+                            ),
                             "A larger `--minutes` does not change it",
-                        );
+                        )),
+                        false if self.began.elapsed() > self.budget() => Some((
+                            format!("no time was left for {size} items"),
+                            "A larger `--minutes` leaves some",
+                        )),
+                        false => None,
+                    };
+                    if let Some((why, fix)) = left_out {
+                        self.leave_out(measured, peer.name, workload.name, why, fix);
                         break;
                     }
                     let start = Instant::now();
@@ -341,7 +339,10 @@ impl<'a> Turns<'a> {
             }
         };
         row.series[at].values.push(value);
-        row.series[at].used.push(used);
+        row.series[at].used.push(match peer.does_itself(workload) {
+            true => used,
+            false => used.of_the_machine(),
+        });
         Ok(value)
     }
 }
