@@ -130,11 +130,8 @@ fn main() -> Result<()> {
             }
         }
     }
-    let measured = Measured::new(runs, rounds, args.quick);
-    if let Some(file) = &args.json {
-        std::fs::write(file, serde_json::to_vec_pretty(&measured)?)?;
-    }
-    print!("{}", measured.markdown());
+    keep(&args, &runs, rounds)?;
+    print!("{}", Measured::new(runs, rounds, args.quick).markdown());
     Ok(())
 }
 
@@ -142,7 +139,7 @@ fn main() -> Result<()> {
 fn keep(args: &Args, runs: &[Run], rounds: usize) -> Result<()> {
     if let Some(file) = &args.json {
         let measured = Measured::new(runs.to_vec(), rounds, args.quick);
-        std::fs::write(file, serde_json::to_vec_pretty(&measured)?)?;
+        pome_bench_support::keep(file, &measured)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Medians, ratios of one round, and the tables that people read.
 
 use crate::run::Sample;
-use pome_bench_support::Machine;
+use pome_bench_support::{Machine, Spread};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 
@@ -167,14 +167,8 @@ const LIMITS: &[(&str, &str, &str, &str, &str, &str)] = &[
     ),
 ];
 
-pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    let high = values.get(middle).copied()?;
-    match values.len() % 2 {
-        0 => Some((values.get(middle - 1)? + high) / 2.0),
-        _ => Some(high),
-    }
+pub(crate) fn median(values: Vec<f64>) -> Option<f64> {
+    (!values.is_empty()).then(|| Spread::of(&values).middle)
 }
 
 /// Lower quartile, median and upper quartile.
