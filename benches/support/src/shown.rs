@@ -55,3 +55,23 @@ pub fn until_mounted(at: &Path, server: &mut Child) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics says where")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_ends_mounts_nothing() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut ends = Command::new("true").spawn().unwrap();
+        let error = until_mounted(&here, &mut ends).unwrap_err();
+        assert!(error.to_string().starts_with("nothing is mounted at"));
+    }
+
+    #[test]
+    fn the_folder_below_comes_first() {
+        let command = shows("bindfs", Path::new("/below"), Path::new("/at")).unwrap();
+        assert_eq!(crate::words(&command), "bindfs -f /below /at");
+    }
+}
