@@ -128,10 +128,15 @@ impl Vfs {
             for path in questions {
                 let answer = new.lookup(&path).await?;
                 let ino = self.state.lock().may_give_way(&shown, &path);
-                if let Some((ino, base)) = ino
-                    && let Some(Found::Leaf(theirs)) = &answer
-                    && theirs.linkname.is_none()
-                    && theirs.content != base
+                let differs = match (&ino, &answer) {
+                    (Some(_), None) => true,
+                    (Some((_, base)), Some(Found::Leaf(theirs))) => {
+                        theirs.linkname.is_none() && theirs.content != *base
+                    }
+                    (Some(_), Some(Found::Folder { .. })) | (None, _) => false,
+                };
+                if differs
+                    && let Some((ino, base)) = ino
                     && let Some(Found::Leaf(was)) = old.lookup(&path).await?
                     && was.linkname.is_none()
                     && was.content == base
@@ -178,7 +183,7 @@ fn concerned(paths: &[String], shown: &HashMap<String, Ino>) -> BTreeSet<String>
 
 impl State {
     /// A file of which only attributes are changed here, if that is what stands at a path, and its content. What was put there elsewhere meanwhile then has the
-    /// place: a kernel that keeps writes sets a file's times long after the content that they belong to was published.
+    /// place, and a deletion holds: a kernel that keeps writes sets a file's times long after the content that they belong to was published.
     fn may_give_way(
         &self,
         shown: &HashMap<String, Ino>,
@@ -222,6 +227,11 @@ impl State {
             }
         }
         for stale in stale {
+            if let Stale::Inode(ino) = stale
+                && !self.nodes.contains_key(ino)
+            {
+                self.overlay.delete_node(&mut batch, *ino);
+            }
             if let Stale::Inode(ino) = stale
                 && let Some(node) = self.nodes.get(ino)
                 && node.recorded
@@ -376,35 +386,35 @@ impl State {
         there: bool,
         stale: &mut Vec<Stale>,
     ) {
-        let replaced = there && self.replaces;
         let Some(node) = self.nodes.get(&ino).filter(|node| !node.changed) else {
             return;
         };
-        let several = !node.others.is_empty();
-        if node.recorded && !several && !(replaced && node.file().is_some()) {
+        // A file that is open for writing has a record too; it goes as if it had been unlinked here.
+        let goes = node.file().is_some() && (!there || self.replaces);
+        if node.recorded && node.others.is_empty() && !goes {
             return;
         }
         if let Ok(folder) = self.folder_mut(parent) {
             folder.slots.remove(name);
             folder.complete &= !there;
         }
-        if several {
-            self.without_name(ino, (parent, name));
+        let mut todo = vec![(ino, parent, name.clone())];
+        while let Some((ino, folder, name)) = todo.pop() {
             stale.push(Stale::Inode(ino));
-            stale.push(Stale::Name {
-                folder: parent,
-                name: name.clone(),
-            });
-            return;
-        }
-        let mut todo = vec![ino];
-        while let Some(ino) = todo.pop() {
-            if let Some(node) = self.nodes.get_mut(&ino) {
-                node.linked = false;
-                if let Kind::Folder(folder) = &mut node.kind {
-                    todo.extend(folder.slots.values().filter_map(|s| s.ino));
-                }
-                stale.push(Stale::Inode(ino));
+            let Some(node) = self.nodes.get_mut(&ino) else {
+                continue;
+            };
+            if !node.others.is_empty() {
+                // It has names elsewhere.
+                self.without_name(ino, (folder, &name));
+                continue;
+            }
+            node.linked = false;
+            if let Kind::Folder(inside) = &mut node.kind {
+                // What is in it must not be found again by its own path.
+                let slots = std::mem::take(&mut inside.slots);
+                let below = slots.into_iter();
+                todo.extend(below.filter_map(|(name, slot)| Some((slot.ino?, ino, name))));
             }
             self.drop_if_gone(ino);
         }

@@ -79,6 +79,29 @@ async fn a_file_that_lost_a_name_elsewhere_has_the_other_once() {
 }
 
 #[tokio::test]
+async fn a_file_stays_when_a_folder_with_another_of_its_names_goes_elsewhere() {
+    let (_dir, corestore) = corestore();
+    let drive = MemoryDrive::new(corestore.clone());
+    let room = Room::open(&corestore, &drive).await;
+    let made = room.vfs.make_file(ROOT, OsStr::new("q"), 0o644, ME).await;
+    let file = made.unwrap().ino;
+    room.vfs.write(file, 0, "x".into()).unwrap();
+    let made = room.vfs.make_folder(ROOT, OsStr::new("d"), 0o755, ME).await;
+    let folder = made.unwrap().ino;
+    room.vfs.link(file, folder, OsStr::new("p")).await.unwrap();
+    room.vfs.publish_now().await.unwrap();
+    drive.put("/d/p", None);
+    room.vfs.lower_changed().await.unwrap();
+    assert_eq!(at(&room, "q").await.links, 1);
+    let handle = room.vfs.open_file(file, WRITE).await.unwrap();
+    room.vfs.write(file, 1, "y".into()).unwrap();
+    room.vfs.close(handle).unwrap();
+    room.vfs.publish_now().await.unwrap();
+    assert_eq!(content(&room, "q").await, "xy");
+    assert_eq!(drive.entries().entries["/q"].content.unwrap().size, 2);
+}
+
+#[tokio::test]
 async fn folders_deep_below_move_too() {
     let (_dir, corestore) = corestore();
     let drive = MemoryDrive::new(corestore.clone());

@@ -384,6 +384,57 @@ async fn times_that_are_set_late_do_not_bring_an_old_content_back() {
 }
 
 #[tokio::test]
+async fn attributes_alone_give_way_to_a_deletion() {
+    for crash in [false, true] {
+        let (_dir, corestore) = corestore();
+        let drive = MemoryDrive::new(corestore.clone());
+        drive.put("/f", Some(b"old"));
+        let mut room = Room::open(&corestore, &drive).await;
+        let file = room.vfs.lookup(ROOT, name("f")).await.unwrap().ino;
+        let late = SetAttrs {
+            mtime: Some(Time(7, 0)),
+            ..SetAttrs::default()
+        };
+        room.vfs.set_attrs(file, late).await.unwrap();
+        room.vfs.forget(file, 1);
+        drive.put("/f", None);
+        room.vfs.lower_changed().await.unwrap();
+        if crash {
+            drop(room);
+            room = Room::open(&corestore, &drive).await;
+        }
+        let found = room.vfs.lookup(ROOT, name("f")).await;
+        assert!(matches!(found, Err(VfsError::NotFound)), "crash: {crash}");
+        room.vfs.publish_now().await.unwrap();
+        assert!(drive.entries().entries.is_empty(), "crash: {crash}");
+        assert_eq!(room.vfs.pending(), Pending::default());
+    }
+}
+
+#[tokio::test]
+async fn what_is_only_open_for_writing_goes_with_a_deletion_elsewhere() {
+    let (_dir, corestore) = corestore();
+    let drive = MemoryDrive::new(corestore.clone());
+    drive.put("/f", Some(b"old"));
+    let room = Room::open(&corestore, &drive).await;
+    let file = room.vfs.lookup(ROOT, name("f")).await.unwrap().ino;
+    let handle = room.vfs.open_file(file, WRITE).await.unwrap();
+    // From now on it has a record.
+    room.vfs.publish_now().await.unwrap();
+    drive.put("/f", None);
+    room.vfs.lower_changed().await.unwrap();
+    let found = room.vfs.lookup(ROOT, name("f")).await;
+    assert!(matches!(found, Err(VfsError::NotFound)));
+    // As if it had been unlinked here.
+    assert_eq!(room.vfs.stat(file).unwrap().links, 0);
+    assert_eq!(room.vfs.read(file, 0, 100).await.unwrap(), "old");
+    room.vfs.close(handle).unwrap();
+    room.vfs.publish_now().await.unwrap();
+    assert!(drive.entries().entries.is_empty());
+    assert_eq!(room.vfs.pending(), Pending::default());
+}
+
+#[tokio::test]
 async fn folders_have_a_description_only_when_they_need_one() {
     let (_dir, corestore) = corestore();
     let drive = MemoryDrive::new(corestore.clone());
