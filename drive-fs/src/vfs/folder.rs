@@ -201,7 +201,9 @@ impl Vfs {
                 if Arc::ptr_eq(&state.tree, &coming.tree)
                     && let Ok(folder) = state.folder_mut(ino)
                 {
-                    folder.complete = true;
+                    // Some may have made room for others since.
+                    let mut names = coming.at.keys();
+                    folder.complete = names.all(|name| folder.slots.contains_key(name));
                 }
                 break;
             };

@@ -1,7 +1,7 @@
 //! Names: of files that have several, of folders that lie deep, and in listings that take their time.
 
 use super::{
-    memory::MemoryDrive,
+    memory::{Far, MemoryDrive},
     rooms::{ME, Room, WRITE, corestore},
 };
 use crate::vfs::{node::ROOT, *};
@@ -165,6 +165,29 @@ async fn a_listing_has_all_names_though_memory_made_room_for_others() {
     assert_eq!(lines.len(), 2 + 49, "{lines:?}");
     let again: Vec<u64> = lines.iter().map(|line| line.next).collect();
     assert!(again.is_sorted(), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_made_room_while_its_folder_came_is_there_afterwards() {
+    let (_dir, corestore) = corestore();
+    let drive = MemoryDrive::new(corestore.clone());
+    for n in 0..50 {
+        drive.put(&format!("/d/{n:02}"), Some(b"x"));
+    }
+    *drive.far.lock() = Far::Yes;
+    let options = VfsOptions {
+        read_only: true,
+        ..VfsOptions::default()
+    };
+    let room = Room::with(&corestore, &drive, options).await;
+    let folder = at(&room, "d").await.ino;
+    let handle = room.vfs.open_folder(folder).unwrap();
+    let lines = room.vfs.read_folder(folder, handle, 0, 5).await.unwrap();
+    room.vfs.state.lock().sweep_at = 0;
+    let next = lines.last().unwrap().next;
+    let rest = room.vfs.read_folder(folder, handle, next, 100);
+    assert_eq!(rest.await.unwrap().len(), 2 + 50 - lines.len());
+    room.vfs.lookup(folder, OsStr::new("00")).await.unwrap();
 }
 
 #[tokio::test]
