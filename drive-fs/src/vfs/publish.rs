@@ -351,7 +351,7 @@ impl Vfs {
             return Ok(Stored::At(upload.store(old).await?));
         }
         if let Some(old) = old
-            && self.drive.blocks_of(&old).await?.is_some()
+            && let Ok(Some(_)) = self.drive.blocks_of(&old).await
         {
             if upload.is(&old).await? {
                 return Ok(Stored::At(old));

@@ -1,7 +1,7 @@
 //! What somebody else does while the mount is in the middle of something.
 
 use super::{
-    memory::{Far, MemoryDrive},
+    memory::{Far, MemoryDrive, Spoilt},
     rooms::{ME, Room, WRITE, corestore},
 };
 use crate::{
@@ -201,4 +201,31 @@ async fn what_was_not_published_outlives_the_versions_that_are_dropped_while_an_
     let file = vfs.lookup(ROOT, OsStr::new("f")).await.unwrap();
     assert_eq!(file.size, 100_000);
     assert_eq!(&vfs.read(file.ino, 0, 5).await.unwrap()[..], b"new\x01\x01");
+}
+
+#[tokio::test]
+async fn an_old_content_that_cannot_be_read_is_written_anew() {
+    for spoilt in [Spoilt::Bytes, Spoilt::Blocks] {
+        for size in [1000, 1 << 20] {
+            let (_dir, corestore) = corestore();
+            let drive = MemoryDrive::new(corestore.clone());
+            let bytes = vec![1; size];
+            drive.put("/f", Some(&bytes));
+            let old = drive.entries().entries["/f"].content;
+            let room = Room::open(&corestore, &drive).await;
+            let file = room.vfs.lookup(ROOT, OsStr::new("f")).await.unwrap().ino;
+            *drive.spoilt.lock() = spoilt;
+            let open = OpenMode {
+                truncate: true,
+                ..WRITE
+            };
+            let handle = room.vfs.open_file(file, open).await.unwrap();
+            room.vfs.write(file, 0, bytes.into()).unwrap();
+            room.vfs.close(handle).unwrap();
+            room.vfs.publish_now().await.unwrap();
+            let new = drive.entries().entries["/f"].content;
+            assert_ne!(new, old, "{spoilt:?}, {size}");
+            assert_eq!(new.unwrap().size, size as u64);
+        }
+    }
 }

@@ -40,6 +40,17 @@ pub(super) struct MemoryDrive {
     /// Happens once, when this path is looked up.
     pub(super) during_lookup: Arc<Mutex<Option<(String, Happens)>>>,
     pub(super) far: Arc<Mutex<Far>>,
+    pub(super) spoilt: Arc<Mutex<Spoilt>>,
+}
+
+/// What cannot be read any more of any content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Spoilt {
+    #[default]
+    Nothing,
+    Bytes,
+    /// Which blocks it has.
+    Blocks,
 }
 
 /// A listing that comes from far away.
@@ -55,6 +66,7 @@ pub(super) enum Far {
 #[derive(Clone)]
 struct MemoryTree {
     far: Arc<Mutex<Far>>,
+    spoilt: Arc<Mutex<Spoilt>>,
     during_lookup: Arc<Mutex<Option<(String, Happens)>>>,
     version: u64,
     entries: Entries,
@@ -73,6 +85,7 @@ impl MemoryDrive {
             before_publishing: Mutex::default(),
             during_lookup: Arc::default(),
             far: Arc::default(),
+            spoilt: Arc::default(),
         })
     }
 
@@ -80,6 +93,7 @@ impl MemoryDrive {
         let versions = self.versions.lock();
         Arc::new(MemoryTree {
             far: self.far.clone(),
+            spoilt: self.spoilt.clone(),
             during_lookup: self.during_lookup.clone(),
             version: versions.len() as u64 - 1,
             entries: versions.last().unwrap().clone(),
@@ -213,6 +227,9 @@ impl Tree for MemoryTree {
         offset: u64,
         len: usize,
     ) -> BoxFuture<'a, Result<Bytes>> {
+        if *self.spoilt.lock() == Spoilt::Bytes {
+            return ready(Err(LowerError::Corrupt("spoilt".to_owned()))).boxed();
+        }
         let start = (content.byte_offset + offset) as usize;
         let len = len.min((content.size - offset) as usize);
         ready(Ok(Bytes::copy_from_slice(
@@ -300,6 +317,9 @@ impl Drive for MemoryDrive {
         ready(Ok(writer)).boxed()
     }
     fn blocks_of<'a>(&'a self, content: &'a Content) -> BoxFuture<'a, Result<Option<Vec<Block>>>> {
+        if *self.spoilt.lock() == Spoilt::Blocks {
+            return ready(Err(LowerError::Corrupt("spoilt".to_owned()))).boxed();
+        }
         let starts = (0..content.size).step_by(BLOCK as usize);
         let blocks = starts.map(|at| Block {
             index: content.byte_offset + at,
