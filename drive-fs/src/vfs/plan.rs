@@ -172,8 +172,9 @@ impl Plan {
         };
         let overridden: HashSet<Arc<str>> = changed
             .iter()
-            .filter(|(_, _, child)| match child {
-                Child::Gone => true,
+            .filter(|(_, lower, child)| match child {
+                // A name that came and went says nothing of what was put there elsewhere.
+                Child::Gone => *lower,
                 Child::Folder { recorded, .. } => *recorded,
                 Child::Leaf { changed, .. } => *changed,
             })

@@ -204,6 +204,26 @@ async fn what_was_not_published_outlives_the_versions_that_are_dropped_while_an_
 }
 
 #[tokio::test]
+async fn a_name_that_came_and_went_does_not_hide_what_was_put_there_elsewhere() {
+    let (_dir, corestore) = corestore();
+    let drive = MemoryDrive::new(corestore.clone());
+    drive.put("/d/f", Some(b"x"));
+    let room = Room::open(&corestore, &drive).await;
+    let folder = room.vfs.lookup(ROOT, OsStr::new("d")).await.unwrap().ino;
+    let x = OsStr::new("x");
+    room.vfs.make_file(folder, x, 0o644, ME).await.unwrap();
+    room.vfs.unlink(folder, x).await.unwrap();
+    let (from, to) = ((ROOT, OsStr::new("d")), (ROOT, OsStr::new("e")));
+    let moved = room.vfs.rename(from, to, RenameMode::Replace);
+    moved.await.unwrap();
+    drive.put("/d/x", Some(b"put elsewhere"));
+    room.vfs.publish_now().await.unwrap();
+    let entries = drive.entries();
+    let names: Vec<_> = entries.entries.keys().collect();
+    assert_eq!(names, ["/e/f", "/e/x"]);
+}
+
+#[tokio::test]
 async fn an_old_content_that_cannot_be_read_is_written_anew() {
     for spoilt in [Spoilt::Bytes, Spoilt::Blocks] {
         for size in [1000, 1 << 20] {
