@@ -335,9 +335,11 @@ impl State {
         if node.changed {
             return true;
         }
-        if link.map(|link| link.id) != node.link.map(|link| link.id) {
+        if link.map(|link| link.id) != node.link.map(|link| link.id)
+            && !(node.recorded && node.others.is_empty())
+        {
             // One name of several became a file of its own, or the other way round.
-            return node.recorded && node.others.is_empty();
+            return false;
         }
         if !node.recorded {
             node.link = link;
@@ -370,7 +372,7 @@ impl State {
                 node.attrs = attrs;
             }
             (Kind::Folder(_) | Kind::File(_) | Kind::Link(_) | Kind::Special(_), _) => {
-                return node.recorded;
+                return node.recorded && node.file().is_none();
             }
         }
         stale.push(Stale::Inode(ino));
@@ -390,8 +392,7 @@ impl State {
             return;
         };
         // A file that is open for writing has a record too; it goes as if it had been unlinked here.
-        let goes = node.file().is_some() && (!there || self.replaces);
-        if node.recorded && node.others.is_empty() && !goes {
+        if node.recorded && node.others.is_empty() && node.file().is_none() {
             return;
         }
         if let Ok(folder) = self.folder_mut(parent) {

@@ -224,6 +224,33 @@ async fn a_name_that_came_and_went_does_not_hide_what_was_put_there_elsewhere() 
 }
 
 #[tokio::test]
+async fn a_symlink_put_elsewhere_has_the_place_of_what_is_only_open() {
+    let (_dir, corestore) = corestore();
+    let drive = MemoryDrive::new(corestore.clone());
+    drive.put("/f", Some(b"old"));
+    let room = Room::open(&corestore, &drive).await;
+    let file = room.vfs.lookup(ROOT, OsStr::new("f")).await.unwrap().ino;
+    let handle = room.vfs.open_file(file, WRITE).await.unwrap();
+    room.vfs.publish_now().await.unwrap();
+    let symlink = LowerEntry {
+        executable: false,
+        linkname: Some("x".to_owned()),
+        content: None,
+        metadata: None,
+    };
+    let change = vec![Change::Entry("/f".to_owned(), Some(symlink))];
+    drive.publish(None, change, Batch::new()).await.unwrap();
+    room.vfs.lower_changed().await.unwrap();
+    room.vfs.write(file, 0, "y".into()).unwrap();
+    room.vfs.close(handle).unwrap();
+    room.vfs.publish_now().await.unwrap();
+    let found = room.vfs.lookup(ROOT, OsStr::new("f")).await.unwrap();
+    assert_eq!(found.kind, FileKind::Link);
+    assert!(drive.entries().entries["/f"].linkname.is_some());
+    assert_eq!(room.vfs.pending(), Pending::default());
+}
+
+#[tokio::test]
 async fn an_old_content_that_cannot_be_read_is_written_anew() {
     for spoilt in [Spoilt::Bytes, Spoilt::Blocks] {
         for size in [1000, 1 << 20] {

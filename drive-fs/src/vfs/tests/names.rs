@@ -102,6 +102,27 @@ async fn a_file_stays_when_a_folder_with_another_of_its_names_goes_elsewhere() {
 }
 
 #[tokio::test]
+async fn what_is_put_elsewhere_in_place_of_one_name_of_an_open_file_is_what_is_written_to() {
+    let (_dir, corestore) = corestore();
+    let drive = MemoryDrive::new(corestore.clone());
+    let room = Room::open(&corestore, &drive).await;
+    let made = room.vfs.make_file(ROOT, OsStr::new("p"), 0o644, ME).await;
+    let file = made.unwrap().ino;
+    room.vfs.write(file, 0, "x".into()).unwrap();
+    room.vfs.link(file, ROOT, OsStr::new("q")).await.unwrap();
+    let _open = room.vfs.open_file(file, WRITE).await.unwrap();
+    room.vfs.publish_now().await.unwrap();
+    drive.put("/p", None);
+    room.vfs.lower_changed().await.unwrap();
+    drive.put("/q", Some(b"theirs"));
+    room.vfs.lower_changed().await.unwrap();
+    room.vfs.write(file, 0, "y".into()).unwrap();
+    room.vfs.publish_now().await.unwrap();
+    assert_eq!(content(&room, "q").await, "yheirs");
+    assert_eq!(drive.entries().entries["/q"].content.unwrap().size, 6);
+}
+
+#[tokio::test]
 async fn folders_deep_below_move_too() {
     let (_dir, corestore) = corestore();
     let drive = MemoryDrive::new(corestore.clone());
