@@ -239,12 +239,13 @@ impl DriveBatch {
     /// [`Error::Core`].
     pub async fn store_contents(&mut self, durability: Durability) -> Result<(), Error> {
         if !self.contents.is_empty() {
-            let contents = std::mem::take(&mut self.contents);
-            self.bytes = 0;
+            let contents = self.contents.clone();
             let mut transaction = self.drive.corestore().transaction();
             let blobs = self.drive.blobs().await?;
             let blobs = blobs.stage(&mut transaction, contents).await?;
             transaction.commit(durability).await?;
+            self.contents.clear();
+            self.bytes = 0;
             for Change { what, .. } in &mut self.changes[self.stored..] {
                 if let What::Content { at, value } = what {
                     let mut value = std::mem::take(value);
@@ -314,5 +315,42 @@ impl DriveBatch {
         Ok(Staged {
             entries: batch.flush_into(transaction).await?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DriveOptions;
+    use pome_cores::Corestore;
+    use pome_storage::{Options, Store};
+    use pome_wal::{Faults, SimDevice};
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn contents_that_a_full_disk_did_not_take_are_stored_later() {
+        let device = SimDevice::new(1);
+        let mut options = Options::default();
+        options.background = false;
+        options.payload_segment_bytes = 256 << 10;
+        options.log_segment_bytes = 64 << 10;
+        let store = Store::open_on(Arc::new(device.clone()), options).unwrap();
+        let cores = Corestore::open(store).unwrap();
+        let drive = Hyperdrive::open(cores, DriveOptions::default());
+        let drive = drive.await.unwrap();
+        let bytes = vec![1; 1 << 20];
+        let mut batch = drive.batch().unwrap();
+        batch
+            .put("/f", bytes.clone(), PutOptions::default())
+            .unwrap();
+        let mut faults = Faults::default();
+        faults.space_bytes = Some(0);
+        device.set_faults(faults);
+        let stored = batch.store_contents(Durability::Buffered).await;
+        assert!(stored.is_err());
+        assert_eq!(batch.staged_bytes(), 1 << 20);
+        device.set_faults(Faults::default());
+        batch.flush(Durability::Buffered).await.unwrap();
+        assert_eq!(drive.get("/f").await.unwrap().unwrap(), bytes);
     }
 }
