@@ -105,7 +105,7 @@ impl Vfs {
         let mut answers: BTreeMap<String, Option<Found>> = BTreeMap::new();
         let mut giving_way = HashSet::new();
         let mut stale = Vec::new();
-        loop {
+        let recorded = loop {
             let (shown, questions) = {
                 let mut state = self.state.lock();
                 let shown = state.shown_folders();
@@ -120,8 +120,7 @@ impl Vfs {
                     for (path, found) in answers {
                         state.take_in(&shown, &path, found, &mut stale);
                     }
-                    state.rerecord(&stale)?;
-                    break;
+                    break state.rerecord(&stale);
                 }
                 (shown, questions)
             };
@@ -145,9 +144,10 @@ impl Vfs {
                 }
                 answers.insert(path, answer);
             }
-        }
+        };
+        // Also when the disk is full: memory has it.
         self.tell(stale);
-        Ok(())
+        recorded
     }
 
     /// Tells the kernel what is no longer so.

@@ -9,7 +9,9 @@ use crate::{
     vfs::{drive::LiveDrive, node::ROOT, *},
 };
 use futures_util::FutureExt;
-use pome_cores::Batch;
+use pome_cores::{Batch, Corestore};
+use pome_storage::{Options, Store};
+use pome_wal::{Faults, SimDevice};
 use std::{ffi::OsStr, sync::Arc};
 
 async fn content(room: &Room, name: &str) -> bytes::Bytes {
@@ -275,4 +277,28 @@ async fn an_old_content_that_cannot_be_read_is_written_anew() {
             assert_eq!(new.unwrap().size, size as u64);
         }
     }
+}
+
+#[tokio::test]
+async fn the_kernel_is_told_of_what_changed_elsewhere_though_no_record_can_be_written() {
+    let device = SimDevice::new(1);
+    let mut options = Options::default();
+    options.background = false;
+    let store = Store::open_on(Arc::new(device.clone()), options).unwrap();
+    let corestore = Corestore::open(store).unwrap();
+    let drive = MemoryDrive::new(corestore.clone());
+    drive.put("/f", Some(b"old"));
+    let room = Room::open(&corestore, &drive).await;
+    let told = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let sink = told.clone();
+    room.vfs.on_stale(move |stale| sink.lock().extend(stale));
+    let file = room.vfs.lookup(ROOT, OsStr::new("f")).await.unwrap().ino;
+    let _open = room.vfs.open_file(file, WRITE).await.unwrap();
+    room.vfs.publish_now().await.unwrap();
+    drive.put("/f", Some(b"put elsewhere"));
+    let mut faults = Faults::default();
+    faults.stop_at = Some(1);
+    device.set_faults(faults);
+    assert!(room.vfs.lower_changed().await.is_err());
+    assert!(told.lock().contains(&Stale::Inode(file)));
 }
