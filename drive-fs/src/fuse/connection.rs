@@ -13,8 +13,15 @@ pub(super) fn number(mountpoint: &Path) -> io::Result<Option<u32>> {
 /// A line of the mount table.
 pub(super) struct Mount {
     device_minor: u32,
-    /// `fuse.pome` for ours.
+    /// `fuse.pome` for ours, or `fuse` where root mounted it: only `fusermount3` passes on what is behind the dot.
     pub(super) kind: String,
+}
+
+impl Mount {
+    /// False for what says that it is another filesystem.
+    pub(super) fn may_be_ours(&self) -> bool {
+        matches!(self.kind.as_str(), "fuse" | "fuse.pome")
+    }
 }
 
 /// What is mounted at a path: the topmost.
@@ -106,6 +113,12 @@ mod tests {
             r"97 30 0:56 / /mnt/a\040b\134c rw,nosuid shared:5 - fuse.pome pome rw,user_id=0";
         let mount = parse(line, Path::new(r"/mnt/a b\c")).unwrap();
         assert_eq!((mount.device_minor, mount.kind.as_str()), (56, "fuse.pome"));
+        assert!(mount.may_be_ours());
+        for (kind, ours) in [("fuse", true), ("fuse.sshfs", false), ("fuseblk", false)] {
+            let line = line.replace("fuse.pome", kind);
+            let mount = parse(&line, Path::new(r"/mnt/a b\c")).unwrap();
+            assert_eq!(mount.may_be_ours(), ours, "{kind}");
+        }
         assert!(parse(line, Path::new("/mnt")).is_none());
         assert!(parse("", Path::new("/mnt")).is_none());
         assert!(find(Path::new("/proc")).unwrap().is_some());

@@ -147,7 +147,7 @@ pub fn clear_dead_mount(path: &Path) -> Result<UnmountHow, MountError> {
     let real = beside(path).map_err(|e| kernel("resolve", e))?;
     let mount = connection::find(&real).map_err(|e| kernel("read the mount table", e))?;
     // Somebody else's filesystem is not ours to take down.
-    if !mount.is_some_and(|m| m.kind.starts_with("fuse")) {
+    if !mount.is_some_and(|m| m.may_be_ours()) {
         return Err(MountError::NotMounted { path: real });
     }
     let number = connection::number(&real).map_err(|e| kernel("read the mount table", e))?;
