@@ -295,6 +295,10 @@ impl Blobs {
         let mut left = id.byte_length;
         // What the core does not have is not looked for one by one: an entry may say anything.
         for index in own.start..own.end.min(self.core.length()) {
+            if index % 4096 == 4095 {
+                // So may the core's length: whoever waits no longer must be able to leave.
+                tokio::task::yield_now().await;
+            }
             let bytes = left.min(usual);
             left -= bytes;
             if self.core.has(one(index)).await? {
