@@ -3,7 +3,8 @@
 use super::{
     error::{Result, VfsError},
     name,
-    node::ROOT,
+    node::{Ino, ROOT},
+    state::State,
     vfs::Vfs,
 };
 use std::ffi::OsStr;
@@ -26,14 +27,39 @@ impl Vfs {
             stands = name::join(&stands, part);
         }
         let state = self.state.lock();
-        let node = state.node(at)?;
-        let below = node.folder().is_some_and(|f| !f.changed.is_empty());
-        Ok(!moved && !node.changed && !below && !state.dirty.contains(&at))
+        state.node(at)?;
+        Ok(!moved && !state.waits(at))
     }
 
     /// True when all that this mount has answered is on disk.
     pub fn is_synced(&self) -> bool {
         let (store, seq) = self.state.lock().overlay.last_commit();
         store.synced_seq() >= seq
+    }
+}
+
+impl State {
+    /// True when anything of it, or in it, is not published. What is only open for writing has a record, and is.
+    fn waits(&self, top: Ino) -> bool {
+        let mut todo = vec![top];
+        while let Some(ino) = todo.pop() {
+            let Some(node) = self.nodes.get(&ino) else {
+                continue;
+            };
+            if node.changed || self.dirty.contains(&ino) {
+                return true;
+            }
+            let Some(folder) = node.folder() else {
+                continue;
+            };
+            for slot in folder.changed.iter().filter_map(|n| folder.slots.get(n)) {
+                match slot.ino {
+                    Some(ino) => todo.push(ino),
+                    None if slot.lower => return true,
+                    None => {}
+                }
+            }
+        }
+        false
     }
 }

@@ -228,3 +228,32 @@ async fn what_is_in_a_folder_that_moved_is_not_published_until_the_move_is() {
     room.vfs.publish_now().await.unwrap();
     assert!(is_published("/new/sub/f").await);
 }
+
+#[tokio::test]
+async fn what_is_only_open_for_writing_is_published_and_so_is_the_folder_that_it_is_in() {
+    let (_dir, corestore) = corestore();
+    let drive = MemoryDrive::new(corestore.clone());
+    drive.put("/d/log", Some(b"x"));
+    drive.put("/d/old", Some(b"x"));
+    let room = Room::open(&corestore, &drive).await;
+    let folder = at(&room, "d").await.ino;
+    let file = room.vfs.lookup(folder, OsStr::new("log")).await;
+    let file = file.unwrap().ino;
+    let _open = room.vfs.open_file(file, WRITE).await.unwrap();
+    let must_be = async |published: bool| {
+        for path in ["", "/d"] {
+            let is = room.vfs.is_published(path).await.unwrap();
+            assert_eq!(is, published, "{path:?}");
+        }
+    };
+    room.vfs.publish_now().await.unwrap();
+    must_be(true).await;
+    room.vfs.write(file, 1, "y".into()).unwrap();
+    must_be(false).await;
+    room.vfs.publish_now().await.unwrap();
+    must_be(true).await;
+    room.vfs.unlink(folder, OsStr::new("old")).await.unwrap();
+    must_be(false).await;
+    room.vfs.publish_now().await.unwrap();
+    must_be(true).await;
+}
