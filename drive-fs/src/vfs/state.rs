@@ -107,35 +107,40 @@ impl State {
         let mut seqs = HashMap::new();
         let mut places = Vec::new();
         let mut left = Batch::new();
-        let mut others: HashMap<Ino, Vec<(Ino, Arc<str>)>> = HashMap::new();
         let recorded: HashSet<Ino> = loaded.nodes.iter().map(|(ino, _)| *ino).collect();
         if loaded.names.iter().any(|name| !recorded.contains(&name.2)) {
             return Err(VfsError::Damaged {
                 what: "name without its node",
             });
         }
+        let mut named: HashMap<Ino, Vec<(Ino, String, bool)>> = HashMap::new();
+        for (folder, name, ino, lower) in loaded.names {
+            named.entry(ino).or_default().push((folder, name, lower));
+        }
         let written: HashSet<Ino> = loaded.data.iter().map(|(record, _)| record.ino).collect();
         for (ino, record) in loaded.nodes {
+            let further = named.remove(&ino).unwrap_or_default();
             if !record.changed
                 && !written.contains(&ino)
                 && matches!(record.kind, KindRecord::File { base: Some(_) })
             {
                 // It was open for writing when the last mount ended, and nothing was written: the drive knows it better, since others may have changed it.
                 state.overlay.delete_node(&mut left, ino);
-                for (folder, name, _, _) in loaded.names.iter().filter(|name| name.2 == ino) {
-                    state.overlay.delete_name(&mut left, *folder, name);
+                for (folder, name, _) in further {
+                    state.overlay.delete_name(&mut left, folder, &name);
                 }
                 continue;
             }
-            for (folder, name, _, lower) in loaded.names.iter().filter(|name| name.2 == ino) {
-                let name: Arc<str> = name.as_str().into();
-                others.entry(ino).or_default().push((*folder, name.clone()));
+            let mut others = Vec::with_capacity(further.len());
+            for (folder, name, lower) in further {
+                let name: Arc<str> = name.into();
+                others.push((folder, name.clone()));
                 places.push((
-                    *folder,
+                    folder,
                     name,
                     Slot {
                         ino: Some(ino),
-                        lower: *lower,
+                        lower,
                     },
                 ));
             }
@@ -176,7 +181,7 @@ impl State {
             let node = Node {
                 parent: record.parent,
                 name,
-                others: others.remove(&ino).unwrap_or_default(),
+                others,
                 link: record.link.map(|id| Link {
                     id,
                     count: 0,
