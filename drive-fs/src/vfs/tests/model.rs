@@ -80,8 +80,22 @@ impl std::fmt::Debug for Shared {
 enum Thing {
     File(Shared),
     Folder(BTreeMap<&'static str, Thing>, u32),
-    Link(String),
-    Pipe,
+    /// Its target, and which one it is.
+    Link(String, Arc<()>),
+    Pipe(Arc<()>),
+}
+
+impl Thing {
+    /// True for two names of one thing that is no folder.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(a), Self::File(b)) => Arc::ptr_eq(&a.0, &b.0),
+            (Self::Link(_, a), Self::Link(_, b)) | (Self::Pipe(a), Self::Pipe(b)) => {
+                Arc::ptr_eq(a, b)
+            }
+            (Self::File(_) | Self::Folder(..) | Self::Link(..) | Self::Pipe(_), _) => false,
+        }
+    }
 }
 
 /// Which names are the same file: for each, the first of them and how many there are.
@@ -102,7 +116,7 @@ fn plain_files(thing: &Thing, path: &str, files: &mut Vec<(String, usize)>) {
                 plain_files(child, &format!("{path}/{name}"), files);
             }
         }
-        Thing::Link(_) | Thing::Pipe => {}
+        Thing::Link(..) | Thing::Pipe(_) => {}
     }
 }
 
@@ -169,10 +183,7 @@ impl Plain {
                 return Ok(());
             }
             (_, Some(_)) if from == to => return Ok(()),
-            (_, Some(Thing::File(other))) if matches!(&thing, Thing::File(shared) if Arc::ptr_eq(&shared.0, &other.0)) =>
-            {
-                return Ok(());
-            }
+            (_, Some(other)) if thing.is(other) => return Ok(()),
             (_, Some(Thing::Folder(children, _))) => {
                 if !folder {
                     return Err(libc::EISDIR);
@@ -225,7 +236,9 @@ fn look<'a>(
     Box::pin(async move {
         let stat = room.vfs.stat(at).unwrap();
         match stat.kind {
-            FileKind::Link => Thing::Link(room.vfs.read_link(at).unwrap().to_string()),
+            FileKind::Link => {
+                Thing::Link(room.vfs.read_link(at).unwrap().to_string(), Arc::default())
+            }
             FileKind::File => {
                 let bytes = room.vfs.read(at, 0, 1 << 20).await.unwrap();
                 assert_eq!(bytes.len() as u64, stat.size);
@@ -233,7 +246,7 @@ fn look<'a>(
                 counts.push(stat.links as usize);
                 Thing::File(Shared::new(bytes.to_vec(), stat.attrs.mode))
             }
-            FileKind::Special(_) => Thing::Pipe,
+            FileKind::Special(_) => Thing::Pipe(Arc::default()),
             FileKind::Folder => {
                 let handle = room.vfs.open_folder(at).unwrap();
                 let lines = room.vfs.read_folder(at, handle, 0, 1000).await.unwrap();
@@ -313,7 +326,7 @@ async fn run(ops: Vec<Op>) {
                         .map_err(|e| errno(&e))
                 }
                 .await,
-                plain.add(&path(n), Thing::Link("../x".to_owned())),
+                plain.add(&path(n), Thing::Link("../x".to_owned(), Arc::default())),
             ),
             Op::HardLink(a, b) => (
                 async {
@@ -348,7 +361,7 @@ async fn run(ops: Vec<Op>) {
                         .map_err(|e| errno(&e))
                 }
                 .await,
-                plain.add(&path(n), Thing::Pipe),
+                plain.add(&path(n), Thing::Pipe(Arc::default())),
             ),
             Op::Copy(a, b, len, begin) => (
                 async {
@@ -466,7 +479,7 @@ async fn run(ops: Vec<Op>) {
                             Ok(())
                         }
                         Thing::Folder(..) if len > 0 => Err(libc::EISDIR),
-                        Thing::Link(_) | Thing::Pipe if len > 0 => Err(libc::EINVAL),
+                        Thing::Link(..) | Thing::Pipe(_) if len > 0 => Err(libc::EINVAL),
                         _ => Ok(()),
                     }),
                 )
@@ -486,7 +499,7 @@ async fn run(ops: Vec<Op>) {
                         Ok(())
                     }
                     Thing::Folder(..) => Err(libc::EISDIR),
-                    Thing::Link(_) | Thing::Pipe => Err(libc::EINVAL),
+                    Thing::Link(..) | Thing::Pipe(_) => Err(libc::EINVAL),
                 }),
             ),
             Op::Punch(n, offset, len) => {
@@ -510,7 +523,7 @@ async fn run(ops: Vec<Op>) {
                             Ok(())
                         }
                         Thing::Folder(..) => Err(libc::EISDIR),
-                        Thing::Link(_) | Thing::Pipe => Err(libc::EINVAL),
+                        Thing::Link(..) | Thing::Pipe(_) => Err(libc::EINVAL),
                     }),
                 )
             }
@@ -538,7 +551,7 @@ async fn run(ops: Vec<Op>) {
                     plain.at(&path(n)).map(|t| match t {
                         Thing::File(shared) => shared.0.lock().1 = mode,
                         Thing::Folder(_, m) => *m = mode,
-                        Thing::Link(_) | Thing::Pipe => {}
+                        Thing::Link(..) | Thing::Pipe(_) => {}
                     }),
                 )
             }
@@ -584,6 +597,18 @@ async fn run(ops: Vec<Op>) {
                     let (children, name) = plain.folder(&at).unwrap();
                     children.insert(name, Thing::File(Shared::new(vec![what; 5], 0o644)));
                     // A folder that was empty has a marker, which an outsider leaves where it is.
+                    vfs.lower_changed().await.unwrap();
+                }
+                let alone = plain.folder(&at).is_ok_and(|(all, _)| all.len() == 1);
+                if what % 2 == 1
+                    && !matches!(there, None | Some(Thing::Folder(..)))
+                    && (at.len() == 1 || !alone)
+                {
+                    // Not the last one: the folder would go with it.
+                    drive.put(&full, None);
+                    counted = false;
+                    let (children, name) = plain.folder(&at).unwrap();
+                    children.remove(&name);
                     vfs.lower_changed().await.unwrap();
                 }
                 (Ok(()), Ok(()))
