@@ -21,7 +21,7 @@ use std::{
 };
 
 /// Longer than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = pome_test_support::PATIENCE;
 
 fn setting(name: &str, default: u64) -> u64 {
     let value = std::env::var(name).ok();

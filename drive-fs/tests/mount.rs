@@ -14,7 +14,7 @@ use pome_drive_fs::{
     DriveOptions, Hyperdrive,
     fuse::{MountError, MountOptions, Mounted, UnmountHow, mount},
 };
-use pome_test_support::skipped;
+use pome_test_support::{PATIENCE, skipped};
 use std::{
     fs,
     io::{Read, Seek, SeekFrom, Write},
@@ -675,9 +675,6 @@ fn the_drive_as_it_was_is_in_a_hidden_folder() {
     assert!(names(".pome/versions").contains(&third.to_string()));
     assert_eq!(fs::read(room.at(&format!("{old}/a/b/f"))).unwrap(), b"one");
 }
-
-/// Longer than anything takes on a machine whose disk is busy: what does not come at all is what is found.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 fn wait(what: impl Fn() -> bool) {
     let began = std::time::Instant::now();

@@ -36,15 +36,18 @@ struct Ahead {
 }
 
 impl Ahead {
+    /// True when a read of a range goes on where others were.
+    fn follows(&self, offset: u64) -> bool {
+        self.next > 0
+            && offset <= self.next.saturating_add(OUT_OF_ORDER)
+            && offset.saturating_add(OUT_OF_ORDER) >= self.next
+    }
+
     /// A read of a range; the range that is to be fetched with it.
     fn read(&mut self, offset: u64, end: u64, size: u64) -> Option<(u64, u64)> {
-        let follows = self.next > 0
-            && offset <= self.next.saturating_add(OUT_OF_ORDER)
-            && offset.saturating_add(OUT_OF_ORDER) >= self.next;
         let waited = std::mem::take(&mut self.waited);
-        if !follows {
+        if !self.follows(offset) {
             self.window /= 4;
-            self.coming = None;
             (self.next, self.asked) = (end, end);
             return None;
         }
@@ -68,16 +71,21 @@ impl Ahead {
 impl Aheads {
     /// Notes a read of a file, and answers which range of it is to be fetched now.
     pub(crate) fn read(&self, ino: Ino, offset: u64, end: u64, size: u64) -> Option<(u64, u64)> {
+        // What is no longer fetched is dropped after the lock.
+        let mut gone = (None, None);
         let mut files = self.0.lock();
         let used = files.values().map(|ahead| ahead.used).max().unwrap_or(0) + 1;
         if files.len() >= FILES_MAX && !files.contains_key(&ino) {
             let oldest = files.iter().min_by_key(|(_, ahead)| ahead.used);
             if let Some(oldest) = oldest.map(|(ino, _)| *ino) {
-                files.remove(&oldest);
+                gone.0 = files.remove(&oldest);
             }
         }
         let ahead = files.entry(ino).or_default();
         ahead.used = used;
+        if !ahead.follows(offset) {
+            gone.1 = ahead.coming.take();
+        }
         ahead.read(offset, end, size)
     }
 

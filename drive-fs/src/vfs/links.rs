@@ -129,7 +129,7 @@ impl State {
             (Kind::Folder(_) | Kind::File(_) | Kind::Link(_) | Kind::Special(_), _) => false,
         };
         // A record has all names already: what comes later is what somebody else has made of it.
-        (same && !node.recorded && (node.changed || node.attrs == *attrs)).then_some(ino)
+        (same && !node.recorded && node.attrs == *attrs).then_some(ino)
     }
 
     fn insert_link(&mut self, ino: Ino, parent: Ino, name: &str) -> Result<()> {

@@ -32,7 +32,7 @@ pub(crate) fn run<F: Future<Output = ()>>(test: &str, npm: bool, body: impl FnOn
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(pome_test_support::PATIENCE, future)
         .await
-        .expect("done within two minutes")
+        .expect("done in time")
 }
 
 /// Waits until it is so; what it waits for comes from another task or process.
