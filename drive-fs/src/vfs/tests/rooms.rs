@@ -1,7 +1,7 @@
 //! Single cases, and the helpers that all tests share.
 
 use super::memory::MemoryDrive;
-use crate::vfs::{node::ROOT, *};
+use crate::vfs::{mounted::overlay_name, node::ROOT, overlay::Overlay, *};
 use pome_cores::{Corestore, Store};
 use std::{
     ffi::OsStr,
@@ -268,8 +268,11 @@ async fn an_unlinked_file_lives_until_its_last_handle() {
         .unwrap();
     room.vfs.unlink(ROOT, name("g")).await.unwrap();
     drop(room);
+    let left = || Overlay::open(&corestore, &overlay_name("test")).unwrap().1;
+    assert!(!left().data.is_empty());
     let room = Room::open(&corestore, &drive).await;
     assert!(room.vfs.lookup(ROOT, name("g")).await.is_err());
+    assert!(left().data.is_empty());
 }
 
 #[tokio::test]
