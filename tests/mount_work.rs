@@ -302,7 +302,7 @@ fn rsync_finds_no_difference() {
          mkfifo pipe; ln pipe a/pipe; touch -d '2001-02-03 04:05:06.789012345' a/10 a/b; touch -h -d '1999-01-01 00:00:00.5' dangling
          setfattr -n user.colour -v blue a/11; setfattr -n user.colour -v green a/b; chown 12:34 a/12
          head -c 3000001 /dev/urandom > large; truncate -s 5000000 sparse; printf x | dd of=sparse bs=1 seek=2500000 conv=notrunc status=none
-         touch -d 2020-01-01 a empty 'with space' .",
+         touch -d 2020-01-01 a empty 'with space' large .",
     );
     if nightly() {
         room.sh("cp -a /usr/share/doc disk/tree/doc; cp -a /usr/lib/python3 disk/tree/python3");
