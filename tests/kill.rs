@@ -17,7 +17,10 @@ use std::{
     os::{fd::AsRawFd, unix::fs::FileExt},
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        mpsc::{Sender, channel},
+    },
     time::Duration,
 };
 
@@ -117,11 +120,13 @@ impl Expected {
 type Files = Arc<Mutex<BTreeMap<String, Expected>>>;
 
 /// Writes, appends, overwrites, fsyncs and renames inside the mount until the owner is gone.
-fn write_files(mountpoint: &Path, files: &Files, seed: u64) {
+fn write_files(mountpoint: &Path, files: &Files, seed: u64, begun: Sender<()>) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut number = seed << 24;
     // Through a descriptor of the mount: when it is gone, its name leads to the folder below, which takes any write.
     let root = File::open(mountpoint).expect("a mounted folder");
+    let _ = begun.send(());
+    drop(begun);
     let path = |name: &str| PathBuf::from(format!("/proc/self/fd/{}/{name}", root.as_raw_fd()));
     loop {
         number += 1;
@@ -195,7 +200,7 @@ fn write_files(mountpoint: &Path, files: &Files, seed: u64) {
 }
 
 /// Appends lines through the owner and counts what was acknowledged.
-fn append_lines(pome: &Pome, first: u64) -> u64 {
+fn append_lines(pome: &Pome, first: u64, begun: Sender<()>) -> u64 {
     let mut child = pome
         .command(&["core", "append", "log", "--synced", "--ack"])
         .stdin(Stdio::piped())
@@ -222,7 +227,10 @@ fn append_lines(pome: &Pome, first: u64) -> u64 {
     {
         let value: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
         if let Some(length) = value["length"].as_u64() {
-            acknowledged = length;
+            let before = std::mem::replace(&mut acknowledged, length);
+            if before == 0 {
+                let _ = begun.send(());
+            }
         }
     }
     assert!(
@@ -382,9 +390,14 @@ impl World {
         let mount = self.pome.mount(&self.mountpoint, &["--write-through"]);
         verify_files(&self.mountpoint, &self.files);
         self.length = verify_log(&self.pome, self.acknowledged);
+        let (pome, mountpoint, length) = (&self.pome, &*self.mountpoint, self.length);
         let (writer, appended) = std::thread::scope(|scope| {
-            let writer = scope.spawn(|| write_files(&self.mountpoint, &self.files, script));
-            let appender = scope.spawn(|| append_lines(&self.pome, self.length));
+            let (tell, begun) = channel();
+            let (theirs, files) = (tell.clone(), &self.files);
+            let writer = scope.spawn(move || write_files(mountpoint, files, script, theirs));
+            let appender = scope.spawn(move || append_lines(pome, length, tell));
+            // Whoever comes after the kill finds no owner, and works on his own.
+            let _both = (begun.recv(), begun.recv());
             std::thread::sleep(after);
             let end = mount.kill_owner();
             assert_eq!(end["error"]["code"], "OWNER_GONE", "round {round}");

@@ -305,7 +305,10 @@ fn what_npm_shares_is_found() {
         .collect();
     assert!(reader.pome.ok(&["drive", "get", &key, "/big"]) == wanted);
     npm.say("put", json!({ "path": "/more", "seed": 6, "size": 10 }));
-    assert_eq!(reader.pome.ok(&["drive", "ls", &key]), b"/big\n/more\n");
+    // A listing waits for whoever is found, and no longer than it takes to see that nobody is.
+    until("what was put since is listed", || {
+        (reader.pome.ok(&["drive", "ls", &key]) == b"/big\n/more\n").then_some(())
+    });
 }
 
 /// A node here, and what it says of itself when it is ready.

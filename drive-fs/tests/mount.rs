@@ -20,9 +20,24 @@ use std::{
     io::{Read, Seek, SeekFrom, Write},
     os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output, Stdio},
+    sync::RwLock,
     time::Duration,
 };
+
+/// Held by whoever starts a child: until that runs its program, it has the open files of every other test, and their mounts are busy.
+static STARTING: RwLock<()> = RwLock::new(());
+
+fn output(command: &mut Command) -> std::io::Result<Output> {
+    let starting = STARTING.read().unwrap();
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    drop(starting);
+    child?.wait_with_output()
+}
 
 struct Room {
     dir: tempfile::TempDir,
@@ -106,10 +121,19 @@ impl Room {
 
     fn unmount(&mut self) {
         let mounted = self.mounted.take().unwrap();
+        let _alone = STARTING.write().unwrap();
         let unmounted = self.runtime.block_on(mounted.unmount()).unwrap();
         assert_eq!(unmounted.how, UnmountHow::Normal, "{:?}", unmounted.why);
         unmounted.published.unwrap();
         assert_eq!(mounted.pending(), pome_drive_fs::vfs::Pending::default());
+    }
+
+    /// Mounted anew, it makes no version by itself.
+    fn publishes_when_told(&mut self) {
+        self.unmount();
+        let mut options = MountOptions::default();
+        (options.vfs.quiet, options.vfs.at_most) = (PATIENCE, PATIENCE);
+        self.try_mount(options).unwrap();
     }
 
     /// Unmounts, closes the store, opens and mounts again: nothing stays in memory.
@@ -124,13 +148,12 @@ impl Room {
     }
 
     fn sh(&self, script: &str) -> String {
-        let output = Command::new("bash")
-            .args(["-euo", "pipefail", "-c", script])
+        let mut bash = Command::new("bash");
+        bash.args(["-euo", "pipefail", "-c", script])
             .current_dir(self.dir.path())
             .env("HOME", self.dir.path())
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .output()
-            .unwrap();
+            .env("GIT_CONFIG_NOSYSTEM", "1");
+        let output = output(&mut bash).unwrap();
         let (out, err) = (
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr),
@@ -149,10 +172,7 @@ impl Drop for Room {
 }
 
 fn has(tool: &str) -> bool {
-    let there = Command::new("which")
-        .arg(tool)
-        .output()
-        .is_ok_and(|o| o.status.success());
+    let there = output(Command::new("which").arg(tool)).is_ok_and(|o| o.status.success());
     if !there {
         skipped("a part", format_args!("{tool} is not installed"));
     }
@@ -609,9 +629,10 @@ fn what_the_kernel_keeps_is_handed_over_when_it_counts() {
 
 #[test]
 fn the_drive_as_it_was_is_in_a_hidden_folder() {
-    let Some(room) = Room::new("the_drive_as_it_was") else {
+    let Some(mut room) = Room::new("the_drive_as_it_was") else {
         return;
     };
+    room.publishes_when_told();
     let mounted = room.mounted.as_ref().unwrap();
     let publish = || room.runtime.block_on(mounted.publish_now()).unwrap();
     fs::create_dir_all(room.at("a/b")).unwrap();
@@ -689,6 +710,7 @@ fn read_only_and_old_versions_refuse_changes() {
     let Some(mut room) = Room::new("read_only") else {
         return;
     };
+    room.publishes_when_told();
     fs::write(room.at("f"), "one").unwrap();
     let version = room
         .runtime

@@ -291,7 +291,25 @@ async fn connect(pairing: &Pairing, bootstrap: &[SocketAddrV4]) -> Value {
     client.ask("echo", echo).await
 }
 
+/// What is said, after how long, and whether it is the first attempt.
+async fn attempt(
+    pairing: Pairing,
+    bootstrap: [SocketAddrV4; 1],
+    first: bool,
+) -> (Pairing, Value, Duration, bool) {
+    let began = Instant::now();
+    let answer = connect(&pairing, &bootstrap).await;
+    (pairing, answer, began.elapsed(), first)
+}
+
 impl Pairing {
+    /// One side guesses which ports the other one has, 1,750 times, of 64,536 among which 256 are right: about one in a thousand guesses
+    /// none.
+    fn is_guessed(&self) -> bool {
+        let random = [self.client.1, self.server.1].map(|front| front == Front::Random);
+        self.through.is_none() && random[0] != random[1]
+    }
+
     fn is_right(&self, answer: &Value) -> bool {
         let Some((_, relay)) = &self.through else {
             let hopeless = self.client.1 == Front::Random && self.server.1 == Front::Random;
@@ -359,27 +377,25 @@ fn run(test: &str, npm: bool, pairings: &[Pair]) {
                         through: through.map(|(_, key, at, _)| (key.clone(), at.host)),
                         places: [place(client.1), place(server.1)],
                     };
-                    running.spawn(async move {
-                        let began = Instant::now();
-                        let answer = connect(&pairing, &start).await;
-                        (pairing, answer, began.elapsed())
-                    });
+                    running.spawn(attempt(pairing, start, true));
                 }
                 while let Some(done) = running.join_next().await {
-                    let (pairing, answer, took) = done.unwrap();
-                    let Pairing {
-                        client,
-                        server,
-                        relay,
-                        ..
-                    } = pairing;
+                    let (pairing, answer, took, first) = done.unwrap();
+                    let (client, server, relay) =
+                        (pairing.client, pairing.server, pairing.relay);
                     let name = format!("{client:?} to {server:?}, relay {relay:?}");
                     println!("{name}: {answer} after {took:.1?}");
-                    if !pairing.is_right(&answer) {
+                    if pairing.is_right(&answer) {
+                        if let Some(ms) = answer["ms"].as_u64() {
+                            let times = times.entry(name).or_default();
+                            times.push(Duration::from_millis(ms));
+                        }
+                    } else if first && pairing.is_guessed() && answer["error"].is_string() {
+                        let places = [place(client.1), place(server.1)];
+                        let pairing = Pairing { places, ..pairing };
+                        running.spawn(attempt(pairing, start, false));
+                    } else {
                         failed.push(format!("{name}: {answer}"));
-                    } else if let Some(ms) = answer["ms"].as_u64() {
-                        let times = times.entry(name).or_default();
-                        times.push(Duration::from_millis(ms));
                     }
                 }
             }

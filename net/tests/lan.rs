@@ -34,6 +34,22 @@ fn shared(peer: &LanPeer) -> Vec<u8> {
         .collect()
 }
 
+/// Meets until it is so many, each once. Of two that dial each other at the same time one connection stays: whose other one was met already
+/// is met again, and that one closes.
+async fn meet(lan: &mut Lan, met: &mut Vec<LanPeer>, count: usize) {
+    while met.len() < count {
+        take(lan.next().await.unwrap(), met).await;
+    }
+}
+
+async fn take(peer: LanPeer, met: &mut Vec<LanPeer>) {
+    let Some(at) = met.iter().position(|met| shared(met) == shared(&peer)) else {
+        return met.push(peer);
+    };
+    let before = std::mem::replace(&mut met[at], peer);
+    before.connection().closed().await.ok();
+}
+
 #[test]
 fn peers_meet_by_what_they_share() {
     run("peers_meet_by_what_they_share", || async {
@@ -43,18 +59,17 @@ fn peers_meet_by_what_they_share() {
         let mut c = lan(&[3, 1]).await;
         let mut stranger = lan(&[9]).await;
         // Each meets the two others, once.
-        for lan in [&mut a, &mut b, &mut c] {
-            let (one, other) = (lan.next().await.unwrap(), lan.next().await.unwrap());
-            assert_ne!(shared(&one), shared(&other));
+        let mut met = [Vec::new(), Vec::new(), Vec::new()];
+        for (lan, met) in [&mut a, &mut b, &mut c].into_iter().zip(&mut met) {
+            meet(lan, met, 2).await;
         }
         eprintln!("three peers met within {:?}", begin.elapsed());
         let nobody = tokio::time::timeout(Duration::from_secs(1), stranger.next()).await;
         assert!(nobody.is_err(), "a stranger meets nobody");
-        assert!(
-            tokio::time::timeout(Duration::ZERO, a.next())
-                .await
-                .is_err()
-        );
+        while let Ok(peer) = tokio::time::timeout(Duration::ZERO, a.next()).await {
+            take(peer.unwrap(), &mut met[0]).await;
+        }
+        assert_eq!(met[0].len(), 2, "nobody else");
 
         // What is joined later is shared over the connection that is there, or a new one.
         b.join([9; 32]);

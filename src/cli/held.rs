@@ -7,9 +7,11 @@ use super::{
     peers::Peers,
     service::{IfMissing, Service},
 };
+use pome_cores::replication::PeerInfo;
 use pome_drive_fs::Hyperdrive;
 use serde_json::json;
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -71,7 +73,7 @@ impl Place {
         self.vfs().is_none_or(|vfs| vfs.is_synced()) && store.synced_seq() >= store.committed_seq()
     }
 
-    /// How many peers are connected, and how many of them have all of both cores up to where this ends.
+    /// How many peers are connected, and how many of them have all of both cores up to where this ends. One that is connected twice is one.
     async fn peers(&self) -> Result<(usize, usize), Failure> {
         let db = self.drive.core();
         let entry = match self.path.is_empty() {
@@ -98,7 +100,7 @@ impl Place {
                         && other.remote_contiguous_length >= contents
                 })
         });
-        Ok((connected.len(), held.count()))
+        Ok((different(&connected), different(held)))
     }
 
     async fn say(&self, service: &Service, io: &mut Io) -> Result<(), Failure> {
@@ -107,7 +109,7 @@ impl Place {
         // Nobody has what is no version yet.
         let (peers, held) = match published {
             true => self.peers().await?,
-            false => (self.drive.core().peers().len(), 0),
+            false => (different(&self.drive.core().peers()), 0),
         };
         let path = match self.path.is_empty() {
             true => "/",
@@ -136,6 +138,12 @@ impl Place {
         );
         io.result(value, text).await
     }
+}
+
+/// How many peers these connections are with.
+fn different<'a>(connections: impl IntoIterator<Item = &'a PeerInfo>) -> usize {
+    let keys = connections.into_iter().map(|peer| peer.remote_public_key);
+    keys.collect::<BTreeSet<_>>().len()
 }
 
 /// Says how far it has come.

@@ -432,6 +432,8 @@ fn an_idle_store_gives_space_back_by_itself() {
     let mut options = Options::default();
     options.idle_after = Duration::from_millis(100);
     options.log_segment_bytes = 64 << 10;
+    // However long the disk takes.
+    options.close_budget = pome_test_support::PATIENCE;
     let store = Store::open(dir.path(), options.clone()).unwrap();
     let mut model = Model::new();
     put(&store, &mut model, b"kept", value(&mut rng, 100_000));
