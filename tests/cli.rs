@@ -370,7 +370,7 @@ fn how_far_what_was_written_has_come() {
     other.ok(&[&["core", "download", &key], &peer[..]].concat());
     let held = &pome.json(&["flush", "--peers", "1", words])[0];
     assert_eq!(held["heldBy"], 1, "{held}");
-    // However often it is connected, it is one.
+    // It is one, although commands of it were connected beside the mount.
     let two = ["flush", "--peers", "2", words, "--timeout", "1"];
     assert_eq!(pome.fails(&two), (4, "TIMED_OUT".into()));
     reading.stop();
