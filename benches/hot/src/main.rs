@@ -1,9 +1,11 @@
-//! How many instructions the hot functions take, as valgrind counts them: the same on a busy machine as on an idle one. `cargo run --release -p pome-bench-hot`
+//! How many instructions the hot functions take, as valgrind counts them: the same on a busy machine as on an idle one. `cargo run --profile counted -p pome-bench-hot`
 //! compares them with `benches/hot/counts.json`, and fails where one takes over 5 % more, unless CHANGELOG.md says so with a line that has ``slower: `NAME`, COUNT`` in it,
-//! where COUNT is about what it takes now: so the line excuses nothing that comes later. `… -- --accept` writes the counts of today.
+//! where COUNT is about what it takes now: so the line excuses nothing that comes later. `… -- --accept` writes the counts of today. Another compiler makes other
+//! instructions: beside counts of another one nothing fails, and it is said.
 
 use clap::Parser;
 use pome_bench_hot::{ALL, Result, Work};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fs,
@@ -28,6 +30,15 @@ struct Args {
     one: Option<String>,
 }
 
+/// What was counted.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Counts {
+    /// The compiler, as it names itself.
+    compiler: String,
+    /// Instructions of one call of each function.
+    instructions: BTreeMap<String, u64>,
+}
+
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
     if let Some(name) = &args.one {
@@ -45,10 +56,11 @@ fn main() -> Result<ExitCode> {
     }
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let file = here.join("counts.json");
-    let mut known: BTreeMap<String, u64> = match fs::read(&file) {
+    let mut known: Counts = match fs::read(&file) {
         Ok(text) => serde_json::from_slice(&text)?,
-        Err(_) => BTreeMap::new(),
+        Err(_) => Counts::default(),
     };
+    let compiler = compiler()?;
     let excused = fs::read_to_string(here.join("../../CHANGELOG.md"))?;
     let mut worse = vec![];
     for hot in ALL {
@@ -57,7 +69,7 @@ fn main() -> Result<ExitCode> {
             continue;
         }
         let count = count(hot.name)?;
-        let before = known.insert(hot.name.into(), count);
+        let before = known.instructions.insert(hot.name.into(), count);
         let verdict = verdict(hot.name, before, count, &excused);
         println!("{:<40} {count:>12}  {}", hot.name, verdict.1);
         if verdict.0 {
@@ -65,7 +77,15 @@ fn main() -> Result<ExitCode> {
         }
     }
     if args.accept {
+        known.compiler = compiler;
         fs::write(file, serde_json::to_string_pretty(&known)? + "\n")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if known.compiler != compiler {
+        eprintln!(
+            "NOTHING WAS COMPARED: the counts in benches/hot/counts.json were made with {}, this is {compiler}. `--accept` on the commit before yours writes new ones.",
+            known.compiler
+        );
         return Ok(ExitCode::SUCCESS);
     }
     if !worse.is_empty() {
@@ -106,6 +126,16 @@ fn excused(name: &str, changelog: &str) -> u64 {
     counts.max().unwrap_or(0)
 }
 
+/// The compiler that is used in this checkout.
+fn compiler() -> Result<String> {
+    let output = Command::new("rustc")
+        .arg("--version")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .map_err(|error| format!("rustc: {error}"))?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
 /// What valgrind counts; its name is how it is found.
 #[inline(never)]
 fn counted(work: &mut Work) -> Result<()> {
@@ -122,7 +152,7 @@ fn count(name: &str) -> Result<u64> {
         .args([
             "--tool=callgrind",
             "--callgrind-out-file=/dev/null",
-            "--toggle-collect=*counted*",
+            "--toggle-collect=pome_bench_hot::counted",
         ])
         .arg(program)
         .args(["--one", name])
