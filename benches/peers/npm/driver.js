@@ -8,12 +8,12 @@ const path = require(bare ? 'bare-path' : 'path')
 const Corestore = require('corestore')
 const Hyperbee = require('hyperbee')
 
-const [workload, folder, sizeText, opsText, source] = (bare ? Bare.argv : process.argv).slice(2)
+const [workload, folder, sizeText, opsText, source, place] = (bare ? Bare.argv : process.argv).slice(2)
 const size = Number(sizeText)
 const ops = Number(opsText)
 
 const hrtime = bare ? require('bare-hrtime').bigint : process.hrtime.bigint
-const version = (name) => name + ' ' + require(name + '/package.json').version + (bare ? ' on bare ' + Bare.versions.bare : ' on node ' + process.versions.node)
+const version = (name) => name.replace(/10$/, '') + ' ' + require(name + '/package.json').version + (bare ? ' on bare ' + Bare.versions.bare : ' on node ' + process.versions.node)
 
 // Says it on stdout at once.
 function say(what) {
@@ -73,21 +73,37 @@ async function fill(core, bytes, count) {
   }
 }
 
+// A store with one core: a corestore, or a folder with the files of hypercore 10, in the place of the peer that is measured for that.
+function store() {
+  if (place !== 'npm10') {
+    const store = new Corestore(folder)
+    return { open: () => open(store), close: () => store.close() }
+  }
+  const core = new (require('hypercore10'))(folder)
+  const opened = async () => {
+    await core.ready()
+    return core
+  }
+  return { open: opened, close: () => core.close() }
+}
+
+const CORE = place === 'npm10' ? 'hypercore10' : 'hypercore'
+
 async function append(bytes, batch) {
-  const store = new Corestore(folder)
-  const core = await open(store)
+  const cores = store()
+  const core = await cores.open()
   ready()
   for (let i = 0; i < size; i += batch) {
     if (batch === 1) await core.append(block(bytes, i))
     else await core.append(Array.from({ length: Math.min(batch, size - i) }, (_, j) => block(bytes, i + j)))
   }
-  done(size, size * bytes, 'hypercore')
-  await store.close()
+  done(size, size * bytes, CORE)
+  await cores.close()
 }
 
 async function get(bytes) {
-  const store = new Corestore(folder)
-  const core = await open(store)
+  const cores = store()
+  const core = await cores.open()
   await fill(core, bytes, size)
   const next = random(7)
   ready()
@@ -95,13 +111,13 @@ async function get(bytes) {
     const at = next(size)
     if (number(await core.get(at)) !== at) throw new Error('wrong block')
   }
-  done(ops, ops * bytes, 'hypercore')
-  await store.close()
+  done(ops, ops * bytes, CORE)
+  await cores.close()
 }
 
 async function stream() {
-  const store = new Corestore(folder)
-  const core = await open(store)
+  const cores = store()
+  const core = await cores.open()
   await fill(core, 100, size)
   ready()
   let at = 0
@@ -109,22 +125,22 @@ async function stream() {
     if (number(b) !== at++) throw new Error('wrong block')
   }
   if (at !== size) throw new Error('blocks are missing')
-  done(size, size * 100, 'hypercore')
-  await store.close()
+  done(size, size * 100, CORE)
+  await cores.close()
 }
 
 async function reopen() {
-  const first = new Corestore(folder)
-  await fill(await open(first), 100, size)
+  const first = store()
+  await fill(await first.open(), 100, size)
   await first.close()
   ready()
   for (let i = 0; i < ops; i++) {
-    const store = new Corestore(folder)
-    const core = await open(store)
+    const cores = store()
+    const core = await cores.open()
     if (number(await core.get(size - 1)) !== size - 1) throw new Error('wrong block')
-    await store.close()
+    await cores.close()
   }
-  done(ops, ops * 100, 'hypercore')
+  done(ops, ops * 100, CORE)
 }
 
 async function bee(work) {
