@@ -5,7 +5,6 @@
 //! such a file. Needs node and the modules (`npm ci --prefix tests/interop`).
 
 mod child;
-mod machine;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use std::path::{Path, PathBuf};
 use child::{Child, Engine};
 use clap::{Parser, ValueEnum};
 use pome_bench_support::{Numbers, measure_or_render, rotated};
-use pome_bench_work::{replicate, sealed};
+use pome_bench_work::{machine, replicate, sealed};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 

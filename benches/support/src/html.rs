@@ -1,7 +1,7 @@
 //! One page that needs nothing else: where pome is behind first, then pictures, then all there is to know of each row.
 
 use crate::{
-    Measured, Row, Standing,
+    LIMIT, Measured, Row, Standing,
     growth::exponent,
     lines::{times, with_unit},
     svg::{self, Bar, Line, escape},
@@ -63,29 +63,7 @@ impl Measured {
             }
             out.push_str("</ul></div>\n");
         }
-        let goals = self.goals();
-        if !goals.is_empty() {
-            let met = goals.iter().filter(|goal| goal.3).count();
-            let _ = writeln!(
-                out,
-                "<div class=\"box\" id=\"goals\"><p>Goals beside npm on node: {met} of {} are met.",
-                goals.len()
-            );
-            let missed = goals.iter().filter(|goal| !goal.3);
-            let missed: Vec<String> = missed
-                .map(|(row, ratio, goal, _)| {
-                    format!("{}: {}, not {goal}×", escape(&row.what), times(*ratio))
-                })
-                .collect();
-            if !missed.is_empty() {
-                let _ = writeln!(
-                    out,
-                    " Missed:</p><ul><li>{}</li></ul><p>",
-                    missed.join("</li><li>")
-                );
-            }
-            out.push_str("</p></div>\n");
-        }
+        self.goals_box(out);
         if !self.absent.is_empty() {
             out.push_str("<div class=\"box bad\" id=\"absent\"><p>Left out:</p><ul>\n");
             for absent in &self.absent {
@@ -100,6 +78,42 @@ impl Measured {
             }
             out.push_str("</ul></div>\n");
         }
+    }
+
+    fn goals_box(&self, out: &mut String) {
+        let goals = self.goals();
+        if goals.is_empty() {
+            return;
+        }
+        let met = goals.iter().filter(|goal| goal.is_met()).count();
+        let _ = writeln!(
+            out,
+            "<div class=\"box\" id=\"goals\"><p>Goals beside npm on node, and of the physical limit: {met} of {} are met.",
+            goals.len()
+        );
+        let missed: Vec<String> = (goals.iter().filter(|goal| !goal.is_met()))
+            .map(|goal| {
+                let of = if goal.peer == LIMIT {
+                    " of the limit"
+                } else {
+                    ""
+                };
+                format!(
+                    "{}: {}{of}, not {}×",
+                    escape(&goal.row.what),
+                    times(goal.ratio),
+                    goal.goal
+                )
+            })
+            .collect();
+        if !missed.is_empty() {
+            let _ = writeln!(
+                out,
+                " Missed:</p><ul><li>{}</li></ul><p>",
+                missed.join("</li><li>")
+            );
+        }
+        out.push_str("</p></div>\n");
     }
 
     /// One picture for each peer.
@@ -124,10 +138,15 @@ impl Measured {
                 })
                 .collect();
             if !bars.is_empty() {
+                let who = if peer == LIMIT {
+                    "the physical limit"
+                } else {
+                    peer
+                };
                 let _ = writeln!(
                     out,
                     "<h2>Beside {}</h2>\n{}",
-                    escape(peer),
+                    escape(who),
                     svg::ratios(&bars)
                 );
             }

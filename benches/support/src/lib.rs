@@ -37,7 +37,7 @@ pub use ended::{end, ended};
 pub use growth::exponent;
 pub use lines::human;
 pub use machine::Machine;
-pub use measured::{Absent, Better, Measure, Measured, Ratio, Row, Series, Standing};
+pub use measured::{Absent, Better, Goal, LIMIT, Measure, Measured, Ratio, Row, Series, Standing};
 pub use namespace::{in_namespace, run_in_namespace};
 pub use page::{Column, Numbers, Run, Table, ratio_text};
 pub use program::{keep, measure_or_render};

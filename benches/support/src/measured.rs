@@ -53,6 +53,9 @@ impl Measure {
     }
 }
 
+/// The peer that is none: what the machine itself gives of what a workload cannot do without.
+pub const LIMIT: &str = "limit";
+
 /// What one peer measured of one workload.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -117,6 +120,8 @@ pub struct Row {
     pub measure: Measure,
     /// How many times as good as npm on node it is to be at least.
     pub goal: Option<f64>,
+    /// What part of the physical limit it is to reach at least.
+    pub limit_goal: Option<f64>,
     /// True where it is measured to see how it grows, and not for itself.
     pub growth: bool,
     /// What each peer measured, pome first.
@@ -165,6 +170,26 @@ impl Row {
             _ if ratio.low > 1.0 => Standing::Ahead,
             _ => Standing::Even,
         })
+    }
+}
+
+/// What a row is to reach beside somebody.
+#[derive(Debug, Clone, Copy)]
+pub struct Goal<'a> {
+    /// What is measured.
+    pub row: &'a Row,
+    /// Beside whom: `npm`, or [`LIMIT`].
+    pub peer: &'static str,
+    /// How many times as good pome is.
+    pub ratio: Ratio,
+    /// How many times as good it is to be at least.
+    pub goal: f64,
+}
+
+impl Goal<'_> {
+    /// True when the middle reaches it.
+    pub fn is_met(&self) -> bool {
+        self.ratio.middle >= self.goal
     }
 }
 
@@ -220,10 +245,11 @@ impl Measured {
         self.rows.iter().filter(|row| !row.growth)
     }
 
-    /// Rows and peers where pome's middle is below the peer's, the worst first.
+    /// Rows and peers where pome's middle is below the peer's, the worst first. A limit is no peer that one could be behind.
     pub fn behind(&self) -> Vec<(&Row, &Series, Ratio)> {
         let mut all: Vec<_> = (self.main_rows())
             .flat_map(|row| row.peers().map(move |series| (row, series)))
+            .filter(|(_, series)| series.peer != LIMIT)
             .filter_map(|(row, series)| Some((row, series, row.ratio(&series.peer)?)))
             .filter(|(_, _, ratio)| ratio.middle < 1.0)
             .collect();
@@ -231,12 +257,19 @@ impl Measured {
         all
     }
 
-    /// Rows that have a goal beside npm on node: what it is, and whether the middle reaches it.
-    pub fn goals(&self) -> Vec<(&Row, Ratio, f64, bool)> {
+    /// What rows are to reach beside npm on node, and of the physical limit, as far as both were measured.
+    pub fn goals(&self) -> Vec<Goal<'_>> {
+        let goals = |row: &Row| [("npm", row.goal), (LIMIT, row.limit_goal)];
         (self.main_rows())
-            .filter_map(|row| {
-                let (goal, ratio) = (row.goal?, row.ratio("npm")?);
-                Some((row, ratio, goal, ratio.middle >= goal))
+            .flat_map(|row| goals(row).map(|(peer, goal)| (row, peer, goal)))
+            .filter_map(|(row, peer, goal)| {
+                let (ratio, goal) = (row.ratio(peer)?, goal?);
+                Some(Goal {
+                    row,
+                    peer,
+                    ratio,
+                    goal,
+                })
             })
             .collect()
     }
@@ -301,7 +334,32 @@ mod tests {
             .map(|(_, _, ratio)| ratio.middle)
             .collect();
         assert_eq!(behind, [0.5, 0.9]);
-        let met: Vec<bool> = measured.goals().iter().map(|goal| goal.3).collect();
+        let met: Vec<bool> = measured.goals().iter().map(Goal::is_met).collect();
         assert_eq!(met, [true, false, true]);
+    }
+
+    #[test]
+    fn nobody_is_behind_a_limit_but_its_goal_is_looked_at() {
+        let mut row = row(Measure::Rate, &[7.0; 4], &[10.0; 4]);
+        row.series[1].peer = LIMIT.into();
+        row.limit_goal = Some(0.8);
+        let mut measured = Measured {
+            rows: vec![row],
+            ..Measured::default()
+        };
+        assert!(measured.behind().is_empty());
+        let goals = |measured: &Measured| -> Vec<_> {
+            let goals = measured.goals();
+            goals
+                .iter()
+                .map(|goal| (goal.peer, goal.is_met()))
+                .collect()
+        };
+        assert_eq!(goals(&measured), [(LIMIT, false)]);
+        measured.rows[0].series[0].values = vec![8.0; 4];
+        assert_eq!(goals(&measured), [(LIMIT, true)]);
+        // Where nobody measured the limit, nothing is said of it.
+        measured.rows[0].series.pop();
+        assert_eq!(goals(&measured), []);
     }
 }

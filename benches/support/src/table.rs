@@ -1,7 +1,7 @@
 //! Tables in Markdown, which are as easily read on a terminal.
 
 use crate::{
-    Measured, Row, Series, Standing,
+    Goal, LIMIT, Measured, Row, Series, Standing,
     growth::exponent,
     lines::{bytes, times, with_unit},
 };
@@ -87,18 +87,28 @@ impl Measured {
                 times(*ratio)
             );
         }
-        let missed: Vec<_> = self.goals().into_iter().filter(|goal| !goal.3).collect();
-        if !missed.is_empty() {
-            let _ = writeln!(out, "\n**Goals beside npm that are missed:**\n");
-        }
-        for (row, ratio, goal, _) in missed {
-            let _ = writeln!(
-                out,
-                "- {} ({}): {}, the goal is {goal}×",
-                row.what,
-                row.workload,
-                times(ratio)
-            );
+        for (peer, head, of) in [
+            ("npm", "Goals beside npm", ""),
+            (LIMIT, "Goals of the physical limit", " of it"),
+        ] {
+            let mut missed = (self.goals().into_iter())
+                .filter(|goal| goal.peer == peer && !goal.is_met())
+                .peekable();
+            if missed.peek().is_some() {
+                let _ = writeln!(out, "\n**{head} that are missed:**\n");
+            }
+            for Goal {
+                row, ratio, goal, ..
+            } in missed
+            {
+                let _ = writeln!(
+                    out,
+                    "- {} ({}): {}{of}, the goal is {goal}×",
+                    row.what,
+                    row.workload,
+                    times(ratio)
+                );
+            }
         }
         let mut rows = vec![
             ["workload", "what", "pome", "peer", "", "pome is"]
@@ -298,6 +308,12 @@ mod tests {
                     ..Series::default()
                 });
             }
+            row.series.push(Series {
+                peer: LIMIT.into(),
+                values: vec![10.0; 3],
+                ..Series::default()
+            });
+            row.limit_goal = Some(0.8);
             measured.rows.push(row);
         }
         measured.absent.push(Absent {
@@ -319,6 +335,7 @@ mod tests {
             at("(fast): 3.00× (3.00–3.00), the goal is 4×") < at("| fast "),
             "{page}"
         );
+        at("(slow): 0.50× (0.50–0.50) of it, the goal is 0.8×");
         at("bare: not here. `npm ci`");
         assert!(page.contains("100: 10.0/s, 10 k: 1.0/s"), "{page}");
         assert!(page.contains("| 0.50 "), "{page}");

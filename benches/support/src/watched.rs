@@ -5,11 +5,16 @@ use crate::{
     used::{Counters, Used},
     worker::Done,
 };
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
+    os::unix::process::CommandExt,
     path::Path,
-    process::{Child, Command, Stdio},
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
     time::{Duration, Instant},
 };
 
@@ -49,16 +54,27 @@ pub enum RunError {
         /// What it said.
         line: String,
     },
+    /// Nobody wants it any more.
+    #[error("{command} was ended before it was done")]
+    Stopped {
+        /// What was run.
+        command: String,
+    },
 }
 
-/// Ends the process however the run ends.
+/// How soon is seen that a run is to stop.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Ends the process, and those that it has started, however the run ends.
 struct Ended(Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        // When it has ended by itself, so have those that it started: their stdin has ended.
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+            let _ = self.0.wait();
+        }
     }
 }
 
@@ -81,7 +97,8 @@ pub fn words(command: &Command) -> String {
 }
 
 /// Runs a [`Worker`](crate::Worker), which may take `patience` for its work and as much for what comes before: how it went, and what it took of the machine while its clock ran. Before the
-/// clock runs, the disk has written what was left to it. `folder` is one on the disk that is worked on.
+/// clock runs, the disk has written what was left to it. `folder` is one on the disk that is worked on. It is in a process group of its own, so that Ctrl-C is for
+/// whoever watches alone: once `stop` is true, it is ended with all that it has started.
 ///
 /// # Errors
 /// When it cannot be started, does not come to its end in time, or says something else.
@@ -89,9 +106,11 @@ pub fn watch(
     mut command: Command,
     folder: &Path,
     patience: Duration,
+    stop: &AtomicBool,
 ) -> Result<(Done, Used), RunError> {
     let name = words(&command);
     let spawned = command
+        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -123,12 +142,15 @@ pub fn watch(
         let _ = stderr.map(|mut err| err.read_to_end(&mut text));
         text
     });
-    let outcome = follow(&name, &child.0, stdin, &lines, folder, patience);
+    let outcome = follow(&name, &child.0, stdin, &lines, folder, patience, stop);
     match outcome {
         Ok(went) => {
             // Its stdin has ended: it closes what it had opened, and must end well.
-            match ended(&mut child.0, patience) {
+            match ended_or_stopped(&mut child.0, patience, stop) {
                 Ok(Some(status)) if status.success() => Ok(went),
+                Ok(None) if stop.load(Ordering::Relaxed) => {
+                    Err(RunError::Stopped { command: name })
+                }
                 Ok(None) => Err(RunError::Late {
                     command: name,
                     patience,
@@ -140,14 +162,28 @@ pub fn watch(
             }
         }
         Err(RunError::Ended { command, .. }) => {
-            let _ = child.0.kill();
-            let _ = child.0.wait();
+            drop(child);
             Err(RunError::Ended {
                 command,
                 said: last_lines(complaints),
             })
         }
         Err(error) => Err(error),
+    }
+}
+
+/// As [`ended`], but not longer than until it is to stop.
+fn ended_or_stopped(
+    child: &mut Child,
+    patience: Duration,
+    stop: &AtomicBool,
+) -> io::Result<Option<ExitStatus>> {
+    let began = Instant::now();
+    loop {
+        match ended(child, LOOK)? {
+            None if began.elapsed() < patience && !stop.load(Ordering::Relaxed) => {}
+            status => return Ok(status),
+        }
     }
 }
 
@@ -165,6 +201,7 @@ fn follow(
     lines: &Receiver<String>,
     folder: &Path,
     patience: Duration,
+    stop: &AtomicBool,
 ) -> Result<(Done, Used), RunError> {
     let ended = || RunError::Ended {
         command: name.into(),
@@ -173,10 +210,17 @@ fn follow(
     let next = || -> Result<String, RunError> {
         let until = Instant::now() + patience;
         loop {
-            match lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            let rest = until.saturating_duration_since(Instant::now());
+            match lines.recv_timeout(rest.min(LOOK)) {
                 Ok(line) if line.trim().is_empty() => {}
                 Ok(line) => return Ok(line),
                 Err(RecvTimeoutError::Disconnected) => return Err(ended()),
+                Err(RecvTimeoutError::Timeout) if stop.load(Ordering::Relaxed) => {
+                    return Err(RunError::Stopped {
+                        command: name.into(),
+                    });
+                }
+                Err(RecvTimeoutError::Timeout) if rest > LOOK => {}
                 Err(RecvTimeoutError::Timeout) => {
                     return Err(RunError::Late {
                         command: name.into(),
@@ -213,10 +257,17 @@ fn follow(
 mod tests {
     use super::*;
 
+    static GOES_ON: AtomicBool = AtomicBool::new(false);
+
     fn shell(script: &str) -> Result<(Done, Used), RunError> {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        watch(command, &std::env::temp_dir(), Duration::from_secs(60))
+        watch(
+            command,
+            &std::env::temp_dir(),
+            Duration::from_secs(60),
+            &GOES_ON,
+        )
     }
 
     #[test]
@@ -239,17 +290,62 @@ mod tests {
             Command::new("/nobody/here"),
             &std::env::temp_dir(),
             Duration::from_secs(1),
+            &GOES_ON,
         );
         let nobody = nobody.unwrap_err().to_string();
         assert!(nobody.ends_with("(os error 2)"), "{nobody}");
         let mut sleeps = Command::new("sleep");
         sleeps.arg("600");
-        let late = watch(sleeps, &std::env::temp_dir(), Duration::from_millis(50));
+        let late = watch(
+            sleeps,
+            &std::env::temp_dir(),
+            Duration::from_millis(50),
+            &GOES_ON,
+        );
         assert!(matches!(late, Err(RunError::Late { .. })));
         let mut stays = Command::new("sh");
         stays.args(["-c", r#"echo '{"ready":true}'; read go; echo '{"items":1,"bytes":1,"seconds":1,"version":""}'; exec sleep 600"#]);
-        let late = watch(stays, &std::env::temp_dir(), Duration::from_secs(2));
+        let late = watch(
+            stays,
+            &std::env::temp_dir(),
+            Duration::from_secs(2),
+            &GOES_ON,
+        );
         assert!(matches!(late, Err(RunError::Late { .. })), "{late:?}");
+    }
+
+    #[test]
+    fn who_is_stopped_is_ended_with_all_that_it_started() {
+        let file = std::env::temp_dir().join(format!("pome-watched-{}", std::process::id()));
+        let script = r#"sleep 600 & echo $! > "$0"; echo '{"ready":true}'; read go; sleep 600"#;
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(&file);
+        let stop = AtomicBool::new(false);
+        let outcome = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !std::fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n')) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                stop.store(true, Ordering::Relaxed);
+            });
+            watch(
+                command,
+                &std::env::temp_dir(),
+                Duration::from_secs(600),
+                &stop,
+            )
+        });
+        assert!(
+            matches!(outcome, Err(RunError::Stopped { .. })),
+            "{outcome:?}"
+        );
+        let sleeps = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        // It is gone, or a zombie until somebody has waited for it.
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", sleeps.trim()));
+        while stat().is_ok_and(|stat| !stat.contains(") Z ")) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]

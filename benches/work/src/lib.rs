@@ -14,7 +14,9 @@ mod corestore;
 mod drive;
 mod given;
 mod helper;
+mod limits;
 mod link;
+pub mod machine;
 mod mount;
 pub mod network;
 pub mod replicate;
@@ -26,6 +28,7 @@ mod workload;
 
 pub use given::{block, key, write_tree};
 pub use helper::Helper;
+pub use pome_bench_support::LIMIT;
 pub use workload::{ALL, Workload, Writes, named};
 
 use std::path::PathBuf;
@@ -51,11 +54,11 @@ pub struct Job {
     pub ops: u64,
     /// A folder of files ([`write_tree`]), or a program, where the workload wants one.
     pub source: PathBuf,
-    /// In whose place it is done: `pome`, or what can be measured without a process of its own (`disk`, `bindfs`, `bare`, …).
+    /// In whose place it is done: `pome`, or what can be measured without a process of its own (`limit`, `disk`, `bindfs`, `bare`, …).
     pub place: String,
 }
 
-/// What a process does that was started with these words: `WORKLOAD FOLDER SIZE OPS SOURCE PLACE` measures, as a [`Worker`](pome_bench_support::Worker); `serve …`, `orders` and `udx …` are at the other end of a measurement.
+/// What a process does that was started with these words: `WORKLOAD FOLDER SIZE OPS SOURCE PLACE` measures, as a [`Worker`](pome_bench_support::Worker); `serve …`, `orders`, `udx …`, `tcp …` and `machine …` are at the other end of a measurement.
 ///
 /// # Errors
 /// When the words are no work, or the work fails.
@@ -64,7 +67,8 @@ pub fn run(words: &[String]) -> Result<()> {
     match words[..] {
         ["serve", ..] => replicate::alone(&words),
         ["orders"] => network::run(),
-        ["udx", role] => udx::run("udx", role, false),
+        [transport @ ("udx" | "tcp"), role] => udx::run(transport, role, false),
+        ["machine", size, count] => machine::serve(size.parse()?, count.parse()?),
         [workload, folder, size, ops, source, place] => measure(&Job {
             workload: workload.into(),
             folder: folder.into(),
@@ -78,6 +82,9 @@ pub fn run(words: &[String]) -> Result<()> {
 }
 
 fn measure(job: &Job) -> Result<()> {
+    if job.place == LIMIT {
+        return limits::measure(job);
+    }
     let (family, _) = job.workload.split_once('-').unwrap_or((&job.workload, ""));
     // These have no use for tokio.
     match family {

@@ -150,13 +150,15 @@ impl Values {
 }
 
 /// Bytes of a value.
-const VALUE: usize = 100;
+pub(crate) const VALUE: usize = 100;
 /// Values of one commit.
-const BATCH: usize = 1_000;
+pub(crate) const BATCH: usize = 1_000;
 
 pub(crate) fn of_pome(job: &Job) -> Result<()> {
-    if job.workload == "store-check" {
-        return check(job);
+    match job.workload.as_str() {
+        "store-check" => return check(job, VALUE, BATCH),
+        "store-check-64k" => return check(job, 64 << 10, 64),
+        _ => {}
     }
     measure(job, VERSION, &|folder| Ok(Box::new(Pome::open(folder)?)))
 }
@@ -232,20 +234,25 @@ pub fn measure(
 }
 
 fn fill(store: &dyn Engine, values: &Values, count: usize) -> Result<()> {
-    for first in (0..count).step_by(BATCH) {
-        let entries = first..count.min(first + BATCH);
+    fill_in(store, values, count, BATCH)
+}
+
+fn fill_in(store: &dyn Engine, values: &Values, count: usize, batch: usize) -> Result<()> {
+    for first in (0..count).step_by(batch) {
+        let entries = first..count.min(first + batch);
         store.batch(entries.map(|n| (key(n), values.value(n))).collect())?;
     }
     Ok(())
 }
 
-fn check(job: &Job) -> Result<()> {
+/// Checks a store with values of so many bytes, written in batches of so many.
+fn check(job: &Job, size: usize, batch: usize) -> Result<()> {
     let store = Pome::open(&job.folder.join("store"))?;
-    fill(&store, &Values::new(VALUE), job.size as usize)?;
+    fill_in(&store, &Values::new(size), job.size as usize, batch)?;
     let worker = Worker::ready()?;
     let report = store.0.check(&mut |_, _| ())?;
-    if report.keys < job.size {
-        return Err("keys are missing".into());
+    if report.keys < job.size || !report.is_clean() {
+        return Err("keys are missing, or bad".into());
     }
     worker.done(report.keys, report.bytes, VERSION)?;
     Box::new(store).close()

@@ -1,6 +1,6 @@
 //! What there is to measure, as data.
 
-use pome_bench_support::Measure;
+use pome_bench_support::{LIMIT, Measure};
 
 /// When a write is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Workload {
     pub writes: Writes,
     /// How many times as good as npm on node it is to be at least.
     pub goal: Option<f64>,
+    /// What part of the physical limit it is to reach at least.
+    pub limit_goal: Option<f64>,
     /// True when it is also measured at 10², 10⁴ and 10⁶ items.
     pub grows: bool,
     /// Who else does it.
@@ -70,6 +72,11 @@ impl Workload {
         self
     }
 
+    const fn of_limit(mut self, goal: f64) -> Self {
+        self.limit_goal = Some(goal);
+        self
+    }
+
     const fn grows(mut self) -> Self {
         self.grows = true;
         self
@@ -92,8 +99,15 @@ impl Workload {
 }
 
 const NPM: &[&str] = &["npm", "bare"];
+/// Who does what is done with one core.
+const CORES: &[&str] = &["npm", "bare", "npm10", "hypercore-rs"];
+/// Who does that with blocks of 64 KiB, and what the machine gives.
+const LARGE_CORES: &[&str] = &["npm", "bare", "npm10", "hypercore-rs", LIMIT];
+const BEES: &[&str] = &["npm", "bare", "hyperbee-rs"];
 const NODE: &[&str] = &["npm"];
 const ENGINES: &[&str] = &["fjall", "redb", "lmdb", "sqlite"];
+/// Who commits, and what the disk gives.
+const COMMITS: &[&str] = &["fjall", "redb", "lmdb", "sqlite", LIMIT];
 const FOLDERS: &[&str] = &["disk", "bindfs", "gocryptfs"];
 
 const fn work(
@@ -111,6 +125,7 @@ const fn work(
         quick,
         writes: Writes::None,
         goal: None,
+        limit_goal: None,
         grows: false,
         peers: NPM,
     }
@@ -133,7 +148,8 @@ pub const ALL: &[Workload] = &[
     )
     .buffered()
     .goal(18.0)
-    .grows(),
+    .grows()
+    .beside(CORES),
     work(
         "core-append-64k",
         "append 64 KiB, one by one",
@@ -141,7 +157,8 @@ pub const ALL: &[Workload] = &[
         all(2_000),
         all(300),
     )
-    .buffered(),
+    .buffered()
+    .beside(LARGE_CORES),
     work(
         "core-batch",
         "append 100 B, batches of 1,000",
@@ -151,7 +168,8 @@ pub const ALL: &[Workload] = &[
     )
     .buffered()
     .goal(15.0)
-    .grows(),
+    .grows()
+    .beside(CORES),
     work(
         "core-batch-64k",
         "append 64 KiB, batches of 64",
@@ -160,7 +178,9 @@ pub const ALL: &[Workload] = &[
         all(512),
     )
     .buffered()
-    .goal(5.0),
+    .goal(5.0)
+    .of_limit(0.8)
+    .beside(LARGE_CORES),
     work(
         "core-get",
         "random get of 100 B",
@@ -169,31 +189,36 @@ pub const ALL: &[Workload] = &[
         (20_000, 10_000),
     )
     .goal(80.0)
-    .grows(),
+    .grows()
+    .beside(CORES),
     work(
         "core-get-64k",
         "random get of 64 KiB",
         Throughput,
         (1_024, 10_000),
         (256, 2_000),
-    ),
+    )
+    .beside(LARGE_CORES),
     work(
         "core-stream",
         "read stream of 100 B blocks",
         Rate,
         all(100_000),
         all(20_000),
-    ),
+    )
+    .beside(&["npm", "bare", "npm10"]),
     work(
         "core-reopen",
         "open a store and a core, and get its last block",
         Millis,
         (20_000, 20),
         (5_000, 5),
-    ),
+    )
+    .beside(CORES),
     work("bee-put", "bee put, one by one", Rate, all(5_000), all(800))
         .buffered()
-        .goal(25.0),
+        .goal(25.0)
+        .beside(BEES),
     work(
         "bee-batch",
         "bee put, batches of 1,000",
@@ -212,7 +237,8 @@ pub const ALL: &[Workload] = &[
         (4_000, 3_000),
     )
     .goal(100.0)
-    .grows(),
+    .grows()
+    .beside(BEES),
     work(
         "bee-scan",
         "read stream of a bee",
@@ -221,7 +247,8 @@ pub const ALL: &[Workload] = &[
         all(4_000),
     )
     .goal(30.0)
-    .grows(),
+    .grows()
+    .beside(BEES),
     work(
         "bee-diff",
         "diff of a bee to 1 of 20 changed entries",
@@ -292,7 +319,7 @@ pub const ALL: &[Workload] = &[
         all(2_048),
         all(256),
     )
-    .beside(NODE),
+    .beside(&["npm", LIMIT]),
     work(
         "replicate-tcp",
         "replicate 100 B blocks over TCP",
@@ -310,7 +337,7 @@ pub const ALL: &[Workload] = &[
         all(256),
     )
     .goal(6.0)
-    .beside(NODE),
+    .beside(&["npm", "iroh", LIMIT]),
     work(
         "replicate-dht",
         "replicate 100 B blocks over the DHT",
@@ -328,7 +355,7 @@ pub const ALL: &[Workload] = &[
         all(128),
     )
     .goal(6.0)
-    .beside(NODE),
+    .beside(&["npm", "iroh"]),
     work(
         "udx",
         "UDX stream on loopback",
@@ -337,7 +364,7 @@ pub const ALL: &[Workload] = &[
         all(200),
     )
     .goal(3.0)
-    .beside(NODE),
+    .beside(&["npm", LIMIT]),
     work("connect", "connect by key", Millis, all(50), all(8)).beside(NODE),
     work(
         "noise",
@@ -355,7 +382,7 @@ pub const ALL: &[Workload] = &[
         all(4_096),
         all(512),
     )
-    .beside(NODE),
+    .beside(&["npm", LIMIT]),
     work(
         "mount-write",
         "write 1 MiB pieces and fsync, in a mount",
@@ -398,7 +425,7 @@ pub const ALL: &[Workload] = &[
         all(300),
     )
     .synced()
-    .beside(ENGINES),
+    .beside(COMMITS),
     work(
         "store-batch",
         "durable batches of 1,000 × 100 B",
@@ -407,8 +434,8 @@ pub const ALL: &[Workload] = &[
         all(20_000),
     )
     .synced()
-    .beside(ENGINES)
-    .grows(),
+    .grows()
+    .beside(COMMITS),
     work(
         "store-get",
         "random get of 100 B from an engine",
@@ -442,7 +469,16 @@ pub const ALL: &[Workload] = &[
         all(200_000),
         all(20_000),
     )
-    .beside(&[]),
+    .beside(&[LIMIT]),
+    work(
+        "store-check-64k",
+        "check of every byte of a store with values of 64 KiB",
+        Throughput,
+        all(8_192),
+        all(2_048),
+    )
+    .beside(&[LIMIT])
+    .of_limit(0.8),
     work(
         "runtime-start",
         "a program starts, says hello and ends",
@@ -475,6 +511,11 @@ mod tests {
             );
             assert!(
                 workload.goal.is_none() || workload.peers.contains(&"npm"),
+                "{}",
+                workload.name
+            );
+            assert!(
+                workload.limit_goal.is_none() || workload.peers.contains(&LIMIT),
                 "{}",
                 workload.name
             );

@@ -26,7 +26,7 @@ pub(crate) struct BenchArgs {
     /// Where the stores are made: a folder on the disk that is measured [default: the system's temporary folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) scratch: Option<PathBuf>,
-    /// The folder that has the peers, and no other: node_modules, pome-bench-peers [default: what `--install` made, tests/interop of a checkout, beside pome, $PATH] [env: POME_BENCH_PEERS]
+    /// The folder that has the peers, and no other: node_modules, pome-bench-peers, pome-bench-rust-peers [default: what `--install` made, tests/interop of a checkout, beside pome, $PATH] [env: POME_BENCH_PEERS]
     #[arg(long, value_name = "DIR", env = "POME_BENCH_PEERS", hide_env = true)]
     pub(crate) peers: Option<PathBuf>,
     /// Do not measure how the time grows with the size
@@ -38,7 +38,7 @@ pub(crate) struct BenchArgs {
     /// List the workloads and their peers, and measure nothing
     #[arg(long)]
     pub(crate) list: bool,
-    /// Install the npm modules and Bare with npm, and measure nothing
+    /// Install the npm modules and Bare with npm, build the Rust crates with cargo, and measure nothing
     #[arg(long)]
     pub(crate) install: bool,
     /// Print this report.json as tables, leave its report anew, and measure nothing

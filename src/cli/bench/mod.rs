@@ -2,14 +2,17 @@
 //! `pome-bench-work`, the numbers and the report are `pome-bench-support`, and here is who is found on this machine, and the order of the runs.
 
 pub(crate) mod args;
+mod install;
 mod peers;
+mod room;
+mod stop;
 mod turns;
 
 use super::{failure::Failure, present::Presentation};
 use args::BenchArgs;
 use peers::{Peer, Peers};
 use pome_bench_support::Measured;
-use pome_bench_work::{ALL, Workload};
+use pome_bench_work::{ALL, LIMIT, Workload};
 use serde_json::json;
 use std::{
     io::Write,
@@ -20,6 +23,10 @@ use std::{
 pub(super) const NAMES: &[&str] = &[
     "npm",
     "bare",
+    "npm10",
+    "hypercore-rs",
+    "hyperbee-rs",
+    "iroh",
     "fjall",
     "redb",
     "lmdb",
@@ -27,6 +34,7 @@ pub(super) const NAMES: &[&str] = &[
     "disk",
     "bindfs",
     "gocryptfs",
+    LIMIT,
 ];
 
 pub(crate) fn bench(args: &BenchArgs, how: Presentation, quiet: bool) -> Result<(), Failure> {
@@ -48,7 +56,7 @@ pub(crate) fn bench(args: &BenchArgs, how: Presentation, quiet: bool) -> Result<
         return list(&workloads, how);
     }
     if args.install {
-        return peers::install(quiet);
+        return install::install(quiet);
     }
     let turns = turns::Turns::new(args, quiet)?;
     let (measured, failed) = turns.measure(&workloads)?;

@@ -1,44 +1,34 @@
 //! Who can be measured beside pome on this machine. A peer that is not here is said to be missing, with what would bring it here.
 
-use super::{BenchArgs, Failure};
+use super::{
+    BenchArgs, Failure,
+    install::{self, SCRIPTS, installed},
+};
 use pome_bench_support::Absent;
-use pome_bench_work::{Workload, Writes};
+use pome_bench_work::{LIMIT, Workload, Writes};
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
-/// The npm modules' side, as files that node runs beside a folder `node_modules`.
-const SCRIPTS: &[(&str, &str)] = &[
-    (
-        "driver.js",
-        include_str!("../../../benches/peers/npm/driver.js"),
-    ),
-    (
-        "modules.js",
-        include_str!("../../../benches/peers/npm/modules.js"),
-    ),
-    (
-        "network.js",
-        include_str!("../../../benches/peers/npm/network.js"),
-    ),
-    (
-        "replication.js",
-        include_str!("../../../benches/peers/npm/replication.js"),
-    ),
-    (
-        "stream.js",
-        include_str!("../../../benches/peers/npm/stream.js"),
-    ),
-    ("udx.js", include_str!("../../../benches/peers/npm/udx.js")),
-];
-/// Which of npm's modules, at which versions.
-const MODULES: &str = include_str!("../../../benches/peers/npm/package.json");
-
 /// The program that has the engines.
-const PEERS: &str = "pome-bench-peers";
-const INSTALL: &str = "`pome bench --install` installs it with npm";
-const ENGINES: &str = "In a checkout, `cargo build --release -p pome-bench-engines --bin pome-bench-peers` makes it; it is looked for beside pome and in $PATH";
+const ENGINES: Program = Program {
+    name: "pome-bench-peers",
+    fix: "In a checkout, `cargo build --release -p pome-bench-engines --bin pome-bench-peers` makes it; it is looked for beside pome and in $PATH",
+};
+/// The program that has the Rust crates.
+const CRATES: Program = Program {
+    name: install::CRATES,
+    fix: "`pome bench --install` builds it where there is `cargo`",
+};
+const MODULES: &str = "`pome bench --install` installs it with npm";
+
+/// A program that has peers in it.
+struct Program {
+    name: &'static str,
+    /// What would bring it here.
+    fix: &'static str,
+}
 
 /// How a peer does its work.
 #[derive(Debug, Clone)]
@@ -72,15 +62,6 @@ fn program(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// What `--install` makes.
-fn installed() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let cache = variable("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(variable("HOME")?).join(".cache")))?;
-    Some(cache.join("pome/bench"))
-}
-
 /// The folders where modules may be, the likeliest first: of a checkout, the one with the newer Bare is before the one with the modules.
 fn folders(args: &BenchArgs) -> Vec<PathBuf> {
     match &args.peers {
@@ -109,10 +90,12 @@ impl Peers {
                 .iter()
                 .find(|folder| folder.join("node_modules").join(file).exists())
         };
-        let driver = match has("corestore/package.json") {
+        let modules = has("corestore/package.json");
+        let driver = match modules {
             Some(folder) => Some(lay_out(room, folder)?),
             None => None,
         };
+        let old = modules.is_some_and(|folder| folder.join("node_modules/hypercore10").exists());
         let bare = has(".bin/bare")
             .map(|folder| folder.join("node_modules/.bin/bare"))
             .or_else(|| args.peers.is_none().then(|| program("bare"))?)
@@ -127,19 +110,22 @@ impl Peers {
                 continue;
             }
             let found = match *name {
-                "npm" => match (program("node"), &driver) {
+                "npm10" if driver.is_some() && !old => {
+                    Err(("there is no hypercore 10 among the npm modules", MODULES))
+                }
+                "npm" | "npm10" => match (program("node"), &driver) {
                     (None, _) => Err(("there is no `node`", "Node.js brings it")),
-                    (_, None) => Err(("there are no npm modules", INSTALL)),
+                    (_, None) => Err(("there are no npm modules", MODULES)),
                     (Some(node), Some(driver)) => Ok(How::Driver(vec![node, driver.clone()])),
                 },
                 "bare" => match (&bare, &driver) {
-                    (None, _) => Err(("there is no `bare`", INSTALL)),
-                    (_, None) => Err(("there are no npm modules", INSTALL)),
+                    (None, _) => Err(("there is no `bare`", MODULES)),
+                    (_, None) => Err(("there are no npm modules", MODULES)),
                     (Some(bare), Some(driver)) => {
                         Ok(How::Driver(vec![bare.clone(), driver.clone()]))
                     }
                 },
-                "disk" => Ok(How::Ours),
+                LIMIT | "disk" => Ok(How::Ours),
                 "bindfs" | "gocryptfs" => match program(name) {
                     None => Err((
                         "it is not installed",
@@ -147,9 +133,8 @@ impl Peers {
                     )),
                     Some(_) => Ok(How::Ours),
                 },
-                engine => engine_program(args)
-                    .map(|program| How::Driver(vec![program, PathBuf::from(engine)]))
-                    .ok_or(("there is no `pome-bench-peers`", ENGINES)),
+                "hypercore-rs" | "hyperbee-rs" | "iroh" => CRATES.find(args, name),
+                engine => ENGINES.find(args, engine),
             };
             match found {
                 Ok(how) => peers.here.push(Peer { name, how }),
@@ -177,14 +162,26 @@ impl Peers {
     }
 }
 
-/// In the folder that was named, else beside this binary, or in `$PATH`.
-fn engine_program(args: &BenchArgs) -> Option<PathBuf> {
-    let there = |path: PathBuf| path.is_file().then_some(path);
-    match &args.peers {
-        Some(folder) => std::path::absolute(folder.join(PEERS)).ok().and_then(there),
-        None => (std::env::current_exe().ok())
-            .and_then(|path| there(path.with_file_name(PEERS)))
-            .or_else(|| program(PEERS)),
+impl Program {
+    /// How one of its peers does its work.
+    fn find(&self, args: &BenchArgs, peer: &str) -> Result<How, (&'static str, &'static str)> {
+        match self.path(args) {
+            Some(path) => Ok(How::Driver(vec![path, PathBuf::from(peer)])),
+            None => Err(("its program is not here", self.fix)),
+        }
+    }
+
+    /// In the folder that was named, else where `--install` leaves it, beside this binary, or in `$PATH`.
+    fn path(&self, args: &BenchArgs) -> Option<PathBuf> {
+        let there = |path: PathBuf| path.is_file().then_some(path);
+        match &args.peers {
+            Some(folder) => std::path::absolute(folder.join(self.name))
+                .ok()
+                .and_then(there),
+            None => (installed().and_then(|folder| there(folder.join(self.name))))
+                .or_else(|| there(std::env::current_exe().ok()?.with_file_name(self.name)))
+                .or_else(|| program(self.name)),
+        }
     }
 }
 
@@ -197,28 +194,6 @@ fn lay_out(room: &Path, modules: &Path) -> Result<PathBuf, Failure> {
     let modules = std::path::absolute(modules.join("node_modules")).map_err(io)?;
     std::os::unix::fs::symlink(modules, room.join("node_modules")).map_err(io)?;
     Ok(room.join("driver.js"))
-}
-
-/// Installs npm's modules and Bare where they are looked for.
-pub(super) fn install(quiet: bool) -> Result<(), Failure> {
-    let folder = installed().ok_or_else(|| Failure::usage("where to? HOME is not set"))?;
-    let io = |error| Failure::io(&folder.display().to_string(), &error);
-    std::fs::create_dir_all(&folder).map_err(io)?;
-    std::fs::write(folder.join("package.json"), MODULES).map_err(io)?;
-    let mut npm = Command::new("npm");
-    npm.args(["install", "--no-audit", "--no-fund"])
-        .current_dir(&folder);
-    if quiet {
-        npm.stdout(Stdio::null());
-    }
-    let status = npm.status().map_err(|error| Failure::io("npm", &error))?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(Failure::new(
-            "BENCH_FAILED",
-            format!("npm ended with {status}"),
-        )),
-    }
 }
 
 impl Peer {
@@ -286,8 +261,12 @@ impl Peer {
             {
                 "in the kernel"
             }
-            (Writes::Buffered, "npm" | "bare") => "in the kernel, never synced",
-            (Writes::Buffered, "pome") => "in the kernel, on disk within 200 ms",
+            (Writes::Buffered, "npm" | "bare" | "npm10") => "in the kernel, never synced",
+            // Its files have buffers of their own.
+            (Writes::Buffered, "hypercore-rs" | "hyperbee-rs") => {
+                "in the process, in the kernel with the next write, never synced"
+            }
+            (Writes::Buffered, "pome" | LIMIT) => "in the kernel, on disk within 200 ms",
             (Writes::Buffered, _) => "in the kernel",
         }
     }

@@ -1,6 +1,6 @@
 //! The runs, in their order: round by round, so that what a machine does meanwhile falls on all alike.
 
-use super::{Failure, Peer, Peers, args::BenchArgs, leave};
+use super::{Failure, Peer, Peers, args::BenchArgs, leave, room::Room, stop};
 use pome_bench_support::{
     Absent, Machine, Measured, Row, RunError, Series, human, rotated, watch, words,
 };
@@ -8,35 +8,12 @@ use pome_bench_work::{Workload, write_tree};
 use std::{
     cell::Cell,
     collections::BTreeSet,
-    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 /// How long one run may take.
 const PATIENCE: Duration = Duration::from_secs(600);
-
-/// A folder that goes when it is dropped.
-struct Room(PathBuf);
-
-impl Room {
-    fn new(at: &Path) -> Result<Self, Failure> {
-        let room = at.join(format!("pome-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&room)
-            .map_err(|error| Failure::io(&room.display().to_string(), &error))?;
-        Ok(Self(room))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        // What stays of it is in the temporary folder.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 pub(super) struct Turns<'a> {
     args: &'a BenchArgs,
@@ -45,6 +22,8 @@ pub(super) struct Turns<'a> {
     /// How many were begun.
     runs: Cell<u64>,
     began: Instant,
+    /// Somebody has pressed Ctrl-C.
+    stopped: &'static AtomicBool,
 }
 
 /// One run of one peer: its place in the report.
@@ -65,6 +44,7 @@ impl<'a> Turns<'a> {
             room: Room::new(&at)?,
             runs: Cell::new(0),
             began: Instant::now(),
+            stopped: stop::listen()?,
         })
     }
 
@@ -276,6 +256,7 @@ impl<'a> Turns<'a> {
                     human(value)
                 ));
             }
+            _ if self.stopped.load(Ordering::Relaxed) => return Err(stop::stopped()),
             Err(Broken::Run(error)) => {
                 row.series.retain(|series| series.peer != peer.name);
                 if peer.name == "pome" {
@@ -315,8 +296,11 @@ impl<'a> Turns<'a> {
             .command(workload, &folder, amount, &source)
             .map_err(Broken::Here)?;
         let typed = words(&command);
-        let outcome = watch(command, &folder, PATIENCE);
-        // A run that failed may have left a mount in it; the next one is elsewhere.
+        let outcome = watch(command, &folder, PATIENCE, self.stopped);
+        if outcome.is_err() {
+            self.room.unmount();
+        }
+        // What cannot be removed now goes with the room.
         let _ = std::fs::remove_dir_all(&folder);
         let (done, used) = outcome.map_err(Broken::Run)?;
         let value = workload.measure.value(done.items, done.bytes, done.seconds);
@@ -363,6 +347,7 @@ fn place<'a>(rows: &'a mut Vec<Row>, workload: &Workload, size: u64, growth: boo
         None => {
             rows.push(Row {
                 goal: workload.goal.filter(|_| !growth),
+                limit_goal: workload.limit_goal.filter(|_| !growth),
                 growth,
                 ..Row::new(workload.name, workload.what, size, workload.measure)
             });
