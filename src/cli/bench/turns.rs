@@ -108,12 +108,12 @@ impl<'a> Turns<'a> {
             }
             measured.rounds = round + 1;
             longest = longest.max(start.elapsed());
+            // Once, and before the other rounds: these take all the time that is left.
+            if round == 0 && !self.args.no_growth {
+                self.grow(workloads, &peers, &mut measured, &mut out, &mut failed)?;
+            }
             self.keep(&mut measured, workloads)?;
         }
-        if !self.args.no_growth {
-            self.grow(workloads, &peers, &mut measured, &mut out, &mut failed)?;
-        }
-        self.keep(&mut measured, workloads)?;
         Ok((measured, failed))
     }
 
