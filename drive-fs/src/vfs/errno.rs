@@ -24,7 +24,9 @@ pub fn errno(error: &VfsError) -> i32 {
         VfsError::NotSupported => libc::EOPNOTSUPP,
         VfsError::NoSuchOffset => libc::ENXIO,
         VfsError::TimedOut => libc::ETIMEDOUT,
-        VfsError::Damaged { .. } | VfsError::UnknownOverlay { .. } => libc::EIO,
+        VfsError::Damaged { .. }
+        | VfsError::UnknownOverlay { .. }
+        | VfsError::Unreadable { .. } => libc::EIO,
         VfsError::Store(error) => store(error),
         VfsError::Lower(error) => match error {
             LowerError::TimedOut => libc::ETIMEDOUT,

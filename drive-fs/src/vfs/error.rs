@@ -78,6 +78,14 @@ pub enum VfsError {
         /// Newest known.
         known: u64,
     },
+    /// What a file was before it was written to cannot be read, so that it cannot be published.
+    #[error("{path} is not published, since what it was before cannot be read: {why}")]
+    Unreadable {
+        /// Its path in the mount.
+        path: String,
+        /// What reading it said.
+        why: String,
+    },
     /// The store said no.
     #[error(transparent)]
     Store(#[from] pome_cores::Error),

@@ -12,7 +12,7 @@ use super::{
     vfs::{Stat, Vfs},
 };
 use bytes::{Bytes, BytesMut};
-use std::{ffi::OsStr, future::poll_fn, pin::pin, sync::Arc, task::Poll};
+use std::{ffi::OsStr, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 /// The largest file, in bytes (1 TiB): more is `EFBIG`.
 pub const FILE_BYTES_MAX: u64 = 1 << 40;
@@ -531,12 +531,23 @@ pub(crate) struct Copy {
     pub(crate) size: u64,
     /// Newest record in it.
     pub(crate) seq: u64,
+    /// The file's path in the mount.
+    path: String,
 }
 
+/// So long a publication waits for a piece of what a file was before: it may be with a peer.
+const BASE_WAIT: Duration = Duration::from_secs(3);
+
 impl Copy {
-    /// Takes it, and has the file note truncations from now on.
+    /// Takes it, and has the file note truncations from now on. What it names of the drive is kept while the publication runs.
     pub(crate) fn take(state: &mut State, ino: Ino) -> Result<Self> {
-        let seq = state.overlay.seq();
+        let (seq, path) = (state.overlay.seq(), state.path_of(ino));
+        if let Some(file) = state.nodes.get(&ino).and_then(|node| node.file())
+            && let Some(publishing) = &mut state.publishing
+        {
+            publishing.contents.extend(file.base);
+            publishing.contents.extend(file.extents.shared());
+        }
         let file = state
             .node_mut(ino)?
             .file_mut()
@@ -548,10 +559,14 @@ impl Copy {
             base_shown: file.base_shown,
             size: file.size,
             seq,
+            path,
         })
     }
 
     /// `len` bytes at `offset`, all within its size.
+    ///
+    /// # Errors
+    /// `Unreadable`, whatever it is.
     pub(crate) async fn read(
         &self,
         offset: u64,
@@ -566,9 +581,18 @@ impl Copy {
             offset,
             offset + len,
         );
-        gather(&pieces, reader, tree)
-            .await?
-            .ok_or(VfsError::Damaged { what: "write" })
+        let gathered = tokio::time::timeout(BASE_WAIT, gather(&pieces, reader, tree));
+        let gathered = gathered.await.unwrap_or(Err(VfsError::TimedOut));
+        let whole = |bytes: &Bytes| bytes.len() as u64 == len;
+        let bytes = gathered.and_then(|bytes| {
+            bytes
+                .filter(whole)
+                .ok_or(VfsError::Damaged { what: "write" })
+        });
+        bytes.map_err(|error| VfsError::Unreadable {
+            path: self.path.clone(),
+            why: error.to_string(),
+        })
     }
 }
 

@@ -247,6 +247,10 @@ impl Vfs {
                     "bytes": pending.bytes,
                     "changes": pending.changes,
                 });
+                let unreadable = self.unreadable().into_iter();
+                let unreadable =
+                    unreadable.map(|(path, error)| json!({ "path": path, "error": error }));
+                status["unreadable"] = unreadable.collect();
                 status.to_string()
             }
         };

@@ -122,14 +122,8 @@ impl State {
     pub(crate) fn linked_to(&self, id: u64, attrs: &super::Attrs, kind: &Kind) -> Option<Ino> {
         let ino = *self.links.get(&id)?;
         let node = self.nodes.get(&ino).filter(|node| node.linked)?;
-        let same = match (&node.kind, kind) {
-            (Kind::File(here), Kind::File(there)) => here.base == there.base,
-            (Kind::Link(here), Kind::Link(there)) => here == there,
-            (Kind::Special(here), Kind::Special(there)) => here == there,
-            (Kind::Folder(_) | Kind::File(_) | Kind::Link(_) | Kind::Special(_), _) => false,
-        };
         // A record has all names already: what comes later is what somebody else has made of it.
-        (same && !node.recorded && node.attrs == *attrs).then_some(ino)
+        (node.kind.is(kind) && !node.recorded && node.attrs == *attrs).then_some(ino)
     }
 
     fn insert_link(&mut self, ino: Ino, parent: Ino, name: &str) -> Result<()> {
@@ -160,7 +154,7 @@ impl State {
         record.link = Some(id);
         self.overlay.put_node(&mut batch, ino, &record)?;
         self.overlay
-            .put_name(&mut batch, parent, name, ino, slot.lower);
+            .put_name(&mut batch, parent, name, Slot::put(ino, slot.lower));
         if slot.lower {
             self.overlay.delete_gone(&mut batch, parent, name);
         }
@@ -178,15 +172,7 @@ impl State {
         node.changed = true;
         node.attrs.ctime = now;
         self.links.insert(id, ino);
-        let lower = slot.lower;
-        self.set_slot(
-            parent,
-            &name,
-            Slot {
-                ino: Some(ino),
-                lower,
-            },
-        )?;
+        self.set_slot(parent, &name, Slot::put(ino, slot.lower))?;
         self.touch_folder(parent);
         Ok(())
     }
@@ -213,7 +199,8 @@ impl State {
         let (folder, name) = node.others.last().ok_or(VfsError::NotFound)?;
         record.parent = *folder;
         record.name = name.to_string();
-        record.lower = self.slot(*folder, name)?.lower;
+        let slot = self.slot(*folder, name)?;
+        (record.lower, record.put) = (slot.lower, slot.put);
         Ok((record, Some(node.others.len() - 1)))
     }
 
@@ -286,9 +273,10 @@ impl State {
         if (node.parent, &*node.name) == from {
             record.parent = to.0;
             to.1.clone_into(&mut record.name);
-            record.lower = lower;
+            (record.lower, record.put) = (lower, true);
         } else {
-            self.overlay.put_name(batch, to.0, to.1, ino, lower);
+            self.overlay
+                .put_name(batch, to.0, to.1, Slot::put(ino, lower));
         }
         record.changed = true;
         record.attrs.ctime = now;

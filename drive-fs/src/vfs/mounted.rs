@@ -43,7 +43,11 @@ pub(crate) fn in_use(
     let mut contents: Vec<Content> = vec![];
     for vfs in &live {
         let state = vfs.state.lock();
-        let version = state.tree.version();
+        let mut version = state.tree.version();
+        if let Some(publishing) = &state.publishing {
+            version = version.min(publishing.version);
+            contents.extend(&publishing.contents);
+        }
         oldest = Some(oldest.map_or(version, |v: u64| v.min(version)));
         let files = state.nodes.values().filter_map(|node| node.file());
         for file in files {

@@ -316,6 +316,7 @@ impl State {
             parent,
             name: name.to_owned(),
             lower: slot.lower,
+            put: true,
             changed: true,
             seq: self.overlay.seq(),
             attrs: attrs.clone(),
@@ -356,14 +357,7 @@ impl State {
             self.dirty.insert(ino);
         }
         self.nodes.insert(ino, node);
-        self.set_slot(
-            parent,
-            &name,
-            Slot {
-                ino: Some(ino),
-                lower: slot.lower,
-            },
-        )?;
+        self.set_slot(parent, &name, Slot::put(ino, slot.lower))?;
         self.touch_folder(parent);
         Ok(ino)
     }
@@ -432,14 +426,7 @@ impl State {
         if slot.lower {
             self.recorded_path(parent);
         }
-        self.set_slot(
-            parent,
-            &name.into(),
-            Slot {
-                ino: None,
-                lower: slot.lower,
-            },
-        )?;
+        self.set_slot(parent, &name.into(), Slot::gone(slot.lower))?;
         self.forgot_name(ino, (parent, name));
         self.touch_folder(parent);
         Ok(())
@@ -521,22 +508,8 @@ impl State {
         if let Some(other) = to_slot.ino {
             self.forgot_name(other, to);
         }
-        self.set_slot(
-            from.0,
-            &from.1.into(),
-            Slot {
-                ino: None,
-                lower: from_slot.lower,
-            },
-        )?;
-        self.set_slot(
-            to.0,
-            &to.1.into(),
-            Slot {
-                ino: Some(ino),
-                lower: to_slot.lower,
-            },
-        )?;
+        self.set_slot(from.0, &from.1.into(), Slot::gone(from_slot.lower))?;
+        self.set_slot(to.0, &to.1.into(), Slot::put(ino, to_slot.lower))?;
         self.moved(ino, from, to, now);
         self.touch_folder(from.0);
         self.touch_folder(to.0);
@@ -556,22 +529,8 @@ impl State {
         self.overlay.commit(batch)?;
         self.recorded_path(from.0);
         self.recorded_path(to.0);
-        self.set_slot(
-            from.0,
-            &from.1.into(),
-            Slot {
-                ino: Some(other),
-                lower: from_slot.lower,
-            },
-        )?;
-        self.set_slot(
-            to.0,
-            &to.1.into(),
-            Slot {
-                ino: Some(ino),
-                lower: to_slot.lower,
-            },
-        )?;
+        self.set_slot(from.0, &from.1.into(), Slot::put(other, from_slot.lower))?;
+        self.set_slot(to.0, &to.1.into(), Slot::put(ino, to_slot.lower))?;
         self.moved(ino, from, to, now);
         self.moved(other, to, from, now);
         self.touch_folder(from.0);

@@ -55,6 +55,19 @@ pub(crate) enum Kind {
     Special(Special),
 }
 
+impl Kind {
+    /// True where both are the same thing but for attributes: the same published content, the same target.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Folder(_), Self::Folder(_)) => true,
+            (Self::File(one), Self::File(other)) => one.base == other.base,
+            (Self::Link(one), Self::Link(other)) => one == other,
+            (Self::Special(one), Self::Special(other)) => one == other,
+            (Self::Folder(_) | Self::File(_) | Self::Link(_) | Self::Special(_), _) => false,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Folder {
     /// The drive folder whose children show through where no slot says otherwise. Not the folder's own path after a
@@ -76,6 +89,37 @@ pub(crate) struct Slot {
     pub(crate) ino: Option<Ino>,
     /// The drive folder has this name too: without `ino`, it is deleted here and not yet there.
     pub(crate) lower: bool,
+    /// It was put there here (made, renamed, linked) and is not published: it stays, whatever is put there or deleted elsewhere.
+    pub(crate) put: bool,
+}
+
+impl Slot {
+    /// Of what the drive folder has too.
+    pub(crate) fn of_drive(ino: Ino) -> Self {
+        Self {
+            ino: Some(ino),
+            lower: true,
+            put: false,
+        }
+    }
+
+    /// Of what is put there here.
+    pub(crate) fn put(ino: Ino, lower: bool) -> Self {
+        Self {
+            ino: Some(ino),
+            lower,
+            put: true,
+        }
+    }
+
+    /// Of what goes away here.
+    pub(crate) fn gone(lower: bool) -> Self {
+        Self {
+            ino: None,
+            lower,
+            put: false,
+        }
+    }
 }
 
 /// A file's content: the writes that are not published, over the published content, over zeros.

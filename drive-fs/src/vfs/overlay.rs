@@ -6,7 +6,8 @@
 //! 'h'                                                          {"format": 1}
 //! 'n' inode u64                                                a node, JSON (`NodeRecord`)
 //! 'w' folder inode u64, name                                   a name of the drive folder that is deleted here; no value
-//! 'l' folder inode u64, name                                   one more name of a node (hard link): inode u64, 1 where the drive folder has it too
+//! 'l' folder inode u64, name                                   one more name of a node (hard link): inode u64; 1 where the drive folder has it too;
+//!                                                              1 where it was put there here
 //! 'd' inode u64, record u64, 0, offset u64, 0 u64, time        a write; the value is the bytes
 //! 'd' inode u64, record u64, 1, size u64, 0 u64, time          a truncation (or extension) to `size`
 //! 'd' inode u64, record u64, 2, offset u64, length u64, time   zeros
@@ -22,15 +23,16 @@ use super::{
     attrs::{Attrs, Time},
     error::{Result, VfsError},
     lower::Content,
-    node::Ino,
+    node::{Ino, Slot},
 };
 use crate::posix::Special;
 use bytes::Bytes;
 use pome_cores::{Batch, Corestore, Durability, Local, Seq, Space, Store};
 use serde::{Deserialize, Serialize};
 
-/// Format 2 knows files of several names, and what is no file, folder or symlink; otherwise it is as 1.
-const FORMAT: u64 = 2;
+/// Format 2 knows files of several names, and what is no file, folder or symlink; 3 knows which names were put there here: of what an older one has, all
+/// count as such. Otherwise they are alike.
+const FORMAT: u64 = 3;
 const HEADER: u8 = b'h';
 const NODE: u8 = b'n';
 const GONE: u8 = b'w';
@@ -50,6 +52,9 @@ pub(crate) struct NodeRecord {
     pub(crate) name: String,
     /// The drive folder has this name too.
     pub(crate) lower: bool,
+    /// It was put at this name here. Says nothing unless `changed`.
+    #[serde(default = "yes")]
+    pub(crate) put: bool,
     /// False for a folder that is here only because something below it changed.
     pub(crate) changed: bool,
     /// Newest data record when this was written.
@@ -59,6 +64,10 @@ pub(crate) struct NodeRecord {
     /// The number of a file of several names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) link: Option<u64>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -202,8 +211,8 @@ fn data_prefix(ino: Ino) -> Vec<u8> {
 pub(crate) struct Loaded {
     pub(crate) nodes: Vec<(Ino, NodeRecord)>,
     pub(crate) gone: Vec<(Ino, String)>,
-    /// Further names: folder, name, inode, whether the drive folder has it.
-    pub(crate) names: Vec<(Ino, String, Ino, bool)>,
+    /// Further names: folder, name, inode, whether the drive folder has it, whether it was put there here.
+    pub(crate) names: Vec<(Ino, String, Ino, bool, bool)>,
     /// In the order in which they were made, file by file.
     pub(crate) data: Vec<(DataRecord, Option<Shared>)>,
     /// Newest record number.
@@ -218,6 +227,8 @@ pub(crate) struct Overlay {
     seq: u64,
     /// Newest commit of this mount, for `fsync`.
     last: Seq,
+    /// False for a mount that may not write: there may be one beside it that does, and then all of it is that one's.
+    writes: bool,
 }
 
 impl Overlay {
@@ -230,19 +241,20 @@ impl Overlay {
             local,
             seq: 0,
             last: Seq::default(),
+            writes: true,
         };
         match overlay.local.get(&[HEADER])? {
             None => overlay.put_header()?,
             Some(bytes) => {
                 let header: Header = serde_json::from_slice(&bytes)
                     .map_err(|_| VfsError::Damaged { what: "header" })?;
-                if header.format == 1 {
-                    overlay.put_header()?;
-                } else if header.format != FORMAT {
-                    return Err(VfsError::UnknownOverlay {
-                        found: header.format,
-                        known: FORMAT,
-                    });
+                match header.format {
+                    FORMAT => {}
+                    1..FORMAT => overlay.put_header()?,
+                    found => {
+                        let known = FORMAT;
+                        return Err(VfsError::UnknownOverlay { found, known });
+                    }
                 }
             }
         }
@@ -290,8 +302,11 @@ impl Overlay {
             let (folder, name) = key.get(1..).and_then(u64_of).ok_or_else(damaged)?;
             let name = std::str::from_utf8(name).map_err(|_| damaged())?;
             let (ino, rest) = u64_of(&value).ok_or_else(damaged)?;
-            let lower = rest == [1];
-            loaded.names.push((folder, name.to_owned(), ino, lower));
+            let lower = rest.first() == Some(&1);
+            let put = rest.get(1) != Some(&0);
+            loaded
+                .names
+                .push((folder, name.to_owned(), ino, lower, put));
         }
         for key in snapshot.keys(self.space(), &[DATA][..]..&[DATA + 1][..]) {
             let key = key.map_err(pome_cores::Error::from)?;
@@ -336,9 +351,14 @@ impl Overlay {
         self.local.space()
     }
 
+    /// From now on nothing is written.
+    pub(crate) fn only_read(&mut self) {
+        self.writes = false;
+    }
+
     /// Commits, answered once it survives the end of this process.
     pub(crate) fn commit(&mut self, batch: Batch) -> Result<()> {
-        if !batch.is_empty() {
+        if !batch.is_empty() && self.writes {
             self.last = self
                 .store
                 .commit(batch, Durability::Buffered)
@@ -389,17 +409,13 @@ impl Overlay {
         batch.delete(self.space(), gone_key(folder, name));
     }
 
-    /// Puts one more name of a node.
-    pub(crate) fn put_name(
-        &self,
-        batch: &mut Batch,
-        folder: Ino,
-        name: &str,
-        ino: Ino,
-        lower: bool,
-    ) {
-        let value = [&ino.to_be_bytes()[..], &[u8::from(lower)]].concat();
-        batch.put(self.space(), name_key(folder, name), value);
+    /// Puts one more name of a node, which stands in `slot`.
+    pub(crate) fn put_name(&self, batch: &mut Batch, folder: Ino, name: &str, slot: Slot) {
+        if let Some(ino) = slot.ino {
+            let flags = [u8::from(slot.lower), u8::from(slot.put)];
+            let value = [&ino.to_be_bytes()[..], &flags].concat();
+            batch.put(self.space(), name_key(folder, name), value);
+        }
     }
 
     pub(crate) fn delete_name(&self, batch: &mut Batch, folder: Ino, name: &str) {

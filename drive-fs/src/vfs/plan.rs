@@ -379,10 +379,11 @@ impl State {
                     changed: node.changed,
                     waits: file.dirty && uploaded.is_none(),
                     link,
-                    entry: content.map(|content| LowerEntry {
+                    // What was made here has nothing to publish before its content is stored; an entry of the drive may have none.
+                    entry: (content.is_some() || !file.dirty).then_some(LowerEntry {
                         executable,
                         linkname: None,
-                        content: Some(content),
+                        content,
                         metadata,
                     }),
                 }

@@ -7,11 +7,11 @@
 //! 4. Memory follows. A file that was written to since its copy was taken keeps the later writes over the new content.
 
 use super::{
-    error::Result,
+    error::{Result, VfsError},
     file::Copy,
     lower::{Content, Found, LowerError, Tree},
     name::join,
-    node::{Ino, ROOT, Slot},
+    node::{File, Ino, ROOT, Slot},
     overlay::KindRecord,
     patch::Upload,
     plan::{Plan, Uploads},
@@ -45,6 +45,44 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Names stand still while a version is made of them: then comes a pause so many times as long, else who works in the mount would get no further. A file of
 /// thousands of names is thousands of entries at each change.
 const REST_PART: u32 = 2;
+
+/// What a publication builds on: until its end no old version may be dropped that has it.
+pub(crate) struct Publishing {
+    /// The drive's, when it began. What later ones have is kept too.
+    pub(crate) version: u64,
+    /// Published contents below what is written, and copied ones: no version need have them.
+    pub(crate) contents: Vec<Content>,
+}
+
+/// A publication, for as long as it runs.
+struct Runs<'a>(&'a Vfs);
+
+impl<'a> Runs<'a> {
+    fn begin(vfs: &'a Vfs) -> Self {
+        let mut state = vfs.state.lock();
+        state.publishing = Some(Publishing {
+            version: state.tree.version(),
+            contents: Vec::new(),
+        });
+        Self(vfs)
+    }
+}
+
+impl Drop for Runs<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().publishing = None;
+    }
+}
+
+/// A file that could not be published, because what it was before cannot be read.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    why: String,
+    tries: u32,
+    /// When it is tried again; at once where it was written to since.
+    again: Instant,
+    last_write: Option<Instant>,
+}
 
 #[derive(Default)]
 struct Times {
@@ -151,10 +189,10 @@ impl Vfs {
         self.publisher.wake.notify_one();
     }
 
-    fn failed(&self, error: &super::error::VfsError) {
+    fn failed(&self, error: &VfsError) {
         let mut times = self.publisher.times.lock();
         times.failures = times.failures.saturating_add(1);
-        let pause = Duration::from_secs(1 << times.failures.min(5)).min(PAUSE_MAX);
+        let pause = pause_after(times.failures);
         times.retry_after = Some(Instant::now() + pause);
         times.first.get_or_insert_with(Instant::now);
         times.last.get_or_insert_with(Instant::now);
@@ -176,9 +214,13 @@ impl Vfs {
         let state = self.state.lock();
         let files = state.dirty.iter().filter_map(|ino| {
             let file = state.nodes.get(ino).filter(|n| n.linked)?.file()?;
+            let held = state.held_until(*ino, file);
+            if file.writers == 0 {
+                return held;
+            }
             let (first, last) = file.first_write.zip(file.last_write)?;
-            (file.writers > 0)
-                .then(|| (last + self.options.open_quiet).min(first + self.options.open_at_most))
+            let due = (last + self.options.open_quiet).min(first + self.options.open_at_most);
+            Some(held.map_or(due, |held| due.max(held)))
         });
         let due = files.chain(names).min()?;
         Some(earliest.map_or(due, |earliest| due.max(earliest)))
@@ -188,7 +230,8 @@ impl Vfs {
     ///
     /// # Errors
     /// Those of the drive and the disk; what is in the overlay stays there, and is tried again by [`keep_publishing`](Self::keep_publishing).
-    /// The future must be run to its end: memory follows what was committed.
+    /// `Unreadable` when a file could not be published because what it was before cannot be read: everything else was.
+    /// The future must be run to its end, on a tokio runtime with time: memory follows what was committed.
     pub async fn publish_now(&self) -> Result<u64> {
         if self.read_only {
             return Ok(self.version());
@@ -198,7 +241,20 @@ impl Vfs {
         if let Err(error) = &published {
             self.failed(error);
         }
-        published
+        match self.unreadable().into_iter().next() {
+            Some((path, why)) if published.is_ok() => Err(VfsError::Unreadable { path, why }),
+            Some(_) | None => published,
+        }
+    }
+
+    /// The files that could not be published because what they were before cannot be read: path, and why.
+    pub(crate) fn unreadable(&self) -> Vec<(String, String)> {
+        let state = self.state.lock();
+        let files = state.unreadable.iter();
+        let linked = files.filter(|(ino, _)| state.nodes.get(ino).is_some_and(|n| n.linked));
+        linked
+            .map(|(ino, file)| (state.path_of(*ino), file.why.clone()))
+            .collect()
     }
 
     /// Publishes what is ready, or all.
@@ -217,8 +273,10 @@ impl Vfs {
             (times.first, times.last) = (None, None);
         }
         self.take_before_refresh().await?;
+        let _runs = Runs::begin(self);
         let ready: Vec<Ino> = {
-            let state = self.state.lock();
+            let mut state = self.state.lock();
+            state.forget_readable();
             state
                 .dirty
                 .iter()
@@ -273,6 +331,9 @@ impl Vfs {
             return false;
         };
         let now = Instant::now();
+        if state.held_until(ino, file).is_some_and(|held| now < held) {
+            return false;
+        }
         let past = |at: Option<Instant>, after: Duration| at.is_none_or(|at| now >= at + after);
         file.writers == 0
             || (file.last_write.is_some()
@@ -280,7 +341,7 @@ impl Vfs {
                     || past(file.first_write, self.options.open_at_most)))
     }
 
-    /// Brings contents into the blobs core. What cannot be read any more (deleted meanwhile) is left out.
+    /// Brings contents into the blobs core. What was deleted meanwhile is left out, and what cannot be read.
     async fn upload(&self, inos: &[Ino]) -> Result<Uploads> {
         let mut uploads = Uploads::new();
         let mut shared: Vec<(Ino, u64, Bytes)> = Vec::new();
@@ -309,8 +370,13 @@ impl Vfs {
             let stored = match self.store(&upload, old).await {
                 Ok(stored) => stored,
                 Err(_) if self.is_gone(ino) => continue,
+                Err(error @ VfsError::Unreadable { .. }) => {
+                    self.state.lock().is_unreadable(ino, &error);
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
+            self.state.lock().unreadable.remove(&ino);
             match stored {
                 Stored::At(content) => {
                     uploads.insert(ino, (content, copy.seq));
@@ -387,6 +453,11 @@ impl Vfs {
     }
 }
 
+/// How long it takes until the next try after so many that failed.
+fn pause_after(failures: u32) -> Duration {
+    Duration::from_secs(1 << failures.min(5)).min(PAUSE_MAX)
+}
+
 /// What became of a file's content.
 enum Stored {
     /// It is in the blobs core.
@@ -399,6 +470,39 @@ enum Stored {
 pub(crate) type Kept = HashSet<Ino>;
 
 impl State {
+    /// Notes that a file could not be published, and when it is tried again.
+    fn is_unreadable(&mut self, ino: Ino, error: &VfsError) {
+        let file = self.nodes.get(&ino).and_then(|node| node.file());
+        let last_write = file.and_then(|file| file.last_write);
+        let tries = self.unreadable.get(&ino).map_or(0, |tried| tried.tries);
+        let tries = tries.saturating_add(1);
+        let pause = pause_after(tries);
+        tracing::error!(%error, retry_s = pause.as_secs(), "a file stays in the overlay; the others are published");
+        let unreadable = Unreadable {
+            why: match error {
+                VfsError::Unreadable { why, .. } => why.clone(),
+                error => error.to_string(),
+            },
+            tries,
+            again: Instant::now() + pause,
+            last_write,
+        };
+        self.unreadable.insert(ino, unreadable);
+    }
+
+    /// When a file is tried again that could not be published and was not written to since.
+    fn held_until(&self, ino: Ino, file: &File) -> Option<Instant> {
+        let tried = self.unreadable.get(&ino)?;
+        (tried.last_write == file.last_write).then_some(tried.again)
+    }
+
+    /// What is gone or has nothing to publish any more is not tried again.
+    fn forget_readable(&mut self) {
+        let (nodes, dirty) = (&self.nodes, &self.dirty);
+        let waits = |ino: &Ino| dirty.contains(ino) && nodes.get(ino).is_some_and(|n| n.linked);
+        self.unreadable.retain(|ino, _| waits(ino));
+    }
+
     /// The drive's path of a name that the drive has too.
     fn lower_path(&self, ino: Ino) -> Option<String> {
         let node = self.nodes.get(&ino)?;
@@ -438,13 +542,13 @@ impl State {
                 KindRecord::Folder { lower, described } => {
                     if let Some((path, at)) = plan.folders.get(&ino) {
                         (*lower, *described) = (Some(path.clone()), *at);
-                        record.changed = false;
+                        (record.changed, record.put) = (false, false);
                         record.lower = ino != ROOT;
                     }
                 }
                 KindRecord::File { base } => {
                     if seen {
-                        record.changed = false;
+                        (record.changed, record.put) = (false, false);
                         record.lower = true;
                         if let Some((content, _)) = uploads.get(&ino) {
                             *base = Some(*content);
@@ -455,8 +559,11 @@ impl State {
             }
             overlay.put_node(&mut batch, ino, &record)?;
             for (folder, name) in &self.node(ino)?.others {
-                let lower = seen || self.slot(*folder, name)?.lower;
-                overlay.put_name(&mut batch, *folder, name, ino, lower);
+                let slot = match seen {
+                    true => Slot::of_drive(ino),
+                    false => self.slot(*folder, name)?,
+                };
+                overlay.put_name(&mut batch, *folder, name, slot);
             }
         }
         for (ino, (_, seq)) in uploads {
@@ -482,6 +589,10 @@ impl State {
         for &ino in &plan.moved {
             if let Some((path, _)) = plan.folders.get(&ino) {
                 self.relocate(ino, path, plan);
+                if let Ok(folder) = self.folder_mut(ino) {
+                    // Somebody else may have put something under its new name.
+                    folder.complete = false;
+                }
             }
         }
         for (&ino, (path, described)) in &plan.folders {
@@ -511,7 +622,7 @@ impl State {
                 if let Ok(folder) = self.folder_mut(parent)
                     && let Some(slot) = folder.slots.get_mut(&name)
                 {
-                    slot.lower = true;
+                    (slot.lower, slot.put) = (true, false);
                 }
             }
         }
@@ -566,7 +677,7 @@ impl State {
             && let Ok(folder) = self.folder_mut(parent)
             && let Some(slot) = folder.slots.get_mut(&name)
         {
-            slot.lower = true;
+            (slot.lower, slot.put) = (true, false);
         }
     }
 
@@ -583,6 +694,7 @@ impl State {
                 if let Slot {
                     ino: Some(child),
                     lower: true,
+                    ..
                 } = slot
                 {
                     children.push((*child, super::name::join(&path, name)));

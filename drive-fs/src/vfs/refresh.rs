@@ -3,8 +3,9 @@
 use super::{
     error::Result,
     links::link_of,
-    lower::{Content, Found, Tree},
-    node::{Ino, Kind, ROOT, Slot},
+    lower::{Found, Tree},
+    name::join,
+    node::{Ino, Kind, Node, ROOT, Slot},
     state::State,
     vfs::Vfs,
 };
@@ -101,24 +102,37 @@ impl Vfs {
     ) -> Result<()> {
         let mut paths = old.changed_paths(&**new).await?;
         paths.retain(|path| !ours.contains(path));
-        // What the new version has of the changed paths and of the folders above them, as far as they are in memory; deepest last.
+        self.take_in_at(new, &paths).await
+    }
+
+    /// Takes in what the drive has now where the overlay has something: others may have written while nothing was mounted.
+    pub(crate) async fn take_in_all(&self) -> Result<()> {
+        let (tree, paths) = {
+            let state = self.state.lock();
+            (state.tree.clone(), state.paths())
+        };
+        self.take_in_at(&tree, &paths).await
+    }
+
+    /// Takes in what version `new` has at these paths.
+    async fn take_in_at(&self, new: &Arc<dyn Tree>, paths: &[String]) -> Result<()> {
+        // What the new version has of the paths and of the folders above them, as far as they are in memory; deepest last.
         let mut answers: BTreeMap<String, Option<Found>> = BTreeMap::new();
-        let mut giving_way = HashSet::new();
         let mut stale = Vec::new();
         let recorded = loop {
             let (shown, questions) = {
                 let mut state = self.state.lock();
                 let shown = state.shown_folders();
                 // A lookup may have brought more of them into memory, as the old version has them, while others were asked for.
-                let mut questions = concerned(&paths, &shown);
+                let mut questions = concerned(paths, &shown);
                 questions.retain(|path| !answers.contains_key(path));
                 if questions.is_empty() {
                     state.tree = new.clone();
-                    for ino in giving_way {
-                        state.give_way(ino);
+                    for (path, found) in &answers {
+                        state.take_in(&shown, path, found.clone(), &mut stale);
                     }
-                    for (path, found) in answers {
-                        state.take_in(&shown, &path, found, &mut stale);
+                    for (path, found) in answers.iter().rev() {
+                        state.take_away_emptied(&shown, path, found, &mut stale);
                     }
                     break state.rerecord(&stale);
                 }
@@ -126,21 +140,9 @@ impl Vfs {
             };
             for path in questions {
                 let answer = new.lookup(&path).await?;
-                let ino = self.state.lock().may_give_way(&shown, &path);
-                let differs = match (&ino, &answer) {
-                    (Some(_), None) => true,
-                    (Some((_, base)), Some(Found::Leaf(theirs))) => {
-                        theirs.linkname.is_none() && theirs.content != *base
-                    }
-                    (Some(_), Some(Found::Folder { .. })) | (None, _) => false,
-                };
-                if differs
-                    && let Some((ino, base)) = ino
-                    && let Some(Found::Leaf(was)) = old.lookup(&path).await?
-                    && was.linkname.is_none()
-                    && was.content == base
-                {
-                    giving_way.insert(ino);
+                if let Some(Found::Folder { description }) = &answer {
+                    let described = description.is_some();
+                    self.state.lock().join_folder(&shown, &path, described);
                 }
                 answers.insert(path, answer);
             }
@@ -182,30 +184,97 @@ fn concerned(paths: &[String], shown: &HashMap<String, Ino>) -> BTreeSet<String>
 }
 
 impl State {
-    /// A file of which only attributes are changed here, if that is what stands at a path, and its content. What was put there elsewhere meanwhile then has the
-    /// place, and a deletion holds: a kernel that keeps writes sets a file's times long after the content that they belong to was published.
-    fn may_give_way(
+    /// What stands at a path of the drive: the folder in memory, the name, and the slot.
+    fn stands_at<'p>(
         &self,
         shown: &HashMap<String, Ino>,
-        path: &str,
-    ) -> Option<(Ino, Option<Content>)> {
+        path: &'p str,
+    ) -> Option<(Ino, &'p str, Slot)> {
         let (folder, name) = path.rsplit_once('/')?;
-        let ino = self
-            .folder(*shown.get(folder)?)
-            .ok()?
-            .slots
-            .get(name)?
-            .ino?;
-        let node = self.nodes.get(&ino)?;
-        let file = node.file()?;
-        let only_attributes = node.changed && !file.dirty && node.link.is_none();
-        only_attributes.then_some((ino, file.base))
+        let parent = *shown.get(folder)?;
+        let slot = *self.folder(parent).ok()?.slots.get(name)?;
+        Some((parent, name, slot))
     }
 
-    fn give_way(&mut self, ino: Ino) {
-        if let Some(node) = self.nodes.get_mut(&ino) {
-            // It may have been written to meanwhile.
-            node.changed = node.file().is_none_or(|file| file.dirty);
+    /// The drive's paths of all names in memory, and those that names in folders would have that were made here.
+    fn paths(&self) -> Vec<String> {
+        let mut paths = Vec::new();
+        let mut seen = HashSet::new();
+        let mut todo = vec![(ROOT, String::new())];
+        while let Some((ino, path)) = todo.pop() {
+            let Some(folder) = self.nodes.get(&ino).and_then(|node| node.folder()) else {
+                continue;
+            };
+            if !seen.insert(ino) {
+                continue;
+            }
+            let path = folder.lower.clone().unwrap_or(path);
+            for (name, slot) in &folder.slots {
+                let at = join(&path, name);
+                todo.extend(slot.ino.map(|ino| (ino, at.clone())));
+                paths.push(at);
+            }
+        }
+        paths
+    }
+
+    /// A folder that was made here where the drive had nothing, and that somebody else has made too, is one: it has what both put into it.
+    fn join_folder(&mut self, shown: &HashMap<String, Ino>, path: &str, described: bool) {
+        let Some((parent, name, slot)) = self.stands_at(shown, path) else {
+            return;
+        };
+        if let Some(ino) = slot.ino
+            && !slot.lower
+            && let Ok(folder) = self.folder_mut(ino)
+            && folder.lower.is_none()
+        {
+            (folder.lower, folder.described) = (Some(path.to_owned()), described);
+            folder.complete = false;
+            if let Ok(above) = self.folder_mut(parent)
+                && let Some(slot) = above.slots.get_mut(name)
+            {
+                slot.lower = true;
+            }
+        }
+    }
+
+    /// True where what was done here stays over what the drive has at its name: it was put there here, or written to. Attributes alone stay over the content
+    /// (or the target) that they belong to, and give way to anything else: a kernel that keeps writes sets a file's times long after its content was
+    /// published. Whether a folder stays is seen once all that is in it was looked at.
+    fn stays(&self, slot: Slot, ino: Ino, path: &str, found: Option<&Found>) -> bool {
+        let Some(node) = self.nodes.get(&ino) else {
+            return true;
+        };
+        if slot.put || node.is_folder() && node.changed {
+            return true;
+        }
+        if !node.changed {
+            return false;
+        }
+        let written = node.file().is_some_and(|file| file.dirty);
+        written || found.is_some_and(|found| self.view_of(path, found.clone()).1.is(&node.kind))
+    }
+
+    /// A folder goes that the drive has no more, if nothing is in it that stays, and if it was not put there here.
+    fn take_away_emptied(
+        &mut self,
+        shown: &HashMap<String, Ino>,
+        path: &str,
+        found: &Option<Found>,
+        stale: &mut Vec<Stale>,
+    ) {
+        if matches!(found, Some(Found::Folder { .. })) {
+            return;
+        }
+        let Some((parent, name, slot)) = self.stands_at(shown, path) else {
+            return;
+        };
+        if let Some(ino) = slot.ino
+            && !slot.put
+            && let Ok(folder) = self.folder(ino)
+            && folder.slots.values().all(|slot| slot.ino.is_none())
+        {
+            self.take_away(parent, &name.into(), ino, found.is_some(), stale);
         }
     }
 
@@ -224,33 +293,26 @@ impl State {
         for stale in stale {
             if let Stale::Name { folder, name } = stale {
                 self.overlay.delete_name(&mut batch, *folder, name);
+                self.overlay.delete_gone(&mut batch, *folder, name);
             }
         }
         for stale in stale {
-            if let Stale::Inode(ino) = stale
-                && !self.nodes.contains_key(ino)
-            {
+            let Stale::Inode(ino) = stale else { continue };
+            let Some(node) = self.nodes.get(ino).filter(|node| node.linked) else {
+                // Gone, or another inode stands in its place.
                 self.overlay.delete_node(&mut batch, *ino);
-            }
-            if let Stale::Inode(ino) = stale
-                && let Some(node) = self.nodes.get(ino)
-                && node.recorded
-                && !node.changed
-            {
-                if node.linked {
-                    let record = self.record_of(*ino)?;
-                    self.overlay.put_node(&mut batch, *ino, &record)?;
-                    // It may have been a further name until now.
-                    self.overlay
-                        .delete_name(&mut batch, node.parent, &node.name);
-                    for (folder, name) in &node.others {
-                        let lower = self.slot(*folder, name)?.lower;
-                        self.overlay
-                            .put_name(&mut batch, *folder, name, *ino, lower);
-                    }
-                } else {
-                    // Another inode stands in its place.
-                    self.overlay.delete_node(&mut batch, *ino);
+                self.overlay.delete_gone_below(&mut batch, *ino);
+                continue;
+            };
+            if node.recorded {
+                let record = self.record_of(*ino)?;
+                self.overlay.put_node(&mut batch, *ino, &record)?;
+                // It may have been a further name until now.
+                self.overlay
+                    .delete_name(&mut batch, node.parent, &node.name);
+                for (folder, name) in &node.others {
+                    let slot = self.slot(*folder, name)?;
+                    self.overlay.put_name(&mut batch, *folder, name, slot);
                 }
             }
         }
@@ -300,28 +362,68 @@ impl State {
                 }
             }
             Some(slot @ Slot { ino: None, .. }) => {
-                if slot.lower {
-                    // Deleted here: it stays so, over whatever the drive has.
-                } else if there {
+                // Deleted here: it stays so, over whatever the drive has, until it is deleted there too. What was a folder and has moved is shown at its new place.
+                let moved = slot.lower && shown.contains_key(path);
+                if slot.lower != there && !moved {
+                    folder.complete &= slot.lower;
                     folder.slots.remove(&name);
-                    folder.complete = false;
                     stale.push(Stale::Name {
                         folder: parent,
                         name,
                     });
                 }
             }
-            Some(Slot {
-                ino: Some(ino),
-                lower,
-            }) => {
-                let ino = *ino;
-                *lower = there;
-                let same = found.is_some_and(|found| self.take_in_node(ino, path, found, stale));
-                if !same {
-                    self.vanish(parent, &name, ino, there, stale);
+            Some(slot) => {
+                let was = *slot;
+                slot.lower = there;
+                if let Some(ino) = was.ino {
+                    self.take_in_slot(parent, &name, was, ino, path, found, stale);
                 }
             }
+        }
+    }
+
+    /// Takes in what the drive has where an inode stands in `slot`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a name, what stands there, and what comes"
+    )]
+    fn take_in_slot(
+        &mut self,
+        parent: Ino,
+        name: &Arc<str>,
+        slot: Slot,
+        ino: Ino,
+        path: &str,
+        found: Option<Found>,
+        stale: &mut Vec<Stale>,
+    ) {
+        if self.stays(slot, ino, path, found.as_ref()) {
+            // A folder that was moved there takes nothing away of what comes.
+            if !slot.lower
+                && matches!(found, Some(Found::Folder { .. }))
+                && self
+                    .folder(ino)
+                    .is_ok_and(|moved| moved.lower.as_deref() != Some(path))
+                && let Ok(above) = self.folder_mut(parent)
+                && let Some(slot) = above.slots.get_mut(name)
+            {
+                slot.lower = false;
+            }
+            return;
+        }
+        let there = found.is_some();
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            if node.changed && !node.others.is_empty() {
+                // What was done here stays under its other names.
+                self.take_away(parent, name, ino, there, stale);
+                return;
+            }
+            node.changed = false;
+        }
+        let same = found.is_some_and(|found| self.take_in_node(ino, path, found, stale));
+        if !same {
+            self.vanish(parent, name, ino, there, stale);
         }
     }
 
@@ -372,14 +474,15 @@ impl State {
                 node.attrs = attrs;
             }
             (Kind::Folder(_) | Kind::File(_) | Kind::Link(_) | Kind::Special(_), _) => {
-                return node.recorded && node.file().is_none();
+                return node.recorded && node.is_folder();
             }
         }
         stale.push(Stale::Inode(ino));
         true
     }
 
-    /// A name of the drive is gone, or is another thing now. What the overlay changed stays.
+    /// A name of the drive is gone, or is another thing now. What the overlay changed stays, and folders that have a record, for what is in them. A file that is
+    /// open for writing has a record too; it goes as if it had been unlinked here.
     pub(crate) fn vanish(
         &mut self,
         parent: Ino,
@@ -388,13 +491,21 @@ impl State {
         there: bool,
         stale: &mut Vec<Stale>,
     ) {
-        let Some(node) = self.nodes.get(&ino).filter(|node| !node.changed) else {
-            return;
-        };
-        // A file that is open for writing has a record too; it goes as if it had been unlinked here.
-        if node.recorded && node.others.is_empty() && node.file().is_none() {
-            return;
+        let goes = |node: &Node| !node.changed && !(node.recorded && node.is_folder());
+        if self.nodes.get(&ino).is_some_and(goes) {
+            self.take_away(parent, name, ino, there, stale);
         }
+    }
+
+    /// Takes a name away, with what is in it if it is a folder's.
+    fn take_away(
+        &mut self,
+        parent: Ino,
+        name: &Arc<str>,
+        ino: Ino,
+        there: bool,
+        stale: &mut Vec<Stale>,
+    ) {
         if let Ok(folder) = self.folder_mut(parent) {
             folder.slots.remove(name);
             folder.complete &= !there;
@@ -410,7 +521,7 @@ impl State {
                 self.without_name(ino, (folder, &name));
                 continue;
             }
-            node.linked = false;
+            (node.linked, node.changed) = (false, false);
             if let Kind::Folder(inside) = &mut node.kind {
                 // What is in it must not be found again by its own path.
                 let slots = std::mem::take(&mut inside.slots);

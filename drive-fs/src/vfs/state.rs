@@ -12,10 +12,11 @@ use super::{
     name::join,
     node::{File, Folder, Ino, Kind, Link, Node, ROOT, Slot},
     overlay::{DataRecord, KindRecord, Loaded, NodeRecord, Overlay, Shared, What},
+    publish::{Publishing, Unreadable},
 };
 use pome_cores::Batch;
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -57,6 +58,10 @@ pub(crate) struct State {
     pub(crate) links: HashMap<u64, Ino>,
     next_handle: u64,
     next_ino: Ino,
+    /// What the publication that runs builds on.
+    pub(crate) publishing: Option<Publishing>,
+    /// Files that could not be published when it was tried last.
+    pub(crate) unreadable: BTreeMap<Ino, Unreadable>,
     /// So many inodes in memory are too many.
     pub(crate) sweep_at: usize,
 }
@@ -81,6 +86,8 @@ impl State {
             replaces: false,
             links: HashMap::new(),
             next_handle: 1,
+            publishing: None,
+            unreadable: BTreeMap::new(),
             next_ino: 2,
             sweep_at: NODES_KEPT,
         };
@@ -113,9 +120,10 @@ impl State {
                 what: "name without its node",
             });
         }
-        let mut named: HashMap<Ino, Vec<(Ino, String, bool)>> = HashMap::new();
-        for (folder, name, ino, lower) in loaded.names {
-            named.entry(ino).or_default().push((folder, name, lower));
+        let mut named: HashMap<Ino, Vec<(Ino, String, bool, bool)>> = HashMap::new();
+        for (folder, name, ino, lower, put) in loaded.names {
+            let names = named.entry(ino).or_default();
+            names.push((folder, name, lower, put));
         }
         let written: HashSet<Ino> = loaded.data.iter().map(|(record, _)| record.ino).collect();
         for (ino, record) in loaded.nodes {
@@ -126,35 +134,30 @@ impl State {
             {
                 // It was open for writing when the last mount ended, and nothing was written: the drive knows it better, since others may have changed it.
                 state.overlay.delete_node(&mut left, ino);
-                for (folder, name, _) in further {
+                for (folder, name, ..) in further {
                     state.overlay.delete_name(&mut left, folder, &name);
                 }
                 continue;
             }
             let mut others = Vec::with_capacity(further.len());
-            for (folder, name, lower) in further {
+            let mut new = record.put && record.changed;
+            for (folder, name, lower, put) in further {
                 let name: Arc<str> = name.into();
+                let put = put && record.changed;
+                new |= put;
                 others.push((folder, name.clone()));
-                places.push((
-                    folder,
-                    name,
-                    Slot {
-                        ino: Some(ino),
-                        lower,
-                    },
-                ));
+                let ino = Some(ino);
+                places.push((folder, name, Slot { ino, lower, put }));
             }
             seqs.insert(ino, record.seq);
             let name: Arc<str> = record.name.as_str().into();
             if ino != ROOT {
-                places.push((
-                    record.parent,
-                    name.clone(),
-                    Slot {
-                        ino: Some(ino),
-                        lower: record.lower,
-                    },
-                ));
+                let slot = Slot {
+                    ino: Some(ino),
+                    lower: record.lower,
+                    put: record.put && record.changed,
+                };
+                places.push((record.parent, name.clone(), slot));
             }
             let kind = match record.kind {
                 KindRecord::Folder { lower, described } => Kind::Folder(Folder {
@@ -164,11 +167,13 @@ impl State {
                     ..Folder::default()
                 }),
                 KindRecord::File { base } => {
-                    if base.is_none() {
+                    // Made here, and nothing was written.
+                    let dirty = base.is_none() && new;
+                    if dirty {
                         state.dirty.insert(ino);
                     }
                     Kind::File(File {
-                        dirty: base.is_none(),
+                        dirty,
                         ..File::of_content(base)
                     })
                 }
@@ -197,16 +202,8 @@ impl State {
             };
             state.nodes.insert(ino, node);
         }
-        places.extend(loaded.gone.into_iter().map(|(folder, name)| {
-            (
-                folder,
-                name.into(),
-                Slot {
-                    ino: None,
-                    lower: true,
-                },
-            )
-        }));
+        let gone = loaded.gone.into_iter();
+        places.extend(gone.map(|(folder, name)| (folder, name.into(), Slot::gone(true))));
         for (folder, name, slot) in places {
             let folder = state.nodes.get_mut(&folder).and_then(Node::folder_mut);
             let folder = folder.ok_or(VfsError::Damaged {
@@ -244,6 +241,18 @@ impl State {
 
     pub(crate) fn folder(&self, ino: Ino) -> Result<&Folder> {
         self.node(ino)?.folder().ok_or(VfsError::NotFolder)
+    }
+
+    /// Its path in the mount.
+    pub(crate) fn path_of(&self, ino: Ino) -> String {
+        let (mut at, mut path) = (ino, String::new());
+        while at != ROOT
+            && let Some(node) = self.nodes.get(&at)
+        {
+            path = format!("/{}{path}", node.name);
+            at = node.parent;
+        }
+        path
     }
 
     pub(crate) fn folder_mut(&mut self, ino: Ino) -> Result<&mut Folder> {
@@ -322,10 +331,7 @@ impl State {
         self.sweep();
         let slot = match found {
             None => Slot::default(),
-            Some(found) => Slot {
-                ino: Some(self.add_clean(parent, name, path, found)),
-                lower: true,
-            },
+            Some(found) => Slot::of_drive(self.add_clean(parent, name, path, found)),
         };
         if let Ok(folder) = self.folder_mut(parent) {
             folder.slots.insert(name.into(), slot);
@@ -353,10 +359,7 @@ impl State {
                 .is_ok_and(|f| !f.slots.contains_key(name.as_str()))
             {
                 let at = join(path, &name);
-                let slot = Slot {
-                    ino: Some(self.add_clean(parent, &name, &at, found)),
-                    lower: true,
-                };
+                let slot = Slot::of_drive(self.add_clean(parent, &name, &at, found));
                 if let Ok(folder) = self.folder_mut(parent) {
                     folder.slots.insert(name.into(), slot);
                 }
@@ -458,10 +461,15 @@ impl State {
     /// The record of a node as it stands; callers change fields to say what is about to be.
     pub(crate) fn record_of(&self, ino: Ino) -> Result<NodeRecord> {
         let node = self.node(ino)?;
+        let slot = match ino {
+            ROOT => Slot::default(),
+            _ => self.slot(node.parent, &node.name)?,
+        };
         Ok(NodeRecord {
             parent: node.parent,
             name: node.name.to_string(),
-            lower: ino != ROOT && self.slot(node.parent, &node.name)?.lower,
+            lower: slot.lower,
+            put: slot.put,
             changed: node.changed,
             seq: self.overlay.seq(),
             attrs: node.attrs.clone(),
@@ -490,8 +498,8 @@ impl State {
             }
             self.overlay.put_node(batch, at, &self.record_of(at)?)?;
             for (folder, name) in &node.others {
-                let lower = self.slot(*folder, name)?.lower;
-                self.overlay.put_name(batch, *folder, name, at, lower);
+                let slot = self.slot(*folder, name)?;
+                self.overlay.put_name(batch, *folder, name, slot);
                 todo.push(*folder);
             }
             if at != ROOT {

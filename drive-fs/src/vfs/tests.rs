@@ -1,5 +1,6 @@
 mod blocks;
 mod crash;
+mod elsewhere;
 mod meanwhile;
 mod memory;
 mod model;

@@ -162,7 +162,11 @@ impl Vfs {
         (name, over): (&str, &str),
         options: VfsOptions,
     ) -> Result<Arc<Self>> {
-        let (overlay, loaded) = Overlay::open(corestore, &mounted::overlay_name(over))?;
+        let read_only = options.read_only || !drive.writable();
+        let (mut overlay, loaded) = Overlay::open(corestore, &mounted::overlay_name(over))?;
+        if read_only {
+            overlay.only_read();
+        }
         let description = match tree.lookup("").await? {
             Some(Found::Folder { description }) => description,
             Some(Found::Leaf(_)) | None => None,
@@ -181,7 +185,6 @@ impl Vfs {
             description.is_some(),
             options.owner,
         )?;
-        let read_only = options.read_only || !drive.writable();
         let vfs = Arc::new(Self {
             drive,
             options,
@@ -195,6 +198,7 @@ impl Vfs {
             aheads: Aheads::default(),
         });
         mounted::add(name, &vfs);
+        vfs.take_in_all().await?;
         Ok(vfs)
     }
 
