@@ -14,6 +14,7 @@ use loopback::*;
 use npm::Npm;
 use pome_cores::KeyPair;
 use pome_net::{
+    dht_rpc::RequestOptions,
     hyperdht::{
         ConnectOptions, HolepunchChoice, HyperDht, ServerOptions, Testnet, messages::firewall,
     },
@@ -26,6 +27,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -284,5 +286,31 @@ fn streams_of_ones_own_go_where_a_connection_goes() {
         assert_eq!(late.code(), "STREAM_NOT_CONNECTED");
         let nobody: Vec<SocketAddrV4> = vec![];
         assert_ne!(testnet.bootstrap(), nobody);
+    });
+}
+
+/// What came while the process stood still is heard before anybody is given up who has answered.
+#[test]
+fn an_answer_that_came_while_nothing_ran_counts() {
+    let test = "an_answer_that_came_while_nothing_ran_counts";
+    run(test, false, || async {
+        let (_nodes, start) = network(1).await;
+        let asks = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let dht = hyper(&[start], Front::Firewall, false).await;
+                let mut once = RequestOptions::default();
+                once.retries = Some(0);
+                let ping = dht.dht().ping_by(start, once);
+                // Longer than a try waits, and so long does nothing of this node run.
+                std::thread::sleep(Duration::from_secs(2));
+                ping.await
+            })
+        };
+        let answer = tokio::task::spawn_blocking(asks).await.unwrap();
+        assert_eq!(answer.unwrap().from, start);
     });
 }

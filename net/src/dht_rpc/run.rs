@@ -346,6 +346,11 @@ async fn read(
     }
 }
 
+/// What is due for so long was due while nothing ran: answers that came meanwhile are still in the sockets …
+const LATE: Duration = Duration::from_millis(100);
+/// … and get so much time to be heard, before anybody is given up who has answered.
+const HEARING: Duration = Duration::from_millis(20);
+
 /// Tells the node what time it is when it wants to know.
 async fn keep_time(weak: Weak<Inner>, wake: Arc<Notify>) {
     loop {
@@ -365,6 +370,13 @@ async fn keep_time(weak: Weak<Inner>, wake: Arc<Notify>) {
         tokio::select! {
             () = tokio::time::sleep_until(at) => {}
             () = wake.notified() => {}
+        }
+        let is_late = |inner: Arc<Inner>| {
+            let next = inner.state.lock().node.next_timeout();
+            next.is_some_and(|at| at + LATE < inner.clock.now())
+        };
+        if weak.upgrade().is_some_and(is_late) {
+            tokio::time::sleep(HEARING).await;
         }
         let Some(inner) = weak.upgrade() else {
             return;
