@@ -3,7 +3,10 @@
 //! JavaScript holds numbers; what they stand for lies in a table of its thread, and goes when the object that has the number is collected, or says so.
 //! Work runs on the shared pool and answers with an [`Out`], which becomes a JavaScript value on the thread that asked.
 
-use crate::{engine::bytes as views, event_loop::Loop};
+use crate::{
+    engine::bytes as views,
+    event_loop::{Loop, Settle},
+};
 use bytes::Bytes;
 use rquickjs::{Array, Ctx, Function, IntoJs, Null, Object, Persistent, Result, Value};
 use std::{any::Any, cell::RefCell, collections::HashMap, future::Future};
@@ -259,32 +262,17 @@ pub(super) fn patient<'js>(
     quick: impl Future<Output = Outcome<Option<Out>>> + Send + 'static,
     slow: impl Future<Output = Outcome> + Send + 'static,
 ) -> Result<Value<'js>> {
-    let (promise, resolve, reject) = ctx.promise()?;
-    let settle = (
-        Persistent::save(ctx, resolve),
-        Persistent::save(ctx, reject),
-    );
+    let (promise, settle) = Settle::new(ctx)?;
     let this = Loop::get(ctx);
     let later = this.clone();
-    this.begin(ctx, true, quick, move |ctx, outcome| match outcome {
-        Ok(Some(out)) => settle_with(ctx, settle, Ok(out)),
-        Err(failure) => settle_with(ctx, settle, Err(failure)),
-        Ok(None) => {
-            later.spawn(later.handle(stay), slow, move |ctx, outcome| {
-                settle_with(ctx, settle, outcome)
-            });
-            Ok(())
+    this.begin(ctx, true, quick, move |ctx, outcome| {
+        if let Some(outcome) = outcome.transpose() {
+            return settle.with(ctx, outcome);
         }
+        later.spawn(later.handle(stay), slow, move |ctx, outcome| {
+            settle.with(ctx, outcome)
+        });
+        Ok(())
     })?;
     Ok(promise.into_value())
-}
-
-/// The two functions of a promise.
-type Settle = (Persistent<Function<'static>>, Persistent<Function<'static>>);
-
-fn settle_with(ctx: &Ctx<'_>, (resolve, reject): Settle, outcome: Outcome) -> Result<()> {
-    match outcome {
-        Ok(out) => resolve.restore(ctx)?.call((out,)),
-        Err(failure) => reject.restore(ctx)?.call((failure,)),
-    }
 }

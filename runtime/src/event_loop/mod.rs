@@ -593,13 +593,13 @@ impl Drop for Counted {
 const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// The two functions of a promise.
-struct Settle {
+pub(crate) struct Settle {
     resolve: Persistent<Function<'static>>,
     reject: Persistent<Function<'static>>,
 }
 
 impl Settle {
-    fn new<'js>(ctx: &Ctx<'js>) -> Result<(Promise<'js>, Self)> {
+    pub(crate) fn new<'js>(ctx: &Ctx<'js>) -> Result<(Promise<'js>, Self)> {
         let (promise, resolve, reject) = ctx.promise()?;
         let this = Self {
             resolve: Persistent::save(ctx, resolve),
@@ -608,7 +608,7 @@ impl Settle {
         Ok((promise, this))
     }
 
-    fn with<'js, T: IntoJs<'js>>(
+    pub(crate) fn with<'js, T: IntoJs<'js>>(
         self,
         ctx: &Ctx<'js>,
         output: std::result::Result<T, JsError>,
