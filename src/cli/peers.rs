@@ -297,6 +297,9 @@ impl Peers {
                 }
                 Err(_) => return Err(self.late("no peer that has it was found")),
             }
+            if here && core.peers().is_empty() {
+                tracing::info!(key = %core.key(), "nobody is connected who has it; it is shown as it is here");
+            }
             if here || core.length() > 0 {
                 return Ok(());
             }
