@@ -35,6 +35,11 @@ fn a_writer_and_a_reader() {
 }
 
 #[test]
+fn who_looks_for_peers_waits_for_what_they_say() {
+    program("finding");
+}
+
+#[test]
 fn a_bee() {
     program("hyperbee");
 }

@@ -26,6 +26,8 @@ const server = http.createServer(async (req, res) => {
   }
 })
 
+// However long the machine takes from one request to the next.
+server.keepAliveTimeout = 0
 server.listen(0, '127.0.0.1', main)
 
 const agent = new http.Agent({ keepAlive: true })

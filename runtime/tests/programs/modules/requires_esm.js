@@ -9,6 +9,14 @@ try {
 } catch (err) {
   console.log(err.name)
 }
-setTimeout(() => console.log(awaits.after), 50)
 console.log(require('./esm/requires_back.mjs').fromBack)
-import('./esm/counter.mjs').then((ns) => console.log(ns.default, ns.n))
+import('./esm/counter.mjs').then((ns) => console.log(ns.default, ns.n)).then(later)
+
+// However long the module awaits.
+function later () {
+  try {
+    console.log(awaits.after)
+  } catch {
+    setTimeout(later, 5)
+  }
+}

@@ -1,5 +1,5 @@
 // not in bare: there it may be lost when it comes at once
-// Woken for a while, then idle again: what is still to come waits.
+// Woken for a while, then idle again: as soon as nothing is left to do, or when the while is over; what is still to come waits.
 const flags = new SharedArrayBuffer(4)
 const view = new Int32Array(flags)
 const thread = new Bare.Thread({ data: flags }, (flags) => {
@@ -12,15 +12,19 @@ const thread = new Bare.Thread({ data: flags }, (flags) => {
   // A thread with nothing to do ends before it is told.
   const stays = setInterval(() => {}, 1e6)
   Bare.on('suspend', () => clearInterval(stays))
-  Bare.on('wakeup', () => {
+  Bare.once('wakeup', () => {
     setTimeout(() => console.log('in time'), 1)
-    const late = setTimeout(() => console.log('never'), 100000)
-    Bare.on('resume', () => clearTimeout(late))
+    Bare.once('wakeup', () => {
+      const late = setTimeout(() => console.log('never'), 1e6)
+      Bare.on('resume', () => clearTimeout(late))
+    })
   })
 })
 thread.suspend()
 Atomics.wait(view, 0, 0)
-thread.wakeup(100)
+thread.wakeup(1e6)
 Atomics.wait(view, 0, 1)
+thread.wakeup(100)
+Atomics.wait(view, 0, 2)
 thread.resume()
 thread.join()
