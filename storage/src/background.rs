@@ -361,3 +361,31 @@ fn compact_loop(inner: &Inner) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Batch, Durability, Error, Options, Space, Store};
+
+    #[test]
+    fn without_a_background_no_commit_is_held() {
+        let options = Options {
+            background: false,
+            checkpoint_log_bytes: 1000,
+            ..Options::default()
+        };
+        let device = Arc::new(pome_wal::SimDevice::new(1));
+        let store = Store::open_on(device, options).expect("a new store");
+        for key in 0..100u8 {
+            let mut batch = Batch::new();
+            batch.put(Space(1), [key], vec![key; 500]);
+            store
+                .commit(batch, Durability::Synced)
+                .expect("it is written");
+            assert!(!store.inner().wake.held.load(Ordering::Acquire));
+        }
+        assert!(store.inner().fresh_is_large(8), "with one they would be");
+        store.close().expect("it closes");
+        assert!(matches!(store.accept_damage(), Err(Error::Closed)));
+    }
+}

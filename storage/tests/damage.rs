@@ -1,9 +1,9 @@
 //! Damage that is told, kept, accepted; and a damaged table that costs no living value.
 #![allow(clippy::unwrap_used)]
 
-use pome_storage::{Batch, Durability, Error, Options, Space, Store};
+use pome_storage::{Batch, Durability, Options, Space, Store};
 use pome_wal::{Device, SimDevice};
-use std::{fs, io::IoSlice, sync::Arc, time::Duration};
+use std::{fs, io::IoSlice, sync::Arc};
 
 fn quiet() -> Options {
     let mut options = Options::default();
@@ -152,18 +152,4 @@ fn a_moved_value_that_never_reached_the_disk_is_where_it_was() {
         }
         assert!(store.get(Space(1), b"later").unwrap().is_some());
     }
-}
-
-#[test]
-fn without_a_background_no_commit_is_held() {
-    let mut options = quiet();
-    options.checkpoint_log_bytes = 1000;
-    let store = Store::open_on(Arc::new(SimDevice::new(1)), options).unwrap();
-    let begun = std::time::Instant::now();
-    for key in 0..100u8 {
-        put(&store, &[key], vec![key; 500]);
-    }
-    assert!(begun.elapsed() < Duration::from_secs(10));
-    store.close().unwrap();
-    assert!(matches!(store.accept_damage(), Err(Error::Closed)));
 }

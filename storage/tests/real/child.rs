@@ -173,7 +173,12 @@ impl Worker {
 
     /// Waits for the first answer of a writer.
     pub(crate) fn wait_for(&mut self, writer: usize) {
-        while self.answered()[writer] == 0 {
+        self.wait_until(writer, 1);
+    }
+
+    /// Waits until a writer has written so many batches, those of before included.
+    pub(crate) fn wait_until(&mut self, writer: usize, batches: u64) {
+        while self.answered()[writer] < batches {
             thread::sleep(Duration::from_millis(1));
             let end = self.child.try_wait().unwrap();
             assert!(end.is_none(), "it ended by itself: {end:?}");

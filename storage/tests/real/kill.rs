@@ -20,7 +20,11 @@ fn rounds(device: &str) {
     let mut total = [0, 0];
     for round in 0..rounds {
         let mut worker = Worker::new(folder.path(), device, None);
-        worker.wait_for((round % 2) as usize);
+        match round % 2 {
+            // However little it comes to do until it is killed.
+            0 => worker.wait_until(0, total[0] + 4),
+            _ => worker.wait_for(1),
+        }
         thread::sleep(Duration::from_millis(chance.random_range(0..150)));
         let answered = worker.kill();
         let newest = verify(folder.path(), answered);
