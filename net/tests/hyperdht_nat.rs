@@ -609,7 +609,7 @@ async fn echoes(connection: &Connection, size: usize) -> bool {
     put_buffer(&mut message, &data);
     let channel = open(connection);
     channel.send(0, message.into()).await.unwrap();
-    let back = tokio::time::timeout(Duration::from_secs(20), channel.recv()).await;
+    let back = tokio::time::timeout(pome_test_support::PATIENCE, channel.recv()).await;
     let Ok(Ok(Some((_, back)))) = back else {
         return false;
     };

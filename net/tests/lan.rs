@@ -73,12 +73,13 @@ fn peers_meet_by_what_they_share() {
 
         // What is joined later is shared over the connection that is there, or a new one.
         b.join([9; 32]);
-        let met = stranger.next().await.unwrap();
-        assert_eq!(shared(&met), [9]);
-        assert_eq!(shared(&b.next().await.unwrap()), [9]);
+        let known = stranger.next().await.unwrap();
+        assert_eq!(shared(&known), [9]);
+        meet(&mut b, &mut met[1], 3).await;
+        assert_eq!(shared(&met[1][2]), [9]);
         // Whoever goes is gone, and meets the others again when it is back.
         drop(stranger);
-        met.connection().closed().await.ok();
+        known.connection().closed().await.ok();
         let mut again = lan(&[9]).await;
         assert_eq!(shared(&again.next().await.unwrap()), [9]);
     });

@@ -32,16 +32,18 @@ struct Two {
     second: HyperDht,
 }
 
+/// Where both are, before and after a restart. The system gives these ports to nobody: its own choices begin above them.
+const PORTS: [u16; 2] = [20_001, 20_002];
+
 impl Two {
-    /// At ports of the system's choice, or those of before.
-    async fn start(ports: [u16; 2], saved: Option<Bytes>) -> Self {
-        let at = SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports[0]);
+    async fn start(saved: Option<Bytes>) -> Self {
+        let at = SocketAddrV4::new(Ipv4Addr::LOCALHOST, PORTS[0]);
         let mut options = HyperDhtOptions::bootstrapper(at);
         options.dht.host = Ipv4Addr::LOCALHOST;
         let first = bind(options).await;
         let mut options = HyperDhtOptions::default();
         options.dht.host = Ipv4Addr::LOCALHOST;
-        options.dht.port = ports[1];
+        options.dht.port = PORTS[1];
         options.dht.any_port = false;
         options.dht.node.bootstrap = vec![first.dht().local_addr()];
         options.dht.node.ephemeral = Some(false);
@@ -55,11 +57,10 @@ impl Two {
 
     /// Stops both, and starts them again.
     async fn restart(self, saved: Option<Bytes>) -> Self {
-        let ports = [&self.first, &self.second].map(|node| node.dht().local_addr().port());
         self.first.close();
         self.second.close();
         drop(self);
-        Self::start(ports, saved).await
+        Self::start(saved).await
     }
 
     async fn asks(&self) -> HyperDht {
@@ -128,7 +129,7 @@ fn older(saved: &Bytes, by: Duration, later: bool) -> Bytes {
 #[test]
 fn what_was_kept_comes_back_as_old_as_it_is() {
     run("what_was_kept_comes_back_as_old_as_it_is", || async {
-        let mut nodes = Two::start([0, 0], None).await;
+        let mut nodes = Two::start(None).await;
         let put = Put::at(&nodes).await;
         assert_eq!(put.there(&nodes).await, (true, true));
         let saved = nodes.second.save_records().unwrap();
@@ -181,8 +182,7 @@ fn a_store_keeps_what_a_node_keeps() {
         let cores = store(folder.path());
         let kept = RecordStore::new(cores.local("dht records").unwrap());
         assert_eq!(kept.load().unwrap(), None);
-        let nodes = Two::start([0, 0], None).await;
-        let ports = [&nodes.first, &nodes.second].map(|node| node.dht().local_addr().port());
+        let nodes = Two::start(None).await;
         let (node, to) = (nodes.second.clone(), kept.clone());
         let keeping = tokio::spawn(async move {
             let often = Duration::from_millis(50);
@@ -203,7 +203,7 @@ fn a_store_keeps_what_a_node_keeps() {
         nodes.first.close();
         nodes.second.close();
         drop(nodes);
-        let nodes = Two::start(ports, Some(saved)).await;
+        let nodes = Two::start(Some(saved)).await;
         assert_eq!(put.there(&nodes).await, (true, true));
         // One that is closed saves once more, at once.
         let (node, to) = (nodes.second.clone(), kept.clone());
@@ -221,7 +221,7 @@ fn a_store_keeps_what_a_node_keeps() {
         let kept = RecordStore::new(cores.local("dht records").unwrap());
         let saved = kept.load().unwrap();
         assert!(saved.is_some());
-        let nodes = Two::start(ports, saved).await;
+        let nodes = Two::start(saved).await;
         assert_eq!(put.there(&nodes).await, (true, true));
         let asks = nodes.asks().await;
         assert_eq!(asks.immutable_get(late).await.unwrap().unwrap(), "late");

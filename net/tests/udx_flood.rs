@@ -60,7 +60,10 @@ async fn floods_are_bounded_and_answered_to_nobody_else() {
         .collect();
     let before = resident();
     let mut sent = 0u64;
-    for round in 0..30_000u32 {
+    let arrived = || -> u64 { streams.iter().map(|s| s.stats().packets_received).sum() };
+    // On a busy machine the system drops what nobody takes in time: then it takes more of them.
+    let is_enough = |round: u32| round >= 30_000 && arrived() > 20_000;
+    for round in (0..300_000).take_while(|round| !is_enough(*round)) {
         let id = 1 + round % 3;
         let flood = [
             noise[..rng.random_range(0..1400)].to_vec(),
@@ -96,12 +99,12 @@ async fn floods_are_bounded_and_answered_to_nobody_else() {
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
     let kept = resident().saturating_sub(before);
-    let arrived: u64 = streams.iter().map(|s| s.stats().packets_received).sum();
     println!(
-        "{sent} packets, {arrived} of them to streams: {} KiB kept",
+        "{sent} packets, {} of them to streams: {} KiB kept",
+        arrived(),
         kept >> 10
     );
-    assert!(arrived > 20_000, "the flood arrives: {arrived}");
+    assert!(arrived() > 20_000, "the flood arrives");
     assert!(kept < KEPT_MAX, "{kept} bytes are kept");
     // Answers go where the streams go, fewer than there were packets; to the attacker goes nothing.
     let mut buffer = [0; 2000];

@@ -55,7 +55,7 @@ const commands = {
   },
   async get({ n }) {
     await bee.update({ wait: true })
-    const entry = await bee.get(name(n), { timeout: 20000 })
+    const entry = await bee.get(name(n), { timeout: 600000 })
     return { value: entry && entry.value }
   },
   async range({ from, to }) {

@@ -155,7 +155,7 @@ const commands = {
     return describe(id, cores.get(id))
   },
   async get({ id, index, timeout }) {
-    const block = await cores.get(id).get(index, { timeout: timeout || 20000, valueEncoding: 'binary' })
+    const block = await cores.get(id).get(index, { timeout: timeout || 600000, valueEncoding: 'binary' })
     return { block: hex(block) }
   },
   async has({ id, start, end }) {
@@ -170,7 +170,7 @@ const commands = {
     return {}
   },
   async seek({ id, bytes }) {
-    return { seek: await cores.get(id).seek(bytes, { timeout: 20000 }) }
+    return { seek: await cores.get(id).seek(bytes, { timeout: 600000 }) }
   },
   async update({ id }) {
     return { updated: await cores.get(id).update({ wait: true }) }
@@ -181,7 +181,7 @@ const commands = {
   // Waits until the core has this length and fork.
   async reach({ id, length, fork }) {
     const core = cores.get(id)
-    const until = Date.now() + 20000
+    const until = Date.now() + 600000
     while (core.length !== length || core.fork !== fork) {
       if (Date.now() > until) return { ...(await describe(id, core)), late: true }
       await new Promise((resolve) => setTimeout(resolve, 10))
@@ -201,7 +201,7 @@ const commands = {
     return {}
   },
   async received({ count }) {
-    const until = Date.now() + 20000
+    const until = Date.now() + 600000
     while (received.length < count && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 10))
     return { received: received.splice(0) }
   },
