@@ -219,6 +219,19 @@ fn doctor(pome: &Pome, args: &[&str]) -> (Option<i32>, Vec<Value>) {
     (output.status.code(), lines(&output.stdout))
 }
 
+/// The same, once he comes through: he dials once, and a machine that is busy for some seconds may make that come to nothing.
+fn doctor_connects(pome: &Pome, key: &str) -> Vec<Value> {
+    for _ in 0..20 {
+        let (status, said) = doctor(pome, &[key]);
+        if status == Some(0) {
+            assert_eq!(said[1]["stage"], "connected", "{said:?}");
+            return said;
+        }
+        eprintln!("not yet: {said:?}");
+    }
+    panic!("the doctor never connects");
+}
+
 #[test]
 fn the_doctor_says_how_far_one_comes() {
     if !namespace::inside("the_doctor_says_how_far_one_comes") {
@@ -262,20 +275,10 @@ fn the_doctor_says_how_far_one_comes() {
         .unwrap();
     let mut sharing = Talker::new(child);
     assert_eq!(sharing.line()["announced"], true);
-    let (status, said) = doctor(&pome, &[&key]);
-    assert_eq!(
-        (status, &said[1]["stage"]),
-        (Some(0), &json!("connected")),
-        "{said:?}"
-    );
+    let said = doctor_connects(&pome, &key);
     let peer = said[1]["peer"].as_str().unwrap().to_owned();
     // And to the peer itself.
-    let (status, said) = doctor(&pome, &[&peer]);
-    assert_eq!(
-        (status, &said[1]["stage"]),
-        (Some(0), &json!("connected")),
-        "{said:?}"
-    );
+    doctor_connects(&pome, &peer);
     let owner = pome.json(&["status"])[0]["owner"].clone();
     sharing.stop();
     // The process that worked for it says good-bye.

@@ -167,7 +167,7 @@ fn a_drive_is_read_where_it_is_not() {
     let hidden = writer.json(&["drive", "info", "hidden"]);
     let (_sharing, address) = share(&writer, &["home"]);
     let with = |words: &[&str]| -> Vec<String> {
-        let all = [words, &["--peer", &address, "--timeout", "10"]].concat();
+        let all = [words, &["--peer", &address, "--timeout", "600"]].concat();
         all.into_iter().map(str::to_owned).collect()
     };
     let ok = |words: &[&str]| {

@@ -502,6 +502,9 @@ fn single_operations_answer_as_on_a_local_filesystem() {
 
 #[test]
 fn a_large_file_goes_in_and_out_in_bounded_memory() {
+    if !pome_test_support::alone("a_large_file_goes_in_and_out_in_bounded_memory") {
+        return;
+    }
     let Some(mut room) = Room::new("a_large_file") else {
         return;
     };

@@ -1,12 +1,14 @@
 //! What the tests of several crates share. The golden vectors: bytes made by the npm modules, read from `$POME_VECTORS` or `tests/vectors`; processes that
 //! talk in lines of JSON; a fuzzer; what a test says that cannot run here.
 
+mod alone;
 pub mod fuzz;
 pub mod namespace;
 mod process;
 mod runtime;
 mod skip;
 
+pub use alone::alone;
 pub use process::JsonProcess;
 pub use runtime::{PATIENCE, block_on};
 pub use skip::{npm_folder, npm_works, skipped, tools_work};
