@@ -279,7 +279,7 @@ impl Series {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Absent, Measure, Measured, Row, Series, Used};
+    use crate::{Absent, LIMIT, Measure, Measured, Row, Series, Used};
 
     #[test]
     fn what_is_behind_stands_first() {

@@ -2,6 +2,7 @@
 
 use crate::{
     ended,
+    mounts::unmount_below,
     used::{Counters, Used},
     worker::Done,
 };
@@ -65,15 +66,25 @@ pub enum RunError {
 /// How soon is seen that a run is to stop.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Ends the process, and those that it has started, however the run ends.
-struct Ended(Child);
+/// Ends the process, those that it has started, and what they have mounted in its folder, however the run ends.
+struct Ended<'a> {
+    child: Child,
+    folder: &'a Path,
+}
 
-impl Drop for Ended {
+impl Drop for Ended<'_> {
     fn drop(&mut self) {
         // When it has ended by itself, so have those that it started: their stdin has ended.
-        if matches!(self.0.try_wait(), Ok(None)) {
-            let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
-            let _ = self.0.wait();
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        loop {
+            // It does not end before what it asks of its own mount has failed.
+            unmount_below(self.folder);
+            if !matches!(ended(&mut self.child, LOOK), Ok(None)) {
+                return;
+            }
         }
     }
 }
@@ -97,7 +108,8 @@ pub fn words(command: &Command) -> String {
 }
 
 /// Runs a [`Worker`](crate::Worker), which may take `patience` for its work and as much for what comes before: how it went, and what it took of the machine while its clock ran. Before the
-/// clock runs, the disk has written what was left to it. `folder` is one on the disk that is worked on. It is in a process group of its own, so that Ctrl-C is for
+/// clock runs, the disk has written what was left to it. `folder` is its own, on the
+/// disk that is worked on. It is in a process group of its own, so that Ctrl-C is for
 /// whoever watches alone: once `stop` is true, it is ended with all that it has started.
 ///
 /// # Errors
@@ -115,15 +127,13 @@ pub fn watch(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
-    let mut child = spawned.map(Ended).map_err(|source| RunError::Start {
+    let child = spawned.map_err(|source| RunError::Start {
         command: name.clone(),
         source,
     })?;
-    let (stdin, stdout, stderr) = (
-        child.0.stdin.take(),
-        child.0.stdout.take(),
-        child.0.stderr.take(),
-    );
+    let mut run = Ended { child, folder };
+    let child = &mut run.child;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (sender, lines) = mpsc::channel();
     std::thread::spawn(move || {
         for line in stdout
@@ -142,11 +152,11 @@ pub fn watch(
         let _ = stderr.map(|mut err| err.read_to_end(&mut text));
         text
     });
-    let outcome = follow(&name, &child.0, stdin, &lines, folder, patience, stop);
+    let outcome = follow(&name, child, stdin, &lines, folder, patience, stop);
     match outcome {
         Ok(went) => {
             // Its stdin has ended: it closes what it had opened, and must end well.
-            match ended_or_stopped(&mut child.0, patience, stop) {
+            match ended_or_stopped(child, patience, stop) {
                 Ok(Some(status)) if status.success() => Ok(went),
                 Ok(None) if stop.load(Ordering::Relaxed) => {
                     Err(RunError::Stopped { command: name })
@@ -162,7 +172,7 @@ pub fn watch(
             }
         }
         Err(RunError::Ended { command, .. }) => {
-            drop(child);
+            drop(run);
             Err(RunError::Ended {
                 command,
                 said: last_lines(complaints),
@@ -256,18 +266,22 @@ fn follow(
 #[allow(clippy::unwrap_used, reason = "a test that panics says where")]
 mod tests {
     use super::*;
+    use std::{path::PathBuf, sync::atomic::AtomicU32};
+
+    /// A folder that is nobody else's.
+    fn own_folder() -> PathBuf {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("pome-watched-{}-{number}", std::process::id());
+        std::env::temp_dir().join(name)
+    }
 
     static GOES_ON: AtomicBool = AtomicBool::new(false);
 
     fn shell(script: &str) -> Result<(Done, Used), RunError> {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        watch(
-            command,
-            &std::env::temp_dir(),
-            Duration::from_secs(60),
-            &GOES_ON,
-        )
+        watch(command, &own_folder(), Duration::from_secs(60), &GOES_ON)
     }
 
     #[test]
@@ -288,7 +302,7 @@ mod tests {
         assert!(matches!(shell(late), Err(RunError::Ended { said, .. }) if said == "no"));
         let nobody = watch(
             Command::new("/nobody/here"),
-            &std::env::temp_dir(),
+            &own_folder(),
             Duration::from_secs(1),
             &GOES_ON,
         );
@@ -296,27 +310,17 @@ mod tests {
         assert!(nobody.ends_with("(os error 2)"), "{nobody}");
         let mut sleeps = Command::new("sleep");
         sleeps.arg("600");
-        let late = watch(
-            sleeps,
-            &std::env::temp_dir(),
-            Duration::from_millis(50),
-            &GOES_ON,
-        );
+        let late = watch(sleeps, &own_folder(), Duration::from_millis(50), &GOES_ON);
         assert!(matches!(late, Err(RunError::Late { .. })));
         let mut stays = Command::new("sh");
         stays.args(["-c", r#"echo '{"ready":true}'; read go; echo '{"items":1,"bytes":1,"seconds":1,"version":""}'; exec sleep 600"#]);
-        let late = watch(
-            stays,
-            &std::env::temp_dir(),
-            Duration::from_secs(2),
-            &GOES_ON,
-        );
+        let late = watch(stays, &own_folder(), Duration::from_secs(2), &GOES_ON);
         assert!(matches!(late, Err(RunError::Late { .. })), "{late:?}");
     }
 
     #[test]
     fn who_is_stopped_is_ended_with_all_that_it_started() {
-        let file = std::env::temp_dir().join(format!("pome-watched-{}", std::process::id()));
+        let file = own_folder();
         let script = r#"sleep 600 & echo $! > "$0"; echo '{"ready":true}'; read go; sleep 600"#;
         let mut command = Command::new("sh");
         command.args(["-c", script]).arg(&file);
@@ -328,12 +332,7 @@ mod tests {
                 }
                 stop.store(true, Ordering::Relaxed);
             });
-            watch(
-                command,
-                &std::env::temp_dir(),
-                Duration::from_secs(600),
-                &stop,
-            )
+            watch(command, &own_folder(), Duration::from_secs(600), &stop)
         });
         assert!(
             matches!(outcome, Err(RunError::Stopped { .. })),

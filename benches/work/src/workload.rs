@@ -58,10 +58,15 @@ impl Workload {
         }
     }
 
+    /// How many items it works on, and how many of them are timed.
+    pub fn amount(&self, quick: bool) -> (u64, u64) {
+        if quick { self.quick } else { self.full }
+    }
+
     /// How many items are timed where it works on so many: all of them where that is so otherwise, else as many as otherwise, and 20,000 at the most.
-    pub fn ops_at(&self, size: u64) -> u64 {
-        let (full, ops) = self.full;
-        match full == ops {
+    pub fn ops_at(&self, size: u64, quick: bool) -> u64 {
+        let (items, ops) = self.amount(quick);
+        match items == ops {
             true => size,
             false => ops.min(20_000),
         }
@@ -144,7 +149,7 @@ pub const ALL: &[Workload] = &[
         "append 100 B, one by one",
         Rate,
         all(20_000),
-        all(2_000),
+        all(1_000),
     )
     .buffered()
     .goal(18.0)
@@ -155,7 +160,7 @@ pub const ALL: &[Workload] = &[
         "append 64 KiB, one by one",
         Throughput,
         all(2_000),
-        all(300),
+        all(256),
     )
     .buffered()
     .beside(LARGE_CORES),
@@ -164,7 +169,7 @@ pub const ALL: &[Workload] = &[
         "append 100 B, batches of 1,000",
         Rate,
         all(200_000),
-        all(40_000),
+        all(10_000),
     )
     .buffered()
     .goal(15.0)
@@ -186,7 +191,7 @@ pub const ALL: &[Workload] = &[
         "random get of 100 B",
         Rate,
         (100_000, 50_000),
-        (20_000, 10_000),
+        (5_000, 4_000),
     )
     .goal(80.0)
     .grows()
@@ -196,7 +201,7 @@ pub const ALL: &[Workload] = &[
         "random get of 64 KiB",
         Throughput,
         (1_024, 10_000),
-        (256, 2_000),
+        (256, 1_000),
     )
     .beside(LARGE_CORES),
     work(
@@ -204,7 +209,7 @@ pub const ALL: &[Workload] = &[
         "read stream of 100 B blocks",
         Rate,
         all(100_000),
-        all(20_000),
+        all(8_000),
     )
     .beside(&["npm", "bare", "npm10"]),
     work(
@@ -212,10 +217,10 @@ pub const ALL: &[Workload] = &[
         "open a store and a core, and get its last block",
         Millis,
         (20_000, 20),
-        (5_000, 5),
+        (3_000, 5),
     )
     .beside(CORES),
-    work("bee-put", "bee put, one by one", Rate, all(5_000), all(800))
+    work("bee-put", "bee put, one by one", Rate, all(5_000), all(500))
         .buffered()
         .goal(25.0)
         .beside(BEES),
@@ -224,7 +229,7 @@ pub const ALL: &[Workload] = &[
         "bee put, batches of 1,000",
         Rate,
         all(50_000),
-        all(4_000),
+        all(2_000),
     )
     .buffered()
     .goal(60.0)
@@ -234,7 +239,7 @@ pub const ALL: &[Workload] = &[
         "random bee get",
         Rate,
         (20_000, 10_000),
-        (4_000, 3_000),
+        (2_000, 1_500),
     )
     .goal(100.0)
     .grows()
@@ -244,7 +249,7 @@ pub const ALL: &[Workload] = &[
         "read stream of a bee",
         Rate,
         all(20_000),
-        all(4_000),
+        all(2_000),
     )
     .goal(30.0)
     .grows()
@@ -254,14 +259,14 @@ pub const ALL: &[Workload] = &[
         "diff of a bee to 1 of 20 changed entries",
         Rate,
         (20_000, 1_000),
-        (4_000, 200),
+        (2_000, 100),
     ),
     work(
         "cores-make",
         "cores made and closed",
         Rate,
         all(10_000),
-        all(500),
+        all(300),
     )
     .buffered()
     .goal(20.0),
@@ -270,14 +275,14 @@ pub const ALL: &[Workload] = &[
         "cores opened in a store that was closed",
         Rate,
         all(10_000),
-        all(500),
+        all(300),
     ),
     work(
         "drive-import",
         "import of files into a drive",
         Rate,
         all(2_000),
-        all(200),
+        all(100),
     )
     .buffered()
     .goal(20.0),
@@ -286,7 +291,7 @@ pub const ALL: &[Workload] = &[
         "export of a drive into a folder",
         Rate,
         all(2_000),
-        all(200),
+        all(100),
     )
     .buffered(),
     work(
@@ -294,7 +299,7 @@ pub const ALL: &[Workload] = &[
         "mirror of a folder where nothing changed",
         Rate,
         all(2_000),
-        all(200),
+        all(100),
     )
     .goal(15.0),
     work(
@@ -302,14 +307,14 @@ pub const ALL: &[Workload] = &[
         "entries of a drive",
         Rate,
         all(2_000),
-        all(200),
+        all(100),
     ),
     work(
         "replicate-pipe",
         "replicate 100 B blocks in one process",
         Rate,
         all(100_000),
-        all(8_000),
+        all(3_000),
     )
     .beside(NODE),
     work(
@@ -317,7 +322,7 @@ pub const ALL: &[Workload] = &[
         "replicate 64 KiB blocks in one process",
         Throughput,
         all(2_048),
-        all(256),
+        all(192),
     )
     .beside(&["npm", LIMIT]),
     work(
@@ -325,7 +330,7 @@ pub const ALL: &[Workload] = &[
         "replicate 100 B blocks over TCP",
         Rate,
         all(100_000),
-        all(8_000),
+        all(3_000),
     )
     .goal(20.0)
     .beside(NODE),
@@ -334,7 +339,7 @@ pub const ALL: &[Workload] = &[
         "replicate 64 KiB blocks over TCP",
         Throughput,
         all(4_096),
-        all(256),
+        all(192),
     )
     .goal(6.0)
     .beside(&["npm", "iroh", LIMIT]),
@@ -343,7 +348,7 @@ pub const ALL: &[Workload] = &[
         "replicate 100 B blocks over the DHT",
         Rate,
         all(50_000),
-        all(5_000),
+        all(2_500),
     )
     .goal(20.0)
     .beside(NODE),
@@ -352,7 +357,7 @@ pub const ALL: &[Workload] = &[
         "replicate 64 KiB blocks over the DHT",
         Throughput,
         all(1_024),
-        all(128),
+        all(96),
     )
     .goal(6.0)
     .beside(&["npm", "iroh"]),
@@ -361,7 +366,7 @@ pub const ALL: &[Workload] = &[
         "UDX stream on loopback",
         Throughput,
         all(2_000),
-        all(200),
+        all(100),
     )
     .goal(3.0)
     .beside(&["npm", LIMIT]),
@@ -371,7 +376,7 @@ pub const ALL: &[Workload] = &[
         "Noise handshakes (IK), both sides on one core",
         Rate,
         all(6_000),
-        all(1_000),
+        all(500),
     )
     .goal(2.0)
     .beside(NODE),
@@ -405,7 +410,7 @@ pub const ALL: &[Workload] = &[
         "create files of 100 B, in a mount",
         Rate,
         all(10_000),
-        all(1_000),
+        all(500),
     )
     .buffered()
     .beside(FOLDERS),
@@ -414,7 +419,7 @@ pub const ALL: &[Workload] = &[
         "walk and stat files, in a mount",
         Rate,
         all(10_000),
-        all(1_000),
+        all(500),
     )
     .beside(FOLDERS),
     work(
@@ -524,9 +529,11 @@ mod tests {
 
     #[test]
     fn what_is_written_grows_with_the_size_and_what_is_read_does_not() {
-        let ops = |name: &str, size| named(name).map(|workload| workload.ops_at(size));
+        let ops = |name: &str, size| named(name).map(|workload| workload.ops_at(size, false));
         assert_eq!(ops("core-append", 1_000_000), Some(1_000_000));
         assert_eq!(ops("core-get", 1_000_000), Some(20_000));
         assert_eq!(ops("core-get", 100), Some(20_000));
+        let quick = named("core-get").map(|workload| workload.ops_at(100, true));
+        assert_eq!(quick, Some(4_000));
     }
 }

@@ -4,7 +4,6 @@
 pub(crate) mod args;
 mod install;
 mod peers;
-mod room;
 mod stop;
 mod turns;
 

@@ -1,19 +1,46 @@
 //! The runs, in their order: round by round, so that what a machine does meanwhile falls on all alike.
 
-use super::{Failure, Peer, Peers, args::BenchArgs, leave, room::Room, stop};
+use super::{Failure, Peer, Peers, args::BenchArgs, leave, stop};
 use pome_bench_support::{
-    Absent, Machine, Measured, Row, RunError, Series, human, rotated, watch, words,
+    Absent, Machine, Measured, Row, RunError, Series, human, rotated, unmount_below, watch, words,
 };
 use pome_bench_work::{Workload, write_tree};
 use std::{
     cell::Cell,
     collections::BTreeSet,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 /// How long one run may take.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A folder that goes when it is dropped, with all that is mounted in it.
+struct Room(PathBuf);
+
+impl Room {
+    fn new(at: &Path) -> Result<Self, Failure> {
+        let room = at.join(format!("pome-bench-{}", std::process::id()));
+        let io = |error| Failure::io(&room.display().to_string(), &error);
+        std::fs::create_dir_all(&room).map_err(io)?;
+        // As the kernel calls it, so that mounts in it are found.
+        let room = room.canonicalize().map_err(io)?;
+        Ok(Self(room))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        unmount_below(&self.0);
+        // What stays of it is in the temporary folder.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
 
 pub(super) struct Turns<'a> {
     args: &'a BenchArgs,
@@ -92,11 +119,7 @@ impl<'a> Turns<'a> {
                 break;
             }
             for workload in workloads {
-                let amount = if self.args.quick {
-                    workload.quick
-                } else {
-                    workload.full
-                };
+                let amount = workload.amount(self.args.quick);
                 for peer in rotated(&peers.of(workload), round) {
                     let turn = Turn {
                         workload,
@@ -149,9 +172,14 @@ impl<'a> Turns<'a> {
         failed: &mut Option<String>,
     ) -> Result<(), Failure> {
         let patience = Duration::from_secs(if self.args.quick { 5 } else { 45 });
-        let sizes = if self.args.quick { 2 } else { 3 };
+        // pome and one peer, at two sizes, where it is to be quick.
+        let (sizes, who) = if self.args.quick {
+            (2, 2)
+        } else {
+            (3, usize::MAX)
+        };
         for workload in workloads {
-            for peer in peers.of(workload) {
+            for peer in peers.of(workload).into_iter().take(who) {
                 // What the sizes before took, from the start of the process to its end.
                 let mut took: Vec<(u64, Duration)> = vec![];
                 for size in workload.sizes().iter().take(sizes) {
@@ -182,7 +210,7 @@ impl<'a> Turns<'a> {
                         break;
                     }
                     let start = Instant::now();
-                    let amount = (*size, workload.ops_at(*size));
+                    let amount = (*size, workload.ops_at(*size, self.args.quick));
                     let peer = peer.clone();
                     self.take(
                         Turn {
@@ -298,7 +326,8 @@ impl<'a> Turns<'a> {
         let typed = words(&command);
         let outcome = watch(command, &folder, PATIENCE, self.stopped);
         if outcome.is_err() {
-            self.room.unmount();
+            // One that failed may have left a mount in it.
+            unmount_below(&folder);
         }
         // What cannot be removed now goes with the room.
         let _ = std::fs::remove_dir_all(&folder);
