@@ -14,12 +14,13 @@
 //! ```
 
 use crate::{
+    aead::{KEY_BYTES, Message, NONCE_BYTES, TAG_BYTES},
     error::{Error, Op},
     format::{KeyKind, KeySlot, SUPERBLOCK},
 };
 use argon2::{Algorithm, Argon2, Params, Version};
 use bytes::Bytes;
-use chacha20poly1305::{AeadInOut, KeyInit, Tag, XChaCha20Poly1305, XNonce, aead::inout::InOutBuf};
+use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305};
 use quick_cache::{Weighter, sync::Cache};
 use rand::TryRng;
 use std::{
@@ -28,13 +29,10 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-pub(crate) const NONCE_BYTES: usize = 24;
-pub(crate) const TAG_BYTES: usize = 16;
 /// How much longer a sealed body, value or manifest is.
 pub(crate) const SEAL_BYTES: usize = NONCE_BYTES + TAG_BYTES;
 /// The random part of the nonces of a table.
 pub(crate) const TABLE_NONCE_BYTES: usize = 16;
-const KEY_BYTES: usize = 32;
 
 /// Argon2id as RFC 9106 recommends it where memory is not plenty: 64 MiB, three passes, four lanes; about a fifth of a second.
 const NEW_PASSPHRASE: KeyKind = KeyKind::Passphrase {
@@ -283,39 +281,52 @@ fn aad(store_id: &[u8; 16], label: &str, place: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-fn cipher_of(key: &DataKey) -> XChaCha20Poly1305 {
-    XChaCha20Poly1305::new((&**key).into())
-}
-
 /// Encrypts in place; answers the tag.
 fn seal_in_place(
-    cipher: &XChaCha20Poly1305,
+    key: &DataKey,
     nonce: &[u8; NONCE_BYTES],
     aad: &[u8],
     buf: &mut [u8],
 ) -> [u8; TAG_BYTES] {
-    cipher
-        .encrypt_inout_detached(nonce.into(), aad, buf.into())
-        .expect("a part is far below the 256 GiB that one nonce can seal")
-        .into()
+    Message::new(key, nonce).seal(aad, buf)
 }
 
 /// Decrypts into a buffer of its own; `None` when the tag does not fit.
-fn open(
-    cipher: &XChaCha20Poly1305,
-    nonce: &[u8; NONCE_BYTES],
-    aad: &[u8],
-    sealed: &[u8],
-) -> Option<Vec<u8>> {
-    let (ciphertext, tag) = sealed.split_at_checked(sealed.len().checked_sub(TAG_BYTES)?)?;
-    let tag: [u8; TAG_BYTES] = tag.try_into().ok()?;
-    let mut plain = vec![0; ciphertext.len()];
-    let buf = InOutBuf::new(ciphertext, &mut plain).ok()?;
-    let nonce: &XNonce = nonce.into();
-    cipher
-        .decrypt_inout_detached(nonce, aad, buf, &Tag::from(tag))
+fn open(key: &DataKey, nonce: &[u8; NONCE_BYTES], aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+    let (ciphertext, tag) = sealed.split_last_chunk()?;
+    let mut plain = ciphertext.to_vec();
+    let fits = Message::new(key, nonce).open(aad, &mut plain, tag);
+    fits.then_some(plain)
+}
+
+// What unlocks the data key is wiped with whatever is made of it, which ring does not do.
+
+/// Seals a data key into its slot.
+fn wrap_key(wrapping: &DataKey, store_id: &[u8; 16], data: &DataKey, slot: &mut KeySlot) {
+    let aad = aad(store_id, "key", &[&slot.head()]);
+    let (sealed, tag) = slot.wrapped.split_at_mut(KEY_BYTES);
+    sealed.copy_from_slice(&**data);
+    let made = XChaCha20Poly1305::new((&**wrapping).into())
+        .encrypt_inout_detached((&slot.nonce).into(), &aad, sealed.into())
+        .expect("a key is short");
+    tag.copy_from_slice(&made);
+}
+
+/// The data key in a slot; `None` when the tag does not fit.
+fn unwrap_key(wrapping: &DataKey, store_id: &[u8; 16], slot: &KeySlot) -> Option<DataKey> {
+    let aad = aad(store_id, "key", &[&slot.head()]);
+    let (sealed, tag) = slot.wrapped.split_last_chunk::<TAG_BYTES>()?;
+    let mut data = DataKey::default();
+    data.copy_from_slice(sealed);
+    XChaCha20Poly1305::new((&**wrapping).into())
+        .decrypt_inout_detached(
+            (&slot.nonce).into(),
+            &aad,
+            (&mut data[..]).into(),
+            &(*tag).into(),
+        )
         .ok()?;
-    Some(plain)
+    Some(data)
 }
 
 fn table_nonce(table: &[u8; TABLE_NONCE_BYTES], offset: u64) -> [u8; NONCE_BYTES] {
@@ -341,7 +352,6 @@ impl Weighter<(u64, u64), Bytes> for ByBytes {
 pub(crate) struct Seal {
     store_id: [u8; 16],
     key: DataKey,
-    cipher: XChaCha20Poly1305,
     nonces: Nonces,
     /// Parts of tables, by (table, offset).
     cache: Cache<(u64, u64), Bytes, ByBytes>,
@@ -352,7 +362,6 @@ impl Seal {
         let parts = usize::try_from(cache_bytes / 4096).unwrap_or(usize::MAX);
         Self {
             store_id,
-            cipher: cipher_of(&key),
             key,
             nonces,
             cache: Cache::with_weighter(parts, cache_bytes, ByBytes),
@@ -390,10 +399,9 @@ impl Seal {
         let Some(key) = key else {
             return Err(Error::KeyNeeded { store, wants });
         };
-        let data = key.wrapping(slot.kind, &slot.salt)?.and_then(|wrapping| {
-            let aad = aad(&store_id, "key", &[&slot.head()]);
-            open(&cipher_of(&wrapping), &slot.nonce, &aad, &slot.wrapped).map(Zeroizing::new)
-        });
+        let data = key
+            .wrapping(slot.kind, &slot.salt)?
+            .and_then(|wrapping| unwrap_key(&wrapping, &store_id, slot));
         let Some(data) = data else {
             let given = key.kind();
             return Err(Error::WrongKey {
@@ -402,9 +410,7 @@ impl Seal {
                 given,
             });
         };
-        let mut key = DataKey::default();
-        key.copy_from_slice(&data);
-        Ok(Self::with(store_id, key, nonces, cache_bytes))
+        Ok(Self::with(store_id, data, nonces, cache_bytes))
     }
 
     /// The data key, wrapped by `key`.
@@ -420,15 +426,7 @@ impl Seal {
             nonce: self.nonces.array()?,
             wrapped: [0; 48],
         };
-        let aad = aad(&self.store_id, "key", &[&slot.head()]);
-        let (sealed, tag) = slot.wrapped.split_at_mut(KEY_BYTES);
-        sealed.copy_from_slice(&*self.key);
-        tag.copy_from_slice(&seal_in_place(
-            &cipher_of(&wrapping),
-            &slot.nonce,
-            &aad,
-            sealed,
-        ));
+        wrap_key(&wrapping, &self.store_id, &self.key, &mut slot);
         Ok(slot)
     }
 
@@ -436,14 +434,14 @@ impl Seal {
         let mut out = Vec::with_capacity(plain.len() + SEAL_BYTES);
         out.extend_from_slice(nonce);
         out.extend_from_slice(plain);
-        let tag = seal_in_place(&self.cipher, nonce, aad, &mut out[NONCE_BYTES..]);
+        let tag = seal_in_place(&self.key, nonce, aad, &mut out[NONCE_BYTES..]);
         out.extend_from_slice(&tag);
         out
     }
 
     fn open_with(&self, aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, rest) = sealed.split_at_checked(NONCE_BYTES)?;
-        open(&self.cipher, nonce.try_into().ok()?, aad, rest)
+        open(&self.key, nonce.try_into().ok()?, aad, rest)
     }
 
     pub(crate) fn seal_body(&self, seq: u64, body: &[u8]) -> Result<Vec<u8>, Error> {
@@ -521,7 +519,7 @@ impl Seal {
         part: &mut [u8],
     ) -> [u8; TAG_BYTES] {
         let aad = aad(&self.store_id, "table", &[&table.to_le_bytes()]);
-        seal_in_place(&self.cipher, &table_nonce(nonce, offset), &aad, part)
+        seal_in_place(&self.key, &table_nonce(nonce, offset), &aad, part)
     }
 
     /// Opens a part of a table, or answers it from memory.
@@ -533,7 +531,7 @@ impl Seal {
         sealed: &[u8],
     ) -> Option<Bytes> {
         let aad = aad(&self.store_id, "table", &[&table.to_le_bytes()]);
-        let plain = open(&self.cipher, &table_nonce(nonce, offset), &aad, sealed)?;
+        let plain = open(&self.key, &table_nonce(nonce, offset), &aad, sealed)?;
         let part = Bytes::from(plain);
         self.cache.insert((table, offset), part.clone());
         Some(part)
@@ -553,7 +551,7 @@ impl Seal {
         footer: &[u8],
     ) -> [u8; TAG_BYTES] {
         let aad = aad(&self.store_id, "footer", &[&table.to_le_bytes(), footer]);
-        seal_in_place(&self.cipher, &table_nonce(nonce, offset), &aad, &mut [])
+        seal_in_place(&self.key, &table_nonce(nonce, offset), &aad, &mut [])
     }
 
     /// True when this is the footer that was written.
@@ -566,7 +564,7 @@ impl Seal {
         tag: &[u8; TAG_BYTES],
     ) -> bool {
         let aad = aad(&self.store_id, "footer", &[&table.to_le_bytes(), footer]);
-        open(&self.cipher, &table_nonce(nonce, offset), &aad, tag).is_some()
+        open(&self.key, &table_nonce(nonce, offset), &aad, tag).is_some()
     }
 }
 

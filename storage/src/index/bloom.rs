@@ -2,7 +2,7 @@
 //!
 //! The bits lie in pages of 4 KiB: 63 lines of 64 bytes, zeros, a tag if the store is encrypted, a crc32 (both as of a block). About ten bits a key, seven of them set.
 
-use crate::seal::TAG_BYTES;
+use crate::aead::TAG_BYTES;
 
 /// Bytes of a page, tag and crc included.
 pub(crate) const PAGE_BYTES: usize = 4096;

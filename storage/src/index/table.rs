@@ -11,9 +11,10 @@ use super::{
 };
 pub(crate) use crate::format::TableMeta;
 use crate::{
+    aead::TAG_BYTES,
     error::{Error, Op},
     format::{TABLE_PREFIX, file_name},
-    seal::{Seal, TAG_BYTES},
+    seal::Seal,
 };
 use bytes::Bytes;
 use pome_wal::{Device, mutation::fits};

@@ -13,9 +13,10 @@ use super::{
     bloom::{BloomBuilder, PAGE_BYTES},
 };
 use crate::{
+    aead::TAG_BYTES,
     error::{Error, Op},
     format::{FORMAT_VERSION, Input, TABLE_MAGIC, TABLE_PREFIX, TableMeta, file_name, put_varint},
-    seal::{Seal, TABLE_NONCE_BYTES, TAG_BYTES},
+    seal::{Seal, TABLE_NONCE_BYTES},
 };
 use bytes::Bytes;
 use pome_wal::{
