@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use pome_encoding::{DiscoveryKey, Key};
-use pome_storage::{Seq, Space, Store};
+use pome_storage::{Part, Seq, Space, Store};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use crate::{
@@ -322,11 +323,24 @@ impl Core {
     }
 
     pub(crate) fn block(&self, index: u64) -> Result<Option<Bytes>, Error> {
+        let whole = self.block_part(index, 0..usize::MAX)?;
+        Ok(whole.map(|part| part.bytes))
+    }
+
+    /// What of a block lies in `wanted`.
+    pub(crate) fn block_part(
+        &self,
+        index: u64,
+        wanted: Range<usize>,
+    ) -> Result<Option<Part>, Error> {
         // A branch's own blocks first: a commit moves them to the core, and then they are there.
-        let block = self.store.get(self.space, &layout::block_key(index))?;
-        match (block, &self.parent) {
-            (None, Some(parent)) if index < parent.shared() => parent.core.block(index),
-            (block, _) => Ok(block),
+        let key = layout::block_key(index);
+        let part = self.store.get_part(self.space, &key, wanted.clone())?;
+        match (part, &self.parent) {
+            (None, Some(parent)) if index < parent.shared() => {
+                parent.core.block_part(index, wanted)
+            }
+            (part, _) => Ok(part),
         }
     }
 

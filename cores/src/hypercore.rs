@@ -4,7 +4,7 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use pome_encoding::{DiscoveryKey, Key};
-use pome_storage::{Batch, Durability, SpaceUsage};
+use pome_storage::{Batch, Durability, Part, SpaceUsage};
 use tokio::sync::watch;
 
 use crate::{
@@ -521,6 +521,21 @@ impl Hypercore {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn get_with(&self, index: u64, options: GetOptions) -> Result<Option<Bytes>, Error> {
+        let whole = self.get_part(index, 0..usize::MAX, options).await?;
+        Ok(whole.map(|part| part.bytes))
+    }
+
+    /// As [`get_with`](Self::get_with), what of the block lies in `wanted`, in bytes: in an encrypted store only the pieces it lies in are
+    /// opened. From a peer the whole block is fetched; and a block of a core with encryption of its own is read as a whole.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn get_part(
+        &self,
+        index: u64,
+        wanted: Range<usize>,
+        options: GetOptions,
+    ) -> Result<Option<Part>, Error> {
         let session = &self.session;
         // a block that the disk has spoilt is fetched again, where there is somebody to ask
         let spoilt = |error: &Error| {
@@ -529,12 +544,12 @@ impl Hypercore {
                 peers && session.wait && !options.no_wait
             }
         };
-        let look = || match session.block(index) {
+        let look = || match session.plain_part(index, wanted.clone()) {
             Err(error) if spoilt(&error) => {
                 tracing::warn!(%error, index, "a block is fetched again");
                 Ok(None)
             }
-            block => block,
+            part => part,
         };
         let demand = |core: &Arc<_>| {
             if let Some(on_wait) = &session.on_wait {
@@ -542,13 +557,11 @@ impl Hypercore {
             }
             Demand::block(core, index)
         };
-        match session.wait_for(index, &options, look, demand).await? {
-            Some(block) => {
-                self.mark_read(index)?;
-                session.decrypt(index, block).map(Some)
-            }
-            None => Ok(None),
+        let part = session.wait_for(index, &options, look, demand).await?;
+        if part.is_some() {
+            self.mark_read(index)?;
         }
+        Ok(part)
     }
 
     /// The block at `index` as it is stored and replicates: encrypted if the core is. `None` when it is not here; never waits.

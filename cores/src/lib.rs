@@ -57,7 +57,7 @@ pub use options::{
     MAX_BLOCK_SIZE, OnWait, SessionOptions,
 };
 pub use pome_encoding::{DiscoveryKey, Key};
-pub use pome_storage::{Batch, Durability, Journal, Seq, Space, SpaceUsage, Store};
+pub use pome_storage::{Batch, Durability, Journal, Part, Seq, Space, SpaceUsage, Store};
 pub use repair::{CoreRepair, Left, Repaired};
 pub use streams::{ByteStreamOptions, ReadStreamOptions};
 pub use transaction::Transaction;

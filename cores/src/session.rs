@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    ops::Range,
     pin::pin,
     sync::{
         Arc, OnceLock, Weak,
@@ -13,6 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
+use pome_storage::Part;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::{
@@ -310,14 +312,36 @@ impl Session {
     }
 
     pub(crate) fn block(&self, index: u64) -> Result<Option<Bytes>, Error> {
-        let block = match &self.frozen {
-            Some(frozen) => frozen.block(&self.core, index),
-            None => self.core.block(index),
+        let whole = self.block_part(index, 0..usize::MAX)?;
+        Ok(whole.map(|part| part.bytes))
+    }
+
+    /// What of a block as it is stored lies in `wanted`.
+    fn block_part(&self, index: u64, wanted: Range<usize>) -> Result<Option<Part>, Error> {
+        let part = match &self.frozen {
+            Some(frozen) => frozen.block_part(&self.core, index, wanted),
+            None => self.core.block_part(index, wanted),
         };
-        if let Ok(Some(_)) = &block {
+        if let Ok(Some(_)) = &part {
             self.registry.room.used(&self.core.discovery_key, index);
         }
-        block
+        part
+    }
+
+    /// What of a block as people see it lies in `wanted`. One that the core's own encryption made is read as a whole.
+    pub(crate) fn plain_part(
+        &self,
+        index: u64,
+        wanted: Range<usize>,
+    ) -> Result<Option<Part>, Error> {
+        let Some(encryption) = self.encryption.read().clone() else {
+            return self.block_part(index, wanted);
+        };
+        let Some(block) = self.block(index)? else {
+            return Ok(None);
+        };
+        let plain = encryption.decrypt(&self.core, index, &block)?;
+        Ok(Some(Part::of(plain.into(), wanted)))
     }
 
     pub(crate) fn node(&self, index: u64) -> Result<Option<Node>, Error> {
@@ -338,15 +362,6 @@ impl Session {
             Some(Encryption::Key(_)) if self.core.verifier().is_some() => PADDING as u64,
             _ => 0,
         }
-    }
-
-    /// A block as people see it.
-    pub(crate) fn decrypt(&self, index: u64, block: Bytes) -> Result<Bytes, Error> {
-        let encryption = self.encryption.read().clone();
-        Ok(match encryption {
-            Some(encryption) => encryption.decrypt(&self.core, index, &block)?.into(),
-            None => block,
-        })
     }
 
     /// Blocks as they are stored, the first of them at `start`.

@@ -1,13 +1,15 @@
 //! A core as it was at one moment.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    ops::Range,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use bytes::Bytes;
 use pome_encoding::Key;
-use pome_storage::Snapshot;
+use pome_storage::{Part, Snapshot};
 use tokio::sync::watch;
 
 use crate::{
@@ -76,22 +78,29 @@ impl Frozen {
         }
     }
 
-    /// A block: the snapshot's own, else one that came since.
-    pub(crate) fn block(&self, core: &Core, index: u64) -> Result<Option<Bytes>, Error> {
+    /// What of a block lies in `wanted`: of the snapshot's own, else of one that came since.
+    pub(crate) fn block_part(
+        &self,
+        core: &Core,
+        index: u64,
+        wanted: Range<usize>,
+    ) -> Result<Option<Part>, Error> {
         if self.has_index(index) {
             let key = layout::block_key(index);
-            let block = self.store(core).get(core.space, &key)?;
-            if block.is_some() {
-                return Ok(block);
+            let own = self
+                .store(core)
+                .get_part(core.space, &key, wanted.clone())?;
+            if own.is_some() {
+                return Ok(own);
             }
         }
         self.check(core.key, index)?;
-        let block = core.block(index)?;
+        let part = core.block_part(index, wanted)?;
         self.check(core.key, index)?;
-        Ok(block)
+        Ok(part)
     }
 
-    /// As [`block`](Self::block), without reading it.
+    /// As [`block_part`](Self::block_part), without reading it.
     pub(crate) fn has_block(&self, core: &Core, index: u64) -> Result<bool, Error> {
         let key = layout::block_key(index);
         let here = self.has_index(index) && self.store(core).contains(core.space, &key)?;

@@ -124,6 +124,21 @@ async fn check_all(core: &Hypercore, model: &Model) {
     for (index, (_, block)) in (0..).zip(&model.blocks) {
         let found = core.get_with(index, NO_WAIT).await.unwrap();
         assert_eq!(found.as_deref(), block.as_deref(), "block {index}");
+        check_part(core, index, block.as_deref()).await;
+    }
+}
+
+/// A few bytes out of a block, some of which may lie past its end.
+async fn check_part(core: &Hypercore, index: u64, block: Option<&[u8]>) {
+    for wanted in [0..1, 1..4, 3..300] {
+        let part = core.get_part(index, wanted.clone(), NO_WAIT).await.unwrap();
+        let part = part.map(|part| (part.bytes, part.whole));
+        let want = block.map(|block| {
+            let end = wanted.end.min(block.len());
+            let bytes = &block[wanted.start.min(end)..end];
+            (Bytes::copy_from_slice(bytes), block.len())
+        });
+        assert_eq!(part, want, "{wanted:?} of block {index}");
     }
 }
 
@@ -138,6 +153,7 @@ async fn check_snapshot(snapshot: &Hypercore, model: &Model) {
             Some(&block[..]),
             "block {index} of a snapshot"
         );
+        check_part(snapshot, index, Some(block)).await;
     }
 }
 

@@ -13,7 +13,7 @@ use futures_core::Stream;
 use futures_util::future::try_join_all;
 use parking_lot::Mutex;
 use pome_cores::{
-    Appended, Durability, GetOptions, Hypercore, Key, Transaction, replication::Download,
+    Appended, Durability, GetOptions, Hypercore, Key, Part, Transaction, replication::Download,
 };
 use std::{
     collections::HashMap,
@@ -517,14 +517,22 @@ impl<'a> Cursor<'a> {
         }
         let wanted = (self.skip.saturating_add(self.left)).div_ceil(self.usual);
         let count = wanted.clamp(1, READ_AHEAD).min(self.end - self.at);
-        let blocks = try_join_all((self.at..self.at + count).map(|at| self.block(at))).await?;
+        // Of one block by itself only what is wanted is read.
+        let part = match count {
+            1 => self.skip..self.skip.saturating_add(self.left),
+            _ => 0..u64::MAX,
+        };
+        let of = |at| self.block(at, part.clone());
+        let blocks = try_join_all((self.at..self.at + count).map(of)).await?;
         self.at += count;
         let mut pieces = Vec::with_capacity(blocks.len());
-        for mut block in blocks {
-            let skipped = self.skip.min(block.len() as u64);
+        for block in blocks {
+            let whole = block.whole as u64;
+            let skipped = self.skip.min(whole);
+            // Of what was read; it fits: it is at most the length of the block.
+            let from = skipped - part.start.min(whole);
+            let piece = block.bytes.slice(from as usize..);
             self.skip -= skipped;
-            // Both fit: they are at most the length of the block.
-            let piece = block.split_off(skipped as usize);
             let taken = self.left.min(piece.len() as u64);
             if taken > 0 {
                 self.left -= taken;
@@ -534,17 +542,21 @@ impl<'a> Cursor<'a> {
         Ok(Some(pieces))
     }
 
-    async fn block(&self, at: u64) -> Result<Bytes, Error> {
+    /// What of a block lies in `part`.
+    async fn block(&self, at: u64, part: Range<u64>) -> Result<Part, Error> {
         let mapped = self.map.as_ref().map(|map| map.blocks()[at as usize]);
         let index = mapped.map_or(at, |m| m.index);
         let core = &self.blobs.core;
-        let block = core.get_with(index, self.options.clone()).await?;
+        // No block is so long that this cuts anything off.
+        let bytes = |n| usize::try_from(n).unwrap_or(usize::MAX);
+        let part = bytes(part.start)..bytes(part.end);
+        let block = core.get_part(index, part, self.options.clone()).await?;
         let block = block.ok_or_else(|| pome_cores::Error::BlockNotAvailable {
             key: core.key(),
             index,
         })?;
         match mapped {
-            Some(m) if m.byte_length != block.len() as u64 => {
+            Some(m) if m.byte_length != block.whole as u64 => {
                 Err(self.blobs.bad(self.id, "blockMap"))
             }
             _ => Ok(block),

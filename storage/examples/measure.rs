@@ -209,6 +209,17 @@ fn large(dir: &Path) {
             mib(8_000, begin.elapsed())
         );
     }
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    let parts: Vec<_> = (0..100_000)
+        .map(|_| (rng.random_range(0..4096), rng.random_range(0..16) * 4096))
+        .map(|(n, start)| (key(n), start..start + 4096))
+        .collect();
+    let begin = Instant::now();
+    for (key, part) in &parts {
+        let part = store.get_part(SPACE, key, part.clone()).unwrap().unwrap();
+        assert_eq!(part.bytes.len(), 4096);
+    }
+    report("4 KiB of 64 KiB values, random", 100_000, begin.elapsed());
     settle(&store);
     let info = store.info().unwrap();
     println!(

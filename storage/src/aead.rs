@@ -1,56 +1,83 @@
-//! One message, sealed or opened: ring's ciphers, which are the fastest for what a store seals most, parts of 4 KiB and below, under nonces of 24 bytes.
+//! One message, sealed or opened: ring's ciphers, under nonces of 24 bytes.
 //!
 //! ring takes nonces of 12. So as XChaCha20 does it: HChaCha20 makes a key of this message of the key and bytes 0…15 of the nonce, and
-//! the nonce of the cipher is `zeros 4 ‖ bytes 16…23`. With ChaCha20-Poly1305 that is XChaCha20-Poly1305, byte for byte.
+//! the nonce of the cipher is `number u32 ‖ bytes 16…23`. With ChaCha20-Poly1305 and number 0 that is XChaCha20-Poly1305, byte for
+//! byte. A message of many parts has another number for each.
 
 use chacha20::{R20, hchacha};
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};
+use ring::aead::{
+    AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey,
+};
 use zeroize::Zeroizing;
 
 pub(crate) const KEY_BYTES: usize = 32;
 pub(crate) const NONCE_BYTES: usize = 24;
 pub(crate) const TAG_BYTES: usize = 16;
 
-/// The key and the nonce of one message.
+/// The key of one message, and what its nonces have in common.
 pub(crate) struct Message {
     key: LessSafeKey,
     nonce: [u8; 12],
 }
 
 impl Message {
-    /// A message of XChaCha20-Poly1305.
-    pub(crate) fn new(key: &[u8; KEY_BYTES], nonce: &[u8; NONCE_BYTES]) -> Self {
+    /// A message of XChaCha20-Poly1305, if its one part has number 0.
+    pub(crate) fn chacha(key: &[u8; KEY_BYTES], nonce: &[u8; NONCE_BYTES]) -> Self {
+        Self::new(&CHACHA20_POLY1305, key, nonce)
+    }
+
+    /// A message of AES-256-GCM.
+    pub(crate) fn aes(key: &[u8; KEY_BYTES], nonce: &[u8; NONCE_BYTES]) -> Self {
+        Self::new(&AES_256_GCM, key, nonce)
+    }
+
+    fn new(
+        algorithm: &'static Algorithm,
+        key: &[u8; KEY_BYTES],
+        nonce: &[u8; NONCE_BYTES],
+    ) -> Self {
         let (mut first, mut short) = ([0; 16], [0; 12]);
         first.copy_from_slice(&nonce[..16]);
         short[4..].copy_from_slice(&nonce[16..]);
         let own = hchacha::<R20>(key.into(), (&first).into());
         let own: Zeroizing<[u8; KEY_BYTES]> = Zeroizing::new(own.into());
-        let unbound = UnboundKey::new(&CHACHA20_POLY1305, &*own).expect("a key has 32 bytes");
+        let unbound = UnboundKey::new(algorithm, &*own).expect("a key has 32 bytes");
         Self {
             key: LessSafeKey::new(unbound),
             nonce: short,
         }
     }
 
-    /// Encrypts in place; answers the tag.
-    pub(crate) fn seal(&self, aad: &[u8], buf: &mut [u8]) -> [u8; TAG_BYTES] {
-        let nonce = Nonce::assume_unique_for_key(self.nonce);
+    fn nonce(&self, number: u32) -> Nonce {
+        let mut nonce = self.nonce;
+        nonce[..4].copy_from_slice(&number.to_le_bytes());
+        Nonce::assume_unique_for_key(nonce)
+    }
+
+    /// Encrypts a part in place, under a number that no other has; answers the tag.
+    pub(crate) fn seal(&self, number: u32, aad: &[u8], buf: &mut [u8]) -> [u8; TAG_BYTES] {
         let tag = self
             .key
-            .seal_in_place_separate_tag(nonce, Aad::from(aad), buf)
+            .seal_in_place_separate_tag(self.nonce(number), Aad::from(aad), buf)
             .expect("a part is far below the 256 GiB that one nonce can seal");
         let mut out = [0; TAG_BYTES];
         out.copy_from_slice(tag.as_ref());
         out
     }
 
-    /// Decrypts in place. False when the tag does not fit; the buffer then holds nothing.
+    /// Decrypts a part in place. False when the tag does not fit; the buffer then holds nothing.
     #[must_use]
-    pub(crate) fn open(&self, aad: &[u8], buf: &mut [u8], tag: &[u8; TAG_BYTES]) -> bool {
-        let nonce = Nonce::assume_unique_for_key(self.nonce);
-        let opened =
-            self.key
-                .open_in_place_separate_tag(nonce, Aad::from(aad), Tag::from(*tag), buf, 0..);
+    pub(crate) fn open(
+        &self,
+        number: u32,
+        aad: &[u8],
+        buf: &mut [u8],
+        tag: &[u8; TAG_BYTES],
+    ) -> bool {
+        let (nonce, tag) = (self.nonce(number), Tag::from(*tag));
+        let opened = self
+            .key
+            .open_in_place_separate_tag(nonce, Aad::from(aad), tag, buf, 0..);
         opened.is_ok()
     }
 }
@@ -74,11 +101,11 @@ mod tests {
                 .encrypt_inout_detached(&nonce.into(), &aad, (&mut want[..]).into())
                 .unwrap()
                 .into();
-            let message = Message::new(&key, &nonce);
+            let message = Message::chacha(&key, &nonce);
             let mut sealed = plain.clone();
-            prop_assert_eq!(message.seal(&aad, &mut sealed), tag);
+            prop_assert_eq!(message.seal(0, &aad, &mut sealed), tag);
             prop_assert_eq!(&sealed, &want);
-            prop_assert!(message.open(&aad, &mut sealed, &tag));
+            prop_assert!(message.open(0, &aad, &mut sealed, &tag));
             prop_assert_eq!(sealed, plain);
         }
 
@@ -88,10 +115,12 @@ mod tests {
             at in any::<prop::sample::Index>(),
             bit in 0..8_u32,
             part in 0..3_u8,
+            aes in any::<bool>(),
         ) {
-            let message = Message::new(&[1; KEY_BYTES], &[2; NONCE_BYTES]);
+            let made = if aes { Message::aes } else { Message::chacha };
+            let message = made(&[1; KEY_BYTES], &[2; NONCE_BYTES]);
             let (mut sealed, mut aad) = (plain, *b"a place");
-            let mut tag = message.seal(&aad, &mut sealed);
+            let mut tag = message.seal(0, &aad, &mut sealed);
             let bytes: &mut [u8] = match part {
                 0 => &mut sealed,
                 1 => &mut tag,
@@ -99,7 +128,16 @@ mod tests {
             };
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
-            prop_assert!(!message.open(&aad, &mut sealed, &tag));
+            prop_assert!(!message.open(0, &aad, &mut sealed, &tag));
+        }
+
+        #[test]
+        fn a_part_opens_under_its_number_only(plain in vec(any::<u8>(), 0..50), aes in any::<bool>(), other in 0..9_u32) {
+            let made = if aes { Message::aes } else { Message::chacha };
+            let message = made(&[1; KEY_BYTES], &[2; NONCE_BYTES]);
+            let mut part = plain.clone();
+            let tag = message.seal(5, b"", &mut part);
+            prop_assert_eq!(message.open(other, b"", &mut part, &tag), other == 5);
         }
     }
 }

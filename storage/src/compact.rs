@@ -555,13 +555,18 @@ impl Inner {
         let mut fresh = self.writer.lock();
         self.alive()?;
         let same = self.log.committed_seq() == moves.seen;
-        let sealed = self.seal.as_ref().map_or(0, |_| SEALED_BYTES as u64);
+        let seal = self.seal.as_deref();
+        let sealed = seal.map_or(0, |_| SEALED_BYTES as u64);
         let (mut body, mut payloads, mut bytes) = (vec![], vec![], 0);
         for (key, at, value) in moves.values {
             if same || self.has_at(&moves.view, &key, &at) {
-                bytes += u64::from(at.len);
-                let len = u64::from(at.len).saturating_sub(sealed);
-                Batch::move_payload(&mut body, &key, len, &at);
+                let len = u64::from(at.len);
+                // One that cannot be a value stays where it is.
+                let Some(plain) = seal.map_or(Some(len), |seal| seal.plain_bytes(len)) else {
+                    continue;
+                };
+                bytes += len;
+                Batch::move_payload(&mut body, &key, plain, &at);
                 payloads.push(value);
             }
         }

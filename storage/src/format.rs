@@ -166,11 +166,13 @@ pub(crate) enum KeyKind {
 /// The wrapped data key of an encrypted store.
 ///
 /// ```text
-/// kind u8 (0 none, 1 key file, 2 passphrase) │ lanes u8 │ zeros 2 │ memory in KiB u32 │ passes u32 │ salt 16 │ nonce 24 │ wrapped key 48
+/// kind u8 (0 none, 1 key file, 2 passphrase) │ lanes u8 │ values u8 (0 whole, 1 in pieces) │ zero │ memory in KiB u32 │ passes u32 │ salt 16 │ nonce 24 │ wrapped key 48
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeySlot {
     pub(crate) kind: KeyKind,
+    /// Large values are sealed in pieces. In stores of before that was so they are sealed whole.
+    pub(crate) in_pieces: bool,
     pub(crate) salt: [u8; 16],
     pub(crate) nonce: [u8; 24],
     /// Ciphertext and tag.
@@ -191,6 +193,7 @@ impl KeySlot {
         let mut head = [0; KEY_SLOT_HEAD_BYTES];
         head[0] = kind;
         head[1] = lanes;
+        head[2] = self.in_pieces.into();
         head[4..8].copy_from_slice(&memory_kib.to_le_bytes());
         head[8..12].copy_from_slice(&passes.to_le_bytes());
         head[12..].copy_from_slice(&self.salt);
@@ -210,7 +213,7 @@ impl KeySlot {
     /// `None`: of a kind that this code does not know.
     fn decode(raw: &[u8; KEY_SLOT_BYTES]) -> Option<Option<Self>> {
         let mut input = Input::new(raw);
-        let [kind, lanes, _, _] = input.array()?;
+        let [kind, lanes, values, _] = input.array()?;
         let memory_kib = input.u32()?;
         let passes = input.u32()?;
         let kind = match kind {
@@ -225,6 +228,11 @@ impl KeySlot {
         };
         Some(Some(Self {
             kind,
+            in_pieces: match values {
+                0 => false,
+                1 => true,
+                _ => return None,
+            },
             salt: input.array()?,
             nonce: input.array()?,
             wrapped: input.array()?,
@@ -271,6 +279,9 @@ pub(crate) enum BadSlot {
 
 const FLAG_ENCRYPTED: u32 = 1;
 const FLAG_RECOVERING: u32 = 2;
+/// Says what the key slot says: who does not know of pieces sees the flag, and refuses.
+const FLAG_IN_PIECES: u32 = 4;
+const FLAGS: u32 = FLAG_ENCRYPTED | FLAG_RECOVERING | FLAG_IN_PIECES;
 const KEY_SLOT_HEAD_BYTES: usize = 28;
 const KEY_SLOT_BYTES: usize = 100;
 /// No store gets so far: with commits, generations, tables or keys.
@@ -302,6 +313,9 @@ impl Superblock {
         }
         if self.recovering {
             flags |= FLAG_RECOVERING;
+        }
+        if self.key.is_some_and(|key| key.in_pieces) {
+            flags |= FLAG_IN_PIECES;
         }
         let mut out = Vec::with_capacity(SLOT_BYTES);
         out.extend_from_slice(&SUPERBLOCK_MAGIC);
@@ -365,8 +379,9 @@ impl Superblock {
             let none = (0, 0, [0; 16]);
             let stamp = ((stamp.inode, stamp.born_ns, stamp.nonce) != none).then_some(stamp);
             let key = KeySlot::decode(&input.array()?)?;
-            let known = flags & !(FLAG_ENCRYPTED | FLAG_RECOVERING) == 0
-                && key.is_some() == (flags & FLAG_ENCRYPTED != 0);
+            let known = flags & !FLAGS == 0
+                && key.is_some() == (flags & FLAG_ENCRYPTED != 0)
+                && key.is_some_and(|key| key.in_pieces) == (flags & FLAG_IN_PIECES != 0);
             known.then_some(Self {
                 store_id,
                 generation,
@@ -594,6 +609,7 @@ mod tests {
             stamp,
             key: Some(KeySlot {
                 kind,
+                in_pieces: kind == KeyKind::File,
                 salt: [6; 16],
                 nonce: [7; 24],
                 wrapped: [8; 48],

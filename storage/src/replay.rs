@@ -4,7 +4,7 @@ use crate::{
     batch::{Change, changes},
     error::Error,
     index::{Found, Slot},
-    seal::SEAL_BYTES,
+    seal::Seal,
     view::{self, State},
 };
 use bytes::Bytes;
@@ -19,11 +19,11 @@ pub(crate) fn apply(
     state: &mut State,
     body: &Bytes,
     payloads: &[PayloadRef],
-    sealed: bool,
+    seal: Option<&Seal>,
     without: &[usize],
     deletes: &mut bool,
 ) -> bool {
-    let more = if sealed { SEAL_BYTES as u64 } else { 0 };
+    let stored = |len| seal.map_or(Some(len), |seal| seal.sealed_bytes(len));
     let mut payloads = payloads.iter().enumerate();
     for change in changes(body) {
         *deletes |= matches!(change, Some(Change::Delete(..) | Change::DeleteRange(..)));
@@ -31,7 +31,7 @@ pub(crate) fn apply(
             Some(Change::Put(key, value)) => state.memtable.set(key, Slot::Inline(value)),
             Some(Change::PutPayload(key, len) | Change::Move(key, len, _)) => {
                 match payloads.next() {
-                    Some((index, at)) if Some(u64::from(at.len)) == len.checked_add(more) => {
+                    Some((index, at)) if Some(u64::from(at.len)) == stored(len) => {
                         if !without.contains(&index) {
                             state.memtable.set(key, Slot::Payload(*at));
                         }

@@ -1,12 +1,13 @@
 //! Encryption at rest: what a store is opened with, the key that its bytes are sealed with, and how each part is sealed.
 //!
-//! XChaCha20-Poly1305 throughout, under one random *data key* for each store. The data key is wrapped by what the caller has, a key file or a passphrase,
-//! and lies wrapped in the superblock; so a new passphrase changes one sector and no data. What a part is and where it belongs is authenticated with
-//! it (see `aad`): a part that was moved, or swapped for another, does not open.
+//! XChaCha20-Poly1305, and AES-256-GCM for large values, under one random *data key* for each store. The data key is wrapped by what the caller has,
+//! a key file or a passphrase, and lies wrapped in the superblock; so a new passphrase changes one sector and no data. What a part is and where it
+//! belongs is authenticated with it (see `aad`): a part that was moved, or swapped for another, does not open.
 //!
 //! ```text
 //! body of a commit     nonce 24 │ ciphertext │ tag 16          for: "body" seq u64
-//! value of a payload   nonce 24 │ ciphertext │ tag 16          for: "value" whole key
+//! value of a payload   nonce 24 │ pieces (see `pieces`)        for: "piece" whole key
+//!   in older stores    nonce 24 │ ciphertext │ tag 16          for: "value" whole key
 //! manifest             nonce 24 │ ciphertext │ tag 16          for: "manifest" generation u64
 //! part of a table      ciphertext │ tag 16                     for: "table" number u64; nonce: that of the table 16 ‖ offset u64
 //! footer of a table    as it is; a tag over it                 for: "footer" number u64 ‖ the bytes; nonce: as a part
@@ -17,6 +18,7 @@ use crate::{
     aead::{KEY_BYTES, Message, NONCE_BYTES, TAG_BYTES},
     error::{Error, Op},
     format::{KeyKind, KeySlot, SUPERBLOCK},
+    pieces,
 };
 use argon2::{Algorithm, Argon2, Params, Version};
 use bytes::Bytes;
@@ -25,11 +27,12 @@ use quick_cache::{Weighter, sync::Cache};
 use rand::TryRng;
 use std::{
     fmt,
+    ops::Range,
     sync::atomic::{AtomicU64, Ordering},
 };
 use zeroize::Zeroizing;
 
-/// How much longer a sealed body, value or manifest is.
+/// How much longer a sealed body or manifest is.
 pub(crate) const SEAL_BYTES: usize = NONCE_BYTES + TAG_BYTES;
 /// The random part of the nonces of a table.
 pub(crate) const TABLE_NONCE_BYTES: usize = 16;
@@ -288,14 +291,14 @@ fn seal_in_place(
     aad: &[u8],
     buf: &mut [u8],
 ) -> [u8; TAG_BYTES] {
-    Message::new(key, nonce).seal(aad, buf)
+    Message::chacha(key, nonce).seal(0, aad, buf)
 }
 
 /// Decrypts into a buffer of its own; `None` when the tag does not fit.
 fn open(key: &DataKey, nonce: &[u8; NONCE_BYTES], aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
     let (ciphertext, tag) = sealed.split_last_chunk()?;
     let mut plain = ciphertext.to_vec();
-    let fits = Message::new(key, nonce).open(aad, &mut plain, tag);
+    let fits = Message::chacha(key, nonce).open(0, aad, &mut plain, tag);
     fits.then_some(plain)
 }
 
@@ -352,17 +355,26 @@ impl Weighter<(u64, u64), Bytes> for ByBytes {
 pub(crate) struct Seal {
     store_id: [u8; 16],
     key: DataKey,
+    /// Large values are sealed in pieces; in stores that were made before that was so, whole.
+    in_pieces: bool,
     nonces: Nonces,
     /// Parts of tables, by (table, offset).
     cache: Cache<(u64, u64), Bytes, ByBytes>,
 }
 
 impl Seal {
-    fn with(store_id: [u8; 16], key: DataKey, nonces: Nonces, cache_bytes: u64) -> Self {
+    fn with(
+        store_id: [u8; 16],
+        key: DataKey,
+        in_pieces: bool,
+        nonces: Nonces,
+        cache_bytes: u64,
+    ) -> Self {
         let parts = usize::try_from(cache_bytes / 4096).unwrap_or(usize::MAX);
         Self {
             store_id,
             key,
+            in_pieces,
             nonces,
             cache: Cache::with_weighter(parts, cache_bytes, ByBytes),
         }
@@ -377,7 +389,7 @@ impl Seal {
     ) -> Result<(Self, KeySlot), Error> {
         let mut data = DataKey::default();
         nonces.fill(&mut *data)?;
-        let seal = Self::with(store_id, data, nonces, cache_bytes);
+        let seal = Self::with(store_id, data, true, nonces, cache_bytes);
         let slot = seal.wrap(key)?;
         Ok((seal, slot))
     }
@@ -410,7 +422,13 @@ impl Seal {
                 given,
             });
         };
-        Ok(Self::with(store_id, data, nonces, cache_bytes))
+        Ok(Self::with(
+            store_id,
+            data,
+            slot.in_pieces,
+            nonces,
+            cache_bytes,
+        ))
     }
 
     /// The data key, wrapped by `key`.
@@ -422,6 +440,7 @@ impl Seal {
         let wrapping = key.wrapping(kind, &salt)?.unwrap_or_default();
         let mut slot = KeySlot {
             kind,
+            in_pieces: self.in_pieces,
             salt,
             nonce: self.nonces.array()?,
             wrapped: [0; 48],
@@ -460,8 +479,7 @@ impl Seal {
         self.nonces.fill(nonces.as_flattened_mut())?;
         let seal = |values: &[(Bytes, Bytes)], nonces: &[[u8; NONCE_BYTES]]| {
             let one = |((key, value), nonce): (&(Bytes, Bytes), &[u8; NONCE_BYTES])| {
-                let aad = aad(&self.store_id, "value", &[key]);
-                Bytes::from(self.seal_with(nonce, &aad, value))
+                Bytes::from(self.seal_value(nonce, key, value))
             };
             values.iter().zip(nonces).map(one).collect::<Vec<_>>()
         };
@@ -490,9 +508,46 @@ impl Seal {
         }))
     }
 
-    /// Opens a value; the whole key may come in parts.
-    pub(crate) fn open_value(&self, key: [&[u8]; 2], sealed: &[u8]) -> Option<Vec<u8>> {
-        self.open_with(&aad(&self.store_id, "value", &key), sealed)
+    fn seal_value(&self, nonce: &[u8; NONCE_BYTES], key: &[u8], value: &[u8]) -> Vec<u8> {
+        if !self.in_pieces {
+            let aad = aad(&self.store_id, "value", &[key]);
+            return self.seal_with(nonce, &aad, value);
+        }
+        let aad = aad(&self.store_id, "piece", &[key]);
+        pieces::seal(|nonce| Message::aes(&self.key, nonce), nonce, &aad, value)
+    }
+
+    /// Opens what of a value lies in `wanted`; the whole key may come in parts.
+    pub(crate) fn open_value(
+        &self,
+        key: [&[u8]; 2],
+        sealed: &[u8],
+        wanted: Range<usize>,
+    ) -> Option<Vec<u8>> {
+        if self.in_pieces {
+            let aad = aad(&self.store_id, "piece", &key);
+            return pieces::open(|nonce| Message::aes(&self.key, nonce), &aad, sealed, wanted);
+        }
+        let mut value = self.open_with(&aad(&self.store_id, "value", &key), sealed)?;
+        value.truncate(wanted.end);
+        value.drain(..wanted.start.min(value.len()));
+        Some(value)
+    }
+
+    /// How long a value of `plain` bytes is when it is sealed; `None` where no number is so large.
+    pub(crate) fn sealed_bytes(&self, plain: u64) -> Option<u64> {
+        match self.in_pieces {
+            true => pieces::sealed_bytes(plain),
+            false => plain.checked_add(SEAL_BYTES as u64),
+        }
+    }
+
+    /// The reverse of [`sealed_bytes`](Self::sealed_bytes); `None` when no value has this length.
+    pub(crate) fn plain_bytes(&self, sealed: u64) -> Option<u64> {
+        match self.in_pieces {
+            true => pieces::plain_bytes(sealed),
+            false => sealed.checked_sub(SEAL_BYTES as u64),
+        }
     }
 
     pub(crate) fn seal_manifest(&self, generation: u64, plain: &[u8]) -> Result<Vec<u8>, Error> {
@@ -644,8 +699,9 @@ mod tests {
         assert_eq!(seal.open_body(6, &body), None);
         let plain = (Bytes::from_static(b"key"), Bytes::from_static(b"value"));
         let value = seal.seal_values(&[plain]).unwrap().remove(0);
-        assert_eq!(seal.open_value([b"k", b"ey"], &value).unwrap(), b"value");
-        assert_eq!(seal.open_value([b"k", b"ez"], &value), None);
+        let open = |rest| seal.open_value([b"k", rest], &value, 0..usize::MAX);
+        assert_eq!(open(&b"ey"[..]).unwrap(), b"value");
+        assert_eq!(open(&b"ez"[..]), None);
         assert_eq!(seal.open_body(5, &value), None);
         let manifest = seal.seal_manifest(3, b"m").unwrap();
         assert_eq!(seal.open_manifest(3, &manifest).unwrap(), b"m");
@@ -678,7 +734,8 @@ mod tests {
             let sealed = seal.seal_values(&values).unwrap();
             assert_eq!(sealed.len(), count);
             for ((key, value), sealed) in values.iter().zip(&sealed) {
-                assert_eq!(seal.open_value([key, b""], sealed).unwrap(), &value[..]);
+                let opened = seal.open_value([key, b""], sealed, 0..usize::MAX);
+                assert_eq!(opened.unwrap(), &value[..]);
             }
         }
     }

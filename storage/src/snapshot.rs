@@ -5,7 +5,7 @@ use crate::{
     error::Error,
     format::SPACE_BYTES,
     index::{Cursor, Slot},
-    store::{Inner, whole_key},
+    store::{Inner, Part, whole_key},
     view::View,
 };
 use bytes::Bytes;
@@ -51,6 +51,22 @@ impl Snapshot {
         self.inner.open_for_reads()?;
         let whole = whole_key(space, key);
         self.inner.value([&whole, &[]], self.view.get(&whole)?)
+    }
+
+    /// What of the value of `key` lies in `wanted`, in bytes: see [`Store::get_part`](crate::Store::get_part).
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_part(
+        &self,
+        space: Space,
+        key: &[u8],
+        wanted: std::ops::Range<usize>,
+    ) -> Result<Option<Part>, Error> {
+        self.inner.open_for_reads()?;
+        let whole = whole_key(space, key);
+        let slot = self.view.get(&whole)?;
+        self.inner.part([&whole, &[]], slot, wanted)
     }
 
     /// True when `key` is there.

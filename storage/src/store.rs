@@ -21,13 +21,14 @@ use crate::{
     superblock::{Loaded, Switch},
     view::{self, Lower, State},
 };
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use parking_lot::{Mutex, RwLock};
 use pome_wal::{Device, DeviceKind, Log, LogOptions, PayloadRef, Recovery, Replayed};
 use std::{
     borrow::Cow,
     collections::{BTreeSet, VecDeque},
     io,
+    ops::Range,
     path::Path,
     sync::{
         Arc, OnceLock,
@@ -263,6 +264,22 @@ impl Store {
         inner.value([&space.0.to_be_bytes(), key], slot)
     }
 
+    /// What of the value of `key` lies in `wanted`, in bytes. Of an encrypted store only what is wanted of a large value is opened, in
+    /// pieces of 4 KiB.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_part(
+        &self,
+        space: Space,
+        key: &[u8],
+        wanted: Range<usize>,
+    ) -> Result<Option<Part>, Error> {
+        let inner = self.inner();
+        let (slot, _layers) = inner.slot(space, key)?;
+        inner.part([&space.0.to_be_bytes(), key], slot, wanted)
+    }
+
     /// True when `key` is there; does not read the value.
     ///
     /// # Errors
@@ -414,7 +431,7 @@ impl Inner {
                         false => vec![],
                     };
                     let (at, deletes) = (&commit.payloads, &mut fresh.deletes);
-                    if apply(&mut state, &body, at, seal.is_some(), &lost, deletes) {
+                    if apply(&mut state, &body, at, seal, &lost, deletes) {
                         return Ok(());
                     }
                     Err(bad_commit(
@@ -587,8 +604,8 @@ impl Inner {
     ) {
         fresh.body_bytes += stored_bytes as u64;
         let before = state.lower.clone();
-        let sealed = self.seal.is_some();
-        let whole = apply(state, body, payloads, sealed, &[], &mut fresh.deletes);
+        let seal = self.seal.as_deref();
+        let whole = apply(state, body, payloads, seal, &[], &mut fresh.deletes);
         assert!(whole, "a batch encodes what can be decoded");
         if !Arc::ptr_eq(&before, &state.lower) {
             self.retire(before);
@@ -697,15 +714,43 @@ impl Inner {
         })
     }
 
+    /// As [`value`](Self::value), what of it lies in `wanted`.
+    pub(crate) fn part(
+        &self,
+        key: [&[u8]; 2],
+        slot: Slot,
+        wanted: Range<usize>,
+    ) -> Result<Option<Part>, Error> {
+        Ok(match slot {
+            Slot::Deleted => None,
+            Slot::Inline(bytes) => Some(Part::of(bytes, wanted)),
+            Slot::Payload(at) => Some(self.payload_part(key, &at, wanted)?),
+        })
+    }
+
     /// The value that lies in a payload; the whole key may come in parts. Without a copy when the store is not encrypted.
     pub(crate) fn payload(&self, key: [&[u8]; 2], at: &PayloadRef) -> Result<Bytes, Error> {
+        Ok(self.payload_part(key, at, 0..usize::MAX)?.bytes)
+    }
+
+    /// The crc is looked at whole, whatever is wanted: it tells a value from an older one of the same key, which would open as well.
+    fn payload_part(
+        &self,
+        key: [&[u8]; 2],
+        at: &PayloadRef,
+        wanted: Range<usize>,
+    ) -> Result<Part, Error> {
         self.open_for_reads()?;
         let stored = self.log.read(at)?;
         let Some(seal) = &self.seal else {
-            return Ok(stored);
+            return Ok(Part::of(stored, wanted));
         };
-        match seal.open_value(key, &stored) {
-            Some(value) => Ok(value.into()),
+        let whole = seal.plain_bytes(stored.len() as u64);
+        match seal.open_value(key, &stored, wanted).zip(whole) {
+            Some((part, whole)) => Ok(Part {
+                bytes: part.into(),
+                whole: whole as usize,
+            }),
             None => Err(Error::Corrupt {
                 what: "payload (not what was sealed for its key)",
                 file: format!("payload-{}", at.segment),
@@ -748,6 +793,28 @@ impl Inner {
         let _merge = self.merging.lock();
         self.lock.lock().take();
         result
+    }
+}
+
+/// A part of a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Part {
+    /// Those of the bytes that were wanted that are there.
+    pub bytes: Bytes,
+    /// How many bytes the whole value has.
+    pub whole: usize,
+}
+
+impl Part {
+    /// What of a value lies in `wanted`. Not a copy.
+    pub fn of(value: Bytes, wanted: Range<usize>) -> Self {
+        let whole = value.len();
+        let end = wanted.end.min(whole);
+        let mut bytes = value;
+        bytes.truncate(end);
+        bytes.advance(wanted.start.min(end));
+        Self { bytes, whole }
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) const VERSION: u16 = 1;
 /// The longest body, in bytes.
 pub(crate) const MAX_BODY: u64 = 256 << 20;
 /// The longest payload, in bytes: a value of 64 MiB, and what seals it.
-pub(crate) const MAX_PAYLOAD: u64 = (64 << 20) + 64;
+pub(crate) const MAX_PAYLOAD: u64 = 65 << 20;
 /// The most payloads in a frame.
 pub(crate) const MAX_PAYLOADS: u64 = 1 << 20;
 /// The longest frame, in bytes.

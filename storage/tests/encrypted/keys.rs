@@ -1,7 +1,7 @@
 //! What opens a store.
 
 use crate::{files, key, live, open, options, other_key, read};
-use pome_storage::{Key, Options, Store};
+use pome_storage::{Batch, Durability, Key, Options, Space, Store, VALUE_BYTES_MAX};
 use pome_wal::SimDevice;
 use std::sync::Arc;
 
@@ -42,6 +42,21 @@ fn a_key_opens_its_own_store_and_no_other() {
     let store = open(&plain, None).unwrap();
     assert_eq!(read(&store), state);
     assert!(!store.info().unwrap().encrypted);
+}
+
+/// What seals it must not make it too long for the log.
+#[test]
+fn the_longest_value_can_be_sealed() {
+    let device = SimDevice::new(1);
+    let longest = crate::value("longest", VALUE_BYTES_MAX);
+    let store = open(&device, Some(key())).unwrap();
+    let mut batch = Batch::new();
+    batch.put(Space(1), &b"longest"[..], longest.clone());
+    store.commit(batch, Durability::Buffered).unwrap();
+    assert!(store.get(Space(1), b"longest").unwrap() == Some(longest.clone()));
+    let end = VALUE_BYTES_MAX - 5;
+    let part = store.get_part(Space(1), b"longest", end..usize::MAX);
+    assert_eq!(part.unwrap().unwrap().bytes, longest.slice(end..));
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod tamper;
 use bytes::Bytes;
 use pome_storage::{Batch, Durability, Key, Options, Space, Store};
 use pome_wal::{Device, SimDevice};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io::IoSlice, path::Path, sync::Arc};
 
 /// All files of a folder.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
@@ -52,6 +52,32 @@ pub(crate) fn files(device: &SimDevice) -> Files {
         .into_iter()
         .map(|name| (name.clone(), device.bytes(&name).unwrap()))
         .collect()
+}
+
+/// A copy of a store that was written once. `POME_BLESS=1` writes the one that is as stores are written now, if it is not there.
+pub(crate) fn golden(name: &str) -> SimDevice {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/encrypted")
+        .join(name);
+    if std::env::var_os("POME_BLESS").is_some() && !folder.exists() {
+        let device = SimDevice::new(1);
+        live(&device, Some(key()), 20);
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, bytes) in files(&device) {
+            std::fs::write(folder.join(name), bytes).unwrap();
+        }
+    }
+    let device = SimDevice::new(2);
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let bytes = std::fs::read(entry.path()).unwrap();
+        let file = device.open(&name, true).unwrap();
+        file.write_at(&[IoSlice::new(&bytes)], 0).unwrap();
+        file.sync().unwrap();
+    }
+    device.sync_dir().unwrap();
+    device
 }
 
 /// Everything the store shows of its first few spaces.

@@ -1,13 +1,16 @@
 //! A reader of stores that shares no code with the store: written from `docs/store-format.md` alone. It reads what was closed cleanly; what recovery does is
 //! not its matter.
 
-use crate::{Files, KEY, State, files, key, live, open, read};
+use crate::{Files, KEY, State, files, golden, key, live, open, other_key, read, value};
+use aes_gcm::Aes256Gcm;
+use chacha20::{R20, hchacha};
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305,
     aead::{Aead, Payload},
 };
-use pome_wal::{Device, SimDevice};
-use std::{collections::BTreeMap, io::IoSlice, path::Path};
+use pome_storage::{Batch, Durability, Space};
+use pome_wal::SimDevice;
+use std::collections::BTreeMap;
 
 struct Bytes<'a>(&'a [u8]);
 
@@ -51,6 +54,9 @@ fn u64_at(raw: &[u8], at: usize) -> u64 {
 struct Opener {
     store_id: Vec<u8>,
     cipher: Option<XChaCha20Poly1305>,
+    data_key: [u8; 32],
+    /// Large values are sealed in pieces.
+    in_pieces: bool,
 }
 
 impl Opener {
@@ -71,6 +77,36 @@ impl Opener {
                 let (nonce, rest) = sealed.split_at(24);
                 Self::with(cipher, nonce, &self.aad(word, place), rest)
             }
+        }
+    }
+    /// A value of a payload.
+    fn open_value(&self, key: &[u8], sealed: &[u8]) -> Vec<u8> {
+        if !self.in_pieces {
+            return self.open("value", key, sealed);
+        }
+        let (nonce, pieces) = sealed.split_at(24);
+        let (first, rest) = nonce.split_at(16);
+        let first: [u8; 16] = first.try_into().unwrap();
+        let own = hchacha::<R20>(&self.data_key.into(), &first.into());
+        let own: [u8; 32] = own.into();
+        let cipher = Aes256Gcm::new(&own.into());
+        let aad = self.aad("piece", key);
+        let count = pieces.len().div_ceil(4096 + 16) as u32;
+        let open = |(number, msg): (u32, &[u8])| {
+            let last = u32::from(number + 1 == count) << 31;
+            let nonce = [&(number | last).to_le_bytes(), rest].concat();
+            let nonce: [u8; 12] = nonce.try_into().unwrap();
+            let piece = Payload { msg, aad: &aad };
+            cipher.decrypt(&nonce.into(), piece).expect("it is sealed")
+        };
+        (0..).zip(pieces.chunks(4096 + 16)).flat_map(open).collect()
+    }
+    /// How long a value of `len` bytes is on disk.
+    fn stored_len(&self, len: usize) -> usize {
+        match (&self.cipher, self.in_pieces) {
+            (None, _) => len,
+            (_, false) => len + 40,
+            (_, true) => len + 24 + 16 * len.div_ceil(4096).max(1),
         }
     }
     /// A part of a table, without its crc.
@@ -341,7 +377,7 @@ fn commits(files: &Files, start: &[u8]) -> Vec<Frame> {
     commits
 }
 
-fn apply(map: &mut Map, files: &Files, frame: &Frame, body: &[u8], sealed: bool) {
+fn apply(map: &mut Map, files: &Files, frame: &Frame, body: &[u8], opener: &Opener) {
     let mut payloads = frame.payloads.iter();
     let mut body = Bytes(body);
     while !body.0.is_empty() {
@@ -363,7 +399,7 @@ fn apply(map: &mut Map, files: &Files, frame: &Frame, body: &[u8], sealed: bool)
                     assert!(there, "it is moved from where it lies");
                 }
                 let (offset, stored) = *payloads.next().unwrap();
-                assert_eq!(len + if sealed { 40 } else { 0 }, stored);
+                assert_eq!(opener.stored_len(len), stored);
                 let slot = Slot::Payload {
                     segment: frame.file.split('-').next_back().unwrap().parse().unwrap(),
                     offset: offset as u64,
@@ -397,16 +433,20 @@ fn current(files: &Files, key: Option<[u8; 32]>) -> (Opener, Vec<u8>) {
     let mut opener = Opener {
         store_id: slot[16..32].to_vec(),
         cipher: None,
+        data_key: [0; 32],
+        in_pieces: u32_at(slot, 12) & 4 == 4,
     };
     let key_slot = &slot[88..188];
     assert_eq!(u32_at(slot, 12) & 1 == 1, key.is_some());
     assert_eq!(key_slot[0], u8::from(key.is_some()));
+    assert_eq!(key_slot[2], u8::from(opener.in_pieces));
     if let Some(key) = key {
         let wrapping = XChaCha20Poly1305::new(&key.into());
         let aad = opener.aad("key", &key_slot[..28]);
         let data = Opener::with(&wrapping, &key_slot[28..52], &aad, &key_slot[52..]);
         let data: [u8; 32] = data.try_into().unwrap();
         opener.cipher = Some(XChaCha20Poly1305::new(&data.into()));
+        opener.data_key = data;
     }
     let generation = u64_at(slot, 32);
     let file = &files[&format!("manifest-{generation:08x}")];
@@ -445,7 +485,7 @@ pub(crate) fn decode(files: &Files, key: Option<[u8; 32]>) -> State {
         let (at, len) = frame.body;
         let stored = &files[&frame.file][at..at + len];
         let body = opener.open("body", &frame.seq.to_le_bytes(), stored);
-        apply(&mut map, files, &frame, &body, key.is_some());
+        apply(&mut map, files, &frame, &body, &opener);
     }
 
     let mut state = State::new();
@@ -462,7 +502,7 @@ pub(crate) fn decode(files: &Files, key: Option<[u8; 32]>) -> State {
                 let file = &files[&format!("payload-{segment}")];
                 let stored = &file[offset as usize..][..len as usize];
                 assert_eq!(crc32fast::hash(stored), crc);
-                opener.open("value", &key, stored)
+                opener.open_value(&key, stored)
             }
         };
         let (space, rest) = key.split_at(8);
@@ -513,36 +553,88 @@ fn another_reader_finds_the_same() {
     }
 }
 
-/// A store that was written once, and must be readable for ever. `POME_BLESS=1` writes it again.
+/// Stores that were written once, and must be readable for ever: one of before large values were sealed in pieces, and one of since.
 #[test]
-fn the_golden_store_still_opens() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/encrypted/golden");
-    if std::env::var_os("POME_BLESS").is_some() {
-        let device = SimDevice::new(1);
-        live(&device, Some(key()), 20);
-        std::fs::create_dir_all(&folder).unwrap();
-        for (name, bytes) in files(&device) {
-            std::fs::write(folder.join(name), bytes).unwrap();
-        }
-    }
-    let mut golden = Files::new();
-    let device = SimDevice::new(2);
-    for entry in std::fs::read_dir(&folder).unwrap() {
-        let entry = entry.unwrap();
-        let name = entry.file_name().into_string().unwrap();
-        let bytes = std::fs::read(entry.path()).unwrap();
-        let file = device.open(&name, true).unwrap();
-        file.write_at(&[IoSlice::new(&bytes)], 0).unwrap();
-        file.sync().unwrap();
-        golden.insert(name, bytes);
-    }
-    device.sync_dir().unwrap();
+fn the_golden_stores_still_open() {
     let fresh = SimDevice::new(1);
     live(&fresh, None, 20);
     let want = read(&open(&fresh, None).unwrap());
-    assert_eq!(decode(&golden, Some(KEY)), want);
+    for (name, in_pieces) in [("golden", false), ("golden-pieces", true)] {
+        let device = golden(name);
+        let files = files(&device);
+        assert_eq!(u32_at(&files["superblock"], 12) & 4 == 4, in_pieces);
+        assert_eq!(decode(&files, Some(KEY)), want);
+        let store = open(&device, Some(key())).unwrap();
+        assert_eq!(read(&store), want);
+        let report = store.check(&mut |_, _| {}).unwrap();
+        assert!(report.is_clean(), "{:?}", report.findings);
+    }
+}
+
+/// What is written to a store of before is sealed as what is in it; it is read by parts, moved, and opened under another key as any other.
+#[test]
+fn a_store_of_before_pieces_is_gone_on_with() {
+    let device = golden("golden");
     let store = open(&device, Some(key())).unwrap();
+    for round in 0..9 {
+        let mut batch = Batch::new();
+        let name = format!("round {round}");
+        batch.put(Space(2), name.as_bytes(), value(&name, 9000));
+        batch.put(Space(2), &b"last"[..], value(&name, 5000));
+        store.commit(batch, Durability::Synced).unwrap();
+    }
+    store.checkpoint().unwrap();
+    while store.compact_step().unwrap() {}
+    store.rekey(&other_key()).unwrap();
+    let want = read(&store);
+    store.close().unwrap();
+    drop(store);
+    let files = files(&device);
+    assert_eq!(decode(&files, Some([8; 32])), want);
+    let store = open(&device, Some(other_key())).unwrap();
     assert_eq!(read(&store), want);
-    let report = store.check(&mut |_, _| {}).unwrap();
-    assert!(report.is_clean(), "{:?}", report.findings);
+    let part = store.get_part(Space(2), b"round 5", 4090..4105).unwrap();
+    let part = part.unwrap();
+    assert_eq!(part.bytes, value("round 5", 9000).slice(4090..4105));
+    assert_eq!(part.whole, 9000);
+}
+
+/// Any part of any value, of any store: what is asked for past the end is not there.
+#[test]
+fn a_part_is_what_lies_in_the_value() {
+    let plain = SimDevice::new(1);
+    live(&plain, None, 20);
+    let sealed = SimDevice::new(1);
+    live(&sealed, Some(key()), 20);
+    for (device, key) in [
+        (plain, None),
+        (sealed, Some(key())),
+        (golden("golden"), Some(key())),
+    ] {
+        let store = open(&device, key).unwrap();
+        let (snapshot, state) = (store.snapshot(), read(&store));
+        let large = |value: &bytes::Bytes| value.len() > 4096;
+        assert!(state.values().any(large), "one has pieces");
+        for ((space, key), value) in &state {
+            let len = value.len();
+            for wanted in [
+                0..len,
+                0..usize::MAX,
+                1..9,
+                4000..4200,
+                4096..4097,
+                len..len + 5,
+                9000..9001,
+                7..7,
+            ] {
+                let end = wanted.end.min(len);
+                let want = Some((value.slice(wanted.start.min(end)..end), len));
+                let now = store.get_part(Space(*space), key, wanted.clone()).unwrap();
+                assert_eq!(now.map(|part| (part.bytes, part.whole)), want);
+                let then = snapshot.get_part(Space(*space), key, wanted).unwrap();
+                assert_eq!(then.map(|part| (part.bytes, part.whole)), want);
+            }
+        }
+        assert_eq!(store.get_part(Space(2), b"nothing", 0..1).unwrap(), None);
+    }
 }

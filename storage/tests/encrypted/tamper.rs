@@ -111,6 +111,23 @@ fn what_was_changed_with_its_crc_is_corrupt() {
     mend_frame(&mut bad, &frames[last]);
     is_noticed(&bad, &want, "a payload");
 
+    // The value has two pieces: each of them, and both in each other's place.
+    assert!(len > 24 + 4096 + 16, "one has pieces");
+    for part in [24..24 + 4096 + 16, 24 + 4096 + 16..len] {
+        for from_its_end in [1, 10, part.len() - 1] {
+            let mut bad = clean.clone();
+            let file = bad.get_mut(&frames[last].file).unwrap();
+            file[at + part.end - from_its_end] ^= 1;
+            mend_frame(&mut bad, &frames[last]);
+            is_noticed(&bad, &want, "a piece");
+        }
+    }
+    let mut bad = clean.clone();
+    let file = bad.get_mut(&frames[last].file).unwrap();
+    file[at + 24..at + len].rotate_left(4096 + 16);
+    mend_frame(&mut bad, &frames[last]);
+    is_noticed(&bad, &want, "pieces in another order");
+
     // Two bodies of one length in one file, neither of which a checkpoint covers.
     let recent: Vec<&Frame> = frames
         .iter()
