@@ -6,6 +6,7 @@ use super::{
         StageArgs,
     },
     bench::args::BenchArgs,
+    frame::path,
     keys::Handed,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
@@ -145,16 +146,19 @@ pub(crate) enum Command {
     /// Unmount a folder: normal, then lazy, then abort, saying which; also clears a dead mount
     Unmount {
         /// The mounted folder
+        #[serde(with = "path")]
         mountpoint: PathBuf,
     },
     /// Say who owns the store and what is mounted; of a path in a mounted folder, how far it has come
     Status {
         /// A file or folder in a mounted folder: is it durable here, published, and how many peers have it?
+        #[serde(with = "path::option")]
         path: Option<PathBuf>,
     },
     /// Publish what was written, and return when it is on disk, and peers have it
     Flush {
         /// A file or folder in a mounted folder [default: the only drive]
+        #[serde(with = "path::option")]
         path: Option<PathBuf>,
         /// Wait until so many peers have it
         #[arg(long, value_name = "N", default_value_t = 0)]
@@ -218,8 +222,11 @@ pub(crate) enum Command {
         /// Which shell
         shell: Shell,
     },
-    /// Print the man page
-    Man,
+    /// Print the man page, or that of a command
+    Man {
+        /// Whose page, such as `drive get`
+        command: Vec<String>,
+    },
     /// Own the store until the last client has left (started by `mount`)
     #[command(hide = true)]
     Owner,
@@ -239,6 +246,7 @@ pub(crate) enum Shell {
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub(crate) struct MountArgs {
     /// The folder to mount at; made when it is missing, refused when something is in it
+    #[serde(with = "path")]
     pub(crate) mountpoint: PathBuf,
     /// Which drive [default: the only one; `home` is made when there is none]
     #[arg(long, value_name = "NAME|KEY", conflicts_with = "all")]
@@ -270,6 +278,10 @@ pub(crate) struct MountArgs {
     /// How many bytes of contents to keep of a drive that somebody else writes, such as `500M` [default: all that was read]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(crate) cache_size: Option<u64>,
+    /// Print version
+    #[arg(short = 'V', action = clap::ArgAction::Version)]
+    #[serde(skip)]
+    program_version: Option<bool>,
 }
 
 /// Which versions a drive keeps.
@@ -355,7 +367,7 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub(crate) struct DrivePath {
     /// `[NAME|KEY] PATH`: a drive (may be left out where the store has one), and a path in it, which starts with `/`
-    #[arg(value_name = "NAME|KEY] [PATH", num_args = 1..=2, required = true)]
+    #[arg(value_names = ["NAME|KEY", "PATH"], num_args = 1..=2, required = true)]
     pub(crate) at: Vec<String>,
 }
 
@@ -380,28 +392,33 @@ pub(crate) enum DriveCommand {
         name: String,
     },
     /// List the files of a drive, or of one folder in it
+    #[command(override_usage = "pome drive ls [OPTIONS] [NAME|KEY] [FOLDER]")]
     Ls {
         /// `[NAME|KEY] [FOLDER]`: a drive (may be left out where the store has one), and a folder in it, which starts with `/`
-        #[arg(value_name = "NAME|KEY] [FOLDER", num_args = 0..=2)]
+        #[arg(value_names = ["NAME|KEY", "FOLDER"], num_args = 0..=2)]
         at: Vec<String>,
         /// Only what lies directly in the folder
         #[arg(long)]
         shallow: bool,
     },
     /// Write a file's bytes to stdout
+    #[command(override_usage = "pome drive get [OPTIONS] [NAME|KEY] <PATH>")]
     Get(DrivePath),
     /// Put a file, from FILE or stdin
+    #[command(override_usage = "pome drive put [OPTIONS] [NAME|KEY] <PATH> [FILE]")]
     Put {
         /// `[NAME|KEY] PATH [FILE]`: a path in the drive starts with `/`; without FILE, stdin is read
-        #[arg(value_name = "NAME|KEY] PATH [FILE", num_args = 1..=3, required = true)]
+        #[arg(value_names = ["NAME|KEY", "PATH", "FILE"], num_args = 1..=3, required = true)]
         at: Vec<String>,
         /// Mark it executable
         #[arg(long)]
         executable: bool,
     },
     /// Remove a file
+    #[command(override_usage = "pome drive rm [OPTIONS] [NAME|KEY] <PATH>")]
     Rm(DrivePath),
     /// Show one entry
+    #[command(override_usage = "pome drive entry [OPTIONS] [NAME|KEY] <PATH>")]
     Entry(DrivePath),
     /// Print each change as it is published
     Watch {
@@ -410,17 +427,19 @@ pub(crate) enum DriveCommand {
         drive: Option<String>,
     },
     /// Copy a folder into a drive, writing only what differs
+    #[command(override_usage = "pome drive import [OPTIONS] [NAME|KEY] <DIR>")]
     Import {
         /// `[NAME|KEY] DIR`
-        #[arg(value_name = "NAME|KEY] [DIR", num_args = 1..=2, required = true)]
+        #[arg(value_names = ["NAME|KEY", "DIR"], num_args = 1..=2, required = true)]
         at: Vec<String>,
         #[command(flatten)]
         options: MirrorOptions,
     },
     /// Copy a drive into a folder, writing only what differs
+    #[command(override_usage = "pome drive export [OPTIONS] [NAME|KEY] <DIR>")]
     Export {
         /// `[NAME|KEY] DIR`
-        #[arg(value_name = "NAME|KEY] [DIR", num_args = 1..=2, required = true)]
+        #[arg(value_names = ["NAME|KEY", "DIR"], num_args = 1..=2, required = true)]
         at: Vec<String>,
         #[command(flatten)]
         options: MirrorOptions,
@@ -435,9 +454,10 @@ pub(crate) enum DriveCommand {
         options: MirrorOptions,
     },
     /// What changed between two versions
+    #[command(override_usage = "pome drive diff [OPTIONS] [NAME|KEY] <V1> <V2>")]
     Diff {
         /// `[NAME|KEY] V1 V2`
-        #[arg(value_name = "NAME|KEY] [V1] [V2", num_args = 2..=3, required = true)]
+        #[arg(value_names = ["NAME|KEY", "V1", "V2"], num_args = 2..=3, required = true)]
         at: Vec<String>,
     },
     /// Every change, oldest first
@@ -467,10 +487,13 @@ pub(crate) enum DriveCommand {
         drive: Option<String>,
     },
     /// Fetch a file, or all files below a folder, and keep them here whatever the store's limit is
+    #[command(override_usage = "pome drive pin [OPTIONS] [NAME|KEY] <PATH>")]
     Pin(DrivePath),
     /// Drop the contents of a file, or of all files below a folder, from this store; peers have them
+    #[command(override_usage = "pome drive evict [OPTIONS] [NAME|KEY] <PATH>")]
     Evict(DrivePath),
     /// Fetch a file, or all files below a folder
+    #[command(override_usage = "pome drive prefetch [OPTIONS] [NAME|KEY] <PATH>")]
     Prefetch(DrivePath),
     /// Keys, version and sizes
     Info {
@@ -486,7 +509,7 @@ pub(crate) struct ShareArgs {
     #[arg(value_name = "NAME|KEY")]
     pub(crate) targets: Vec<String>,
     /// Take connections here, too, by secret stream on TCP; port 0 takes any free one
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub(crate) listen: Option<String>,
 }
 
@@ -507,6 +530,7 @@ pub(crate) enum CoreCommand {
         values: Vec<String>,
         /// The bytes of this file as one block
         #[arg(long, value_name = "F", conflicts_with = "values")]
+        #[serde(with = "path::option")]
         file: Option<PathBuf>,
         /// Wait for the disk at each commit, not only at the end
         #[arg(long)]
@@ -694,9 +718,11 @@ pub(crate) enum BeeCommand {
 pub(crate) struct NewKey {
     /// The new key file; made where there is none
     #[arg(long, value_name = "F", conflicts_with = "new_passphrase_file")]
+    #[serde(skip)]
     pub(crate) new_key_file: Option<PathBuf>,
     /// A file with the new passphrase; `-` is a line of stdin [default: asks, on a terminal]
     #[arg(long, value_name = "F|-")]
+    #[serde(skip)]
     pub(crate) new_passphrase_file: Option<PathBuf>,
     /// What is in them.
     #[arg(skip)]
@@ -736,11 +762,13 @@ pub(crate) enum StoreCommand {
     /// Copy the store into a folder while it is in use; only what is new is copied the next time
     Backup {
         /// The folder; made when it is missing
+        #[serde(with = "path")]
         dir: PathBuf,
     },
     /// Make a store from a backup
     Restore {
         /// The folder with the backup
+        #[serde(with = "path")]
         dir: PathBuf,
     },
     /// Say that no other copy of a store that was copied or restored is in use, so that it signs again

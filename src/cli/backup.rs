@@ -1,6 +1,11 @@
 //! `pome store backup`, `restore` and `adopt`.
 
-use super::{failure::Failure, io::Io, service::Service, store::with_progress};
+use super::{
+    failure::Failure,
+    io::{Io, path_json},
+    service::Service,
+    store::with_progress,
+};
 use pome_storage::Store;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -17,7 +22,7 @@ pub(crate) async fn backup(service: &Service, dir: &Path, io: &mut Io) -> Result
     let (store, to) = (service.store().clone(), dir.clone());
     let done = with_progress(io, "bytes", move |progress| store.backup(to, progress)).await??;
     let value = json!({
-        "backup": dir,
+        "backup": path_json(&dir),
         "seq": done.seq,
         "files": done.files,
         "bytes": done.bytes,
@@ -55,7 +60,7 @@ pub(crate) async fn restore(from: PathBuf, to: PathBuf, io: &mut Io) -> Result<(
     })
     .await??;
     let value = json!({
-        "store": store,
+        "store": path_json(&store),
         "seq": done.seq,
         "files": done.files,
         "bytes": done.bytes,
@@ -77,7 +82,7 @@ pub(crate) async fn adopt(service: &Service, io: &mut Io) -> Result<(), Failure>
     let adopted = adopted
         .await
         .map_err(|error| Failure::new("PANIC", format!("the adopting broke off: {error}")))??;
-    let value = json!({ "store": service.dir, "adopted": adopted });
+    let value = json!({ "store": path_json(&service.dir), "adopted": adopted });
     let text = match adopted {
         true => format!("{} signs again", service.dir.display()),
         false => format!(

@@ -3,7 +3,7 @@
 use super::{
     args::{BeeCommand, BeeRange, Encoding},
     failure::Failure,
-    io::{Io, hex, value_json},
+    io::{Io, hex, plain, value_json},
     peers::Peers,
     service::{IfMissing, Service},
 };
@@ -25,9 +25,10 @@ pub(crate) async fn execute(
             value,
             encoding,
         } => {
+            // Read before a bee is made for them.
+            let (key, value) = (encoding.read(&key)?, encoding.read(&value)?);
             let bee = service.bee(&name, IfMissing::Make).await?;
-            bee.put(&encoding.read(&key)?, encoding.read(&value)?)
-                .await?;
+            bee.put(&key, value).await?;
             service.sync().await?;
             io.result(json!({ "version": bee.version() }), bee.version())
                 .await
@@ -121,8 +122,8 @@ pub(crate) async fn execute(
         } => {
             let (bee, peers) = open(service, &bee, io).await?;
             let (old, new) = (
-                bee.checkout(v1),
-                bee.checkout(v2.unwrap_or_else(|| bee.version())),
+                at_version(&bee, v1)?,
+                at_version(&bee, v2.unwrap_or_else(|| bee.version()))?,
             );
             let mut differences = pin!(new.diff(&old, RangeOptions::new()));
             while let Some(difference) = peers.next(&mut differences).await? {
@@ -185,6 +186,21 @@ async fn open(service: &Service, target: &str, io: &Io) -> Result<(Hyperbee, Pee
     Ok((bee, peers))
 }
 
+/// The bee as it was, unless it never was so long.
+fn at_version(bee: &Hyperbee, version: u64) -> Result<Hyperbee, Failure> {
+    let newest = bee.version();
+    if version > newest {
+        return Err(Failure::new(
+            "BAD_ARGUMENT",
+            format!(
+                "bee {} has no version {version}: the newest is {newest}",
+                bee.core().key()
+            ),
+        ));
+    }
+    Ok(bee.checkout(version))
+}
+
 impl Encoding {
     /// Bytes from what a person typed.
     fn read(self, text: &str) -> Result<Vec<u8>, Failure> {
@@ -195,7 +211,9 @@ impl Encoding {
                 .map_err(|e| Failure::usage(format!("{text:?} is no JSON: {e}"))),
             Self::Hex => {
                 let refuse = || Failure::usage(format!("{text:?} is no hex"));
-                if !text.len().is_multiple_of(2) || !text.is_ascii() {
+                // A sign would do for a number.
+                let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+                if !text.len().is_multiple_of(2) || !is_hex {
                     return Err(refuse());
                 }
                 (0..text.len())
@@ -236,18 +254,6 @@ impl Encoding {
     }
 }
 
-/// A shown value in a line for people.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Object(object) if object.len() == 1 && object.contains_key("$hex") => {
-            format!("0x{}", object["$hex"].as_str().unwrap_or_default())
-        }
-        value => value.to_string(),
-    }
-}
-
 fn options(range: &BeeRange, encoding: Encoding) -> Result<RangeOptions, Failure> {
     let read = |text: &Option<String>| -> Result<Option<Bytes>, Failure> {
         text.as_deref()
@@ -276,17 +282,68 @@ fn after_prefix(prefix: &[u8]) -> Option<Bytes> {
     Some(after.into())
 }
 
+/// One line of a batch: a key, and its value where it is put.
+struct Operation {
+    key: Vec<u8>,
+    value: Option<Vec<u8>>,
+}
+
+impl Operation {
+    fn read(line: &[u8], encoding: Encoding) -> Result<Self, String> {
+        let operation: Value = serde_json::from_slice(line).map_err(|e| e.to_string())?;
+        let field = |name| {
+            encoding
+                .read_json(&operation[name])
+                .map_err(|failure| failure.message)
+        };
+        match operation["type"].as_str() {
+            Some("put") => Ok(Self {
+                key: field("key")?,
+                value: Some(field("value")?),
+            }),
+            Some("del") => Ok(Self {
+                key: field("key")?,
+                value: None,
+            }),
+            _ => Err("`type` is neither `put` nor `del`".into()),
+        }
+    }
+}
+
+/// Commits what is on stdin, once all of it is understood: a bee is not made for what is not.
 async fn batch(
     service: &Service,
     name: &str,
     encoding: Encoding,
     io: &mut Io,
 ) -> Result<(), Failure> {
+    // What is no bee is refused before anybody types a line.
+    match service.bee(name, IfMissing::Refuse).await {
+        Err(failure) if failure.code != "NOT_FOUND" => return Err(failure),
+        _ => {}
+    }
+    let operations = operations(encoding, io).await?;
     let bee = service.bee(name, IfMissing::Make).await?;
     let mut batch = bee.batch();
+    let count = operations.len();
+    for Operation { key, value } in operations {
+        match value {
+            Some(value) => batch.put(&key, value).await?,
+            None => batch.del(&key).await?,
+        }
+    }
+    batch.flush(Durability::Synced).await?;
+    service.sync().await?;
+    let version = bee.version();
+    io.result(json!({ "version": version, "operations": count }), version)
+        .await
+}
+
+/// The lines of stdin.
+async fn operations(encoding: Encoding, io: &mut Io) -> Result<Vec<Operation>, Failure> {
+    let mut operations = Vec::new();
     let mut rest = BytesMut::new();
     let mut line_number = 0;
-    let mut operations = 0u64;
     loop {
         let piece = io.stdin().await?;
         let at_end = piece.is_none();
@@ -300,38 +357,15 @@ async fn batch(
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            let refuse = |why: String| {
+            let operation = Operation::read(&line, encoding).map_err(|why| {
                 Failure::usage(format!(
                     "line {line_number} of stdin: {why}; nothing was written"
                 ))
-            };
-            let operation: Value =
-                serde_json::from_slice(&line).map_err(|e| refuse(e.to_string()))?;
-            let key = encoding
-                .read_json(&operation["key"])
-                .map_err(|e| refuse(e.message))?;
-            match operation["type"].as_str() {
-                Some("put") => {
-                    let value = encoding
-                        .read_json(&operation["value"])
-                        .map_err(|e| refuse(e.message))?;
-                    batch.put(&key, value).await?;
-                }
-                Some("del") => batch.del(&key).await?,
-                _ => return Err(refuse("`type` is neither `put` nor `del`".into())),
-            }
-            operations += 1;
+            })?;
+            operations.push(operation);
         }
         if at_end {
-            break;
+            return Ok(operations);
         }
     }
-    batch.flush(Durability::Synced).await?;
-    service.sync().await?;
-    let version = bee.version();
-    io.result(
-        json!({ "version": version, "operations": operations }),
-        version,
-    )
-    .await
 }

@@ -29,7 +29,7 @@ pub(crate) async fn execute(
         Command::Touch { vanity } => app::release::touch(service, vanity, &mut io).await,
         Command::Store(command) => store::execute(service, command, &mut io).await,
         Command::Completions { .. }
-        | Command::Man
+        | Command::Man { .. }
         | Command::Owner
         | Command::Run(_)
         | Command::Init(_)

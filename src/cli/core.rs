@@ -12,7 +12,7 @@ use super::{
 use bytes::{Bytes, BytesMut};
 use pome_cores::{Durability, GetOptions, Hypercore, replication::CoreEvent};
 use serde_json::json;
-use std::pin::pin;
+use std::{path::Path, pin::pin};
 
 /// The largest block that npm takes, in bytes.
 const BLOCK_BYTES_MAX: usize = 15 << 20;
@@ -47,6 +47,11 @@ pub(crate) async fn execute(
             synced,
             ack,
         } => {
+            // Read before a core is made for it.
+            let file = match file {
+                Some(file) => Some(read_block(&io.path(file)).await?),
+                None => None,
+            };
             let core = service.core(&name, IfMissing::Make).await?;
             let to = Appending {
                 core,
@@ -57,12 +62,8 @@ pub(crate) async fn execute(
                     Durability::Buffered
                 },
             };
-            if let Some(file) = file {
-                let path = io.path(file);
-                let block = tokio::fs::read(&path)
-                    .await
-                    .map_err(|e| Failure::io(&path.display().to_string(), &e))?;
-                to.append(vec![block.into()], io).await?;
+            if let Some(block) = file {
+                to.append(vec![block], io).await?;
             } else if values.is_empty() {
                 to.lines(io).await?;
             } else {
@@ -133,6 +134,14 @@ pub(crate) async fn execute(
             let core = service.core(&core, IfMissing::Refuse).await?;
             super::store::audit(&core, io).await
         }
+    }
+}
+
+/// The bytes of a file, as a block.
+async fn read_block(path: &Path) -> Result<Bytes, Failure> {
+    match tokio::fs::read(path).await {
+        Ok(block) => Ok(block.into()),
+        Err(e) => Err(Failure::io(&path.display().to_string(), &e)),
     }
 }
 

@@ -12,7 +12,9 @@ use super::{
 };
 use pome_bee::HistoryOptions;
 use pome_cores::{Hypercore, replication::Download};
-use pome_drive_fs::{BlobId, Entry, EntryValue, Hyperdrive, ListOptions, PutOptions};
+use pome_drive_fs::{
+    BlobId, Entry, EntryValue, Hyperdrive, ListOptions, PutOptions, path::normalize,
+};
 use pome_runtime::PearLink;
 use serde_json::{Value, json};
 use std::pin::pin;
@@ -51,16 +53,12 @@ pub(crate) async fn execute(
         DriveCommand::Put { at, executable } => put(service, &at, executable, io).await,
         DriveCommand::Rm(at) => {
             let (drive, _peers, path) = place(service, &at.at, "", io).await?;
-            if drive.entry(&path).await?.is_none() {
-                return Err(missing(&path));
-            }
+            let entry = drive.entry(&path).await?;
+            let entry = entry.ok_or_else(|| missing(&path))?;
             drive.del(&path).await?;
             finish(service, &drive).await?;
-            io.result(
-                json!({ "key": path, "version": drive.version() }),
-                drive.version(),
-            )
-            .await
+            let value = json!({ "key": entry.path, "version": drive.version() });
+            io.result(value, drive.version()).await
         }
         DriveCommand::Entry(at) => {
             let (drive, peers, path) = place(service, &at.at, "", io).await?;
@@ -78,7 +76,9 @@ pub(crate) async fn execute(
         DriveCommand::Diff { at } => {
             let (target, versions) = split(&at, 2);
             let version = |text: &String| {
-                text.parse::<u64>().map_err(|_| {
+                // A drive is empty at version 1, and was nothing before.
+                let version = text.parse::<u64>().map(|version| version.max(1));
+                version.map_err(|_| {
                     Failure::usage(format!("{text:?} is no version: a number is wanted"))
                 })
             };
@@ -244,7 +244,7 @@ async fn get(service: &Service, at: &DrivePath, io: &mut Io) -> Result<(), Failu
         let bytes = bytes.ok_or_else(|| missing(&path))?;
         return io
             .result(
-                json!({ "key": path, "seq": entry.seq, "value": value_json(&bytes) }),
+                json!({ "key": entry.path, "seq": entry.seq, "value": value_json(&bytes) }),
                 "",
             )
             .await;
@@ -358,11 +358,9 @@ async fn put(
     }
     to.finish().await?;
     finish(service, &drive).await?;
-    io.result(
-        json!({ "key": path, "version": drive.version() }),
-        drive.version(),
-    )
-    .await
+    let key = normalize(path).map_err(pome_drive_fs::Error::from)?;
+    let value = json!({ "key": key, "version": drive.version() });
+    io.result(value, drive.version()).await
 }
 
 /// Prints what differs between two versions, in npm's words: `left` is the newer side.

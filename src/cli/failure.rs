@@ -44,7 +44,9 @@ impl Failure {
             | "PEER_CONNECTION_FAILED"
             | "PEER_UNREACHABLE"
             | "HOLEPUNCH_ABORTED"
-            | "HOLEPUNCH_PROBE_TIMEOUT" => status::TIMED_OUT,
+            | "HOLEPUNCH_PROBE_TIMEOUT"
+            | "RELAY_ABORTED"
+            | "RELAY_GONE" => status::TIMED_OUT,
             _ => status::ERROR,
         };
         Self {
@@ -141,3 +143,31 @@ from_library!(
     pome_net::hyperswarm::Error,
     pome_storage::Error
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `docs/errors.md` says what each code's exit status is.
+    #[test]
+    fn exit_statuses_are_those_of_the_document() {
+        let document = include_str!("../../docs/errors.md");
+        let mut rows = 0;
+        for line in document.lines() {
+            let Some((code, rest)) = line.strip_prefix("| `").and_then(|l| l.split_once("` |"))
+            else {
+                continue;
+            };
+            let exit = rest.trim_end().trim_end_matches('|').rsplit('|').next();
+            let exit: u8 = exit.unwrap_or_default().trim().parse().unwrap();
+            let made = match code {
+                // A person's or a script's own fault, wherever it is found.
+                "USAGE" => Failure::usage("").status,
+                code => Failure::of_code(code).status,
+            };
+            assert_eq!(made, exit, "{code}");
+            rows += 1;
+        }
+        assert!(rows > 100, "only {rows} rows were read");
+    }
+}

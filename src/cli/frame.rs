@@ -29,6 +29,7 @@ pub(crate) struct Context {
     /// The version of the client: another one is refused.
     pub(crate) version: String,
     /// The caller's working folder: relative paths start there.
+    #[serde(with = "path")]
     pub(crate) cwd: PathBuf,
     pub(crate) json: bool,
     /// Progress is worth sending.
@@ -145,6 +146,39 @@ fn invalid(kind: u8) -> io::Error {
         io::ErrorKind::InvalidData,
         format!("an unknown frame {kind} on the owner's socket"),
     )
+}
+
+/// Paths as they are: they need not be UTF-8, which a text of JSON is.
+pub(crate) mod path {
+    use super::{path_bytes, path_from};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::path::{Path, PathBuf};
+
+    pub(crate) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        path_bytes(path).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        Vec::<u8>::deserialize(from).map(|bytes| path_from(bytes.into()))
+    }
+
+    pub(crate) mod option {
+        use super::*;
+
+        pub(crate) fn serialize<S: Serializer>(
+            path: &Option<PathBuf>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            path.as_deref().map(path_bytes).serialize(to)
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<PathBuf>, D::Error> {
+            let bytes = Option::<Vec<u8>>::deserialize(from)?;
+            Ok(bytes.map(|bytes| path_from(bytes.into())))
+        }
+    }
 }
 
 fn path_bytes(path: &std::path::Path) -> &[u8] {

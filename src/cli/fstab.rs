@@ -1,6 +1,10 @@
 //! `mount.pome`: what mount(8) calls for a line of /etc/fstab. The same binary under that name; `docs/mounting.md` has the options.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{
+    ffi::OsString,
+    os::unix::process::CommandExt,
+    process::{Command, ExitCode},
+};
 
 /// mount(8)'s word for an invocation that makes no sense …
 const USAGE: u8 = 1;
@@ -17,8 +21,9 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    // A copy of the binary has this name itself, and would be taken for `mount.pome` again.
     let ran = std::env::current_exe()
-        .and_then(|pome| std::process::Command::new(pome).args(words).status());
+        .and_then(|pome| Command::new(pome).arg0("pome").args(words).status());
     match ran {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(FAILED),

@@ -141,7 +141,7 @@ impl Place {
 }
 
 /// How many peers these connections are with.
-fn different<'a>(connections: impl IntoIterator<Item = &'a PeerInfo>) -> usize {
+pub(crate) fn different<'a>(connections: impl IntoIterator<Item = &'a PeerInfo>) -> usize {
     let keys = connections.into_iter().map(|peer| peer.remote_public_key);
     keys.collect::<BTreeSet<_>>().len()
 }

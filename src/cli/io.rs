@@ -8,6 +8,7 @@ use super::{
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::{
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -183,6 +184,23 @@ pub(crate) fn value_json(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => Value::from(text),
         Err(_) => json!({ "$hex": hex(bytes) }),
+    }
+}
+
+/// A path, likewise.
+pub(crate) fn path_json(path: &Path) -> Value {
+    value_json(path.as_os_str().as_bytes())
+}
+
+/// What [`value_json`] has shown, in a line for people.
+pub(crate) fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Object(object) if object.len() == 1 && object.contains_key("$hex") => {
+            format!("0x{}", object["$hex"].as_str().unwrap_or_default())
+        }
+        value => value.to_string(),
     }
 }
 

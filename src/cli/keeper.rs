@@ -3,8 +3,9 @@
 use super::{
     args::Global,
     failure::{Failure, status},
+    io::path_json,
     keys::{self, Keys},
-    owner,
+    owner, present,
 };
 use pome_drive_fs::fuse::{self, MountError, UnmountHow};
 use pome_storage::Key;
@@ -12,7 +13,7 @@ use serde_json::json;
 use std::{
     io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     process::Stdio,
 };
 
@@ -39,28 +40,60 @@ pub(crate) fn how_word(how: UnmountHow) -> &'static str {
 pub(crate) fn unmount(mountpoint: &Path, as_json: bool) -> Result<(), Failure> {
     let mountpoint = resolve(mountpoint);
     let how = how_word(fuse::clear_dead_mount(&mountpoint)?);
-    if as_json {
-        println!(
-            "{}",
-            json!({ "mountpoint": mountpoint, "how": how, "why": "no owner serves this mount" })
-        );
-    } else {
-        println!(
+    let why = "no owner serves this mount";
+    match as_json {
+        true => {
+            present::line(json!({ "mountpoint": path_json(&mountpoint), "how": how, "why": why }))
+        }
+        false => present::line(format_args!(
             "{} was a dead mount; unmounted ({how})",
             mountpoint.display()
-        );
+        )),
     }
-    Ok(())
 }
 
-/// The path as the kernel lists it. The last part is not looked at: a dead mount does not answer.
+/// As many symlinks one after the other as the kernel follows.
+pub(crate) const LINKS_MAX: usize = 40;
+
+/// The path as the kernel lists it. Of the last part nothing is asked but whether it is a symlink: a dead mount does not answer.
 pub(crate) fn resolve(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
-    let clean: PathBuf = path.components().collect();
-    match (clean.parent().map(std::fs::canonicalize), clean.file_name()) {
-        (Some(Ok(parent)), Some(name)) => parent.join(name),
-        _ => clean,
+    let mut clean: PathBuf = path.components().collect();
+    for _ in 0..LINKS_MAX {
+        clean = match (clean.parent().map(std::fs::canonicalize), clean.file_name()) {
+            (Some(Ok(parent)), Some(name)) => parent.join(name),
+            // It ends with `..`.
+            (Some(_), None) => return std::fs::canonicalize(&clean).unwrap_or(clean),
+            _ => return clean,
+        };
+        match target(&clean) {
+            Some(to) => clean = to,
+            None => break,
+        }
     }
+    clean
+}
+
+/// The absolute path without `.` and `..`, as a shell takes them: what they stand behind is not looked at.
+pub(crate) fn straight(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let mut straight = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                straight.pop();
+            }
+            Component::CurDir => {}
+            part => straight.push(part),
+        }
+    }
+    straight
+}
+
+/// Where a symlink leads to; `None` where there is none. The kernel answers for what is no symlink, and asks no filesystem.
+pub(crate) fn target(link: &Path) -> Option<PathBuf> {
+    let to = std::fs::read_link(link).ok()?;
+    Some(link.parent()?.join(to).components().collect())
 }
 
 /// Runs this same command again without `--background`, in a session of its own, and returns when it has said that the folder is usable.
@@ -91,7 +124,8 @@ fn keep(dir: &Path, key: Option<&Key>, as_json: bool) -> Result<(), Failure> {
         args.insert(0, "--json".into());
     }
     let mut command = std::process::Command::new(exe);
-    command.args(args).env("POME_STORE", dir).process_group(0);
+    command.arg0("pome").args(args);
+    command.env("POME_STORE", dir).process_group(0);
     let stderr = owner::nameless().map_err(|e| error("memory", &e))?;
     command
         .stdin(Stdio::piped())

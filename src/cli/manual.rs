@@ -30,9 +30,19 @@ pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
     print(&out)
 }
 
-pub(crate) fn man() -> Result<(), Failure> {
+/// The page of the program, or of the command that these words are.
+pub(crate) fn man(words: &[String]) -> Result<(), Failure> {
+    let mut program = Cli::command();
+    // Until then a command has neither its whole name nor the options that all have.
+    program.build();
+    let mut command = &program;
+    for word in words {
+        command = command.find_subcommand(word).ok_or_else(|| {
+            Failure::usage(format!("there is no command `pome {}`", words.join(" ")))
+        })?;
+    }
     let mut out = Vec::new();
-    clap_mangen::Man::new(Cli::command())
+    clap_mangen::Man::new(command.clone())
         .render(&mut out)
         .map_err(|e| Failure::io("the man page", &e))?;
     print(&out)

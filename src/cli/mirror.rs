@@ -10,11 +10,11 @@ use super::{
 };
 use futures_util::StreamExt;
 use pome_drive_fs::{
-    Hyperdrive, Ignore, ListOptions, LocalOptions, Localdrive, MirrorCount, MirrorOptions,
+    Error, Hyperdrive, Ignore, ListOptions, LocalOptions, Localdrive, MirrorCount, MirrorOptions,
     MirrorSide, Mirrordrive,
 };
 use serde_json::json;
-use std::{path::Path, pin::pin};
+use std::{io::ErrorKind, pin::pin};
 
 pub(crate) async fn import(
     service: &Service,
@@ -23,7 +23,7 @@ pub(crate) async fn import(
     io: &mut Io,
 ) -> Result<(), Failure> {
     let (target, rest) = split(at, 1);
-    let folder = local(&io.path(rest.first().map_or("", String::as_str)), false)?;
+    let folder = local(rest.first().map_or("", String::as_str), false, io)?;
     let (_, drive, peers) = open(service, target, io).await?;
     run(service, folder.into(), drive.into(), (asked, &[peers]), io).await
 }
@@ -36,10 +36,8 @@ pub(crate) async fn export(
 ) -> Result<(), Failure> {
     let (target, rest) = split(at, 1);
     let (_, drive, peers) = open(service, target, io).await?;
-    let folder = local(
-        &io.path(rest.first().map_or("", String::as_str)),
-        !asked.dry_run,
-    )?;
+    let folder = rest.first().map_or("", String::as_str);
+    let folder = local(folder, !asked.dry_run, io)?;
     run(service, drive.into(), folder.into(), (asked, &[peers]), io).await
 }
 
@@ -64,20 +62,27 @@ async fn side(
     io: &Io,
 ) -> Result<(MirrorSide, Option<Peers>), Failure> {
     if word.contains('/') && !word.contains("://") {
-        return Ok((local(&io.path(word), create)?.into(), None));
+        return Ok((local(word, create, io)?.into(), None));
     }
     let (_, drive, peers) = open(service, Some(word), io).await?;
     Ok((drive.into(), Some(peers)))
 }
 
-fn local(folder: &Path, create: bool) -> Result<Localdrive, Failure> {
-    Ok(Localdrive::open(
-        folder,
-        LocalOptions {
-            create,
-            ..LocalOptions::default()
-        },
-    )?)
+fn local(folder: &str, create: bool, io: &Io) -> Result<Localdrive, Failure> {
+    if folder.is_empty() {
+        // The caller's own folder, as a path goes: nobody who means that writes nothing.
+        return Err(Failure::usage("an empty word names no folder"));
+    }
+    let options = LocalOptions {
+        create,
+        ..LocalOptions::default()
+    };
+    Localdrive::open(io.path(folder), options).map_err(|error| match &error {
+        Error::Io { path, source } if source.kind() == ErrorKind::NotFound => {
+            Failure::io(&path.display().to_string(), source)
+        }
+        _ => error.into(),
+    })
 }
 
 /// How many files the source has, for the progress bar.

@@ -41,7 +41,7 @@ mod swarms;
 use app::args::RunArgs;
 use clap::Parser;
 use pome_runtime::PearLink;
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, io::Write, process::ExitCode};
 
 /// Parses the command line and runs it.
 pub(crate) fn main() -> ExitCode {
@@ -144,19 +144,20 @@ fn as_pear(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
 /// Prints what clap has to say: help and version on stdout, complaints on stderr (and as JSON on stdout where `--json` was asked for).
 fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
-        let text = error.render().to_string();
-        let message = text
-            .lines()
-            .next()
-            .unwrap_or("usage")
-            .trim_start_matches("error: ")
-            .to_owned();
-        let failure = failure::Failure::usage(message);
-        println!("{}", failure.to_json());
+        let failure = failure::Failure::usage(complaint(&error.render().to_string()));
+        // Nobody may be left to read it; the exit status still says it.
+        let _ = writeln!(std::io::stdout(), "{}", failure.to_json());
     }
     // A closed pipe under `--help` is no error.
     let _ = error.print();
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+/// What clap complains of, on one line: all that stands in front of the usage and the tips.
+fn complaint(rendered: &str) -> String {
+    let lines = rendered.lines().take_while(|line| !line.is_empty());
+    let words: Vec<_> = lines.map(str::trim).collect();
+    words.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 #[cfg(test)]

@@ -5,16 +5,17 @@ use super::{
     cache::Cache,
     drive,
     failure::Failure,
-    io::Io,
+    held::different,
+    io::{Io, path_json, plain},
     keeper,
     limit::Pins,
     names::Kind,
     peers::Peers,
-    service::{IfMissing, Service},
+    service::{IfMissing, Service, no_drive},
 };
 use futures_util::FutureExt;
 use parking_lot::Mutex;
-use pome_cores::Key;
+use pome_cores::{CoreOptions, Key};
 use pome_drive_fs::{
     Hyperdrive,
     fuse::{self, MountError, MountOptions, Mounted, Unmounted},
@@ -33,6 +34,8 @@ pub(crate) struct Mount {
     name: Option<String>,
     version: Option<u64>,
     writable: bool,
+    /// One of those of `mount --all`.
+    of_all: bool,
     pub(crate) mounted: Mounted,
     /// Bounds what it keeps of somebody else's drive.
     _cache: Option<Cache>,
@@ -76,18 +79,41 @@ impl Mounts {
 
     /// The mount that a path is in, and its path there. Nothing is asked of the mount.
     pub(crate) fn above(&self, path: &Path) -> Option<(Arc<Mount>, String)> {
-        let path: PathBuf = path.components().collect();
+        let mut path = keeper::straight(path);
+        // A link may lead to a link.
+        for _ in 0..keeper::LINKS_MAX {
+            match self.first_on(&path)? {
+                Ok(found) => return Some(found),
+                Err(elsewhere) => path = elsewhere,
+            }
+        }
+        None
+    }
+
+    /// The first mount on a path, and what is below it; or where the path leads when a symlink comes first.
+    fn first_on(&self, path: &Path) -> Option<Result<(Arc<Mount>, String), PathBuf>> {
         // From the root on, so that no folder in a mount is looked at.
         let above: Vec<&Path> = path.ancestors().collect();
         above.into_iter().rev().find_map(|folder| {
-            let mount = self.all.lock().get(&keeper::resolve(folder)).cloned()?;
-            let below = path.strip_prefix(folder).ok()?.to_str()?;
-            let below = match below.is_empty() {
-                true => String::new(),
-                false => format!("/{below}"),
-            };
-            Some((mount, below))
+            let rest = path.strip_prefix(folder).ok()?;
+            if let Some(mount) = self.all.lock().get(folder).cloned() {
+                let below = match rest.as_os_str().is_empty() {
+                    true => String::new(),
+                    false => format!("/{}", rest.to_string_lossy()),
+                };
+                return Some(Ok((mount, below)));
+            }
+            let target = keeper::target(folder)?;
+            Some(Err(keeper::straight(&target.join(rest))))
         })
+    }
+
+    /// The mounts that `mount --all` has made in this folder.
+    fn inside(&self, root: &Path) -> Vec<PathBuf> {
+        let all = self.all.lock();
+        let is_in =
+            |(at, mount): &(&PathBuf, &Arc<Mount>)| mount.of_all && at.parent() == Some(root);
+        all.iter().filter(is_in).map(|(at, _)| at.clone()).collect()
     }
 
     /// Publishes what was written into the drive's mounts, so that a command sees it.
@@ -193,8 +219,11 @@ async fn start(
     io: &mut Io,
 ) -> Result<(), Failure> {
     if args.all {
-        make_folder(root)?;
         let drives = service.names.of(Kind::Drive)?;
+        if drives.is_empty() {
+            return Err(no_drive());
+        }
+        make_folder(root)?;
         let mut remaining = drives.len();
         for (name, _) in drives {
             remaining -= 1;
@@ -297,6 +326,7 @@ async fn one(
         name: name.clone(),
         version: args.version,
         writable,
+        of_all: args.all,
         mounted,
         _cache: cache,
         ended: tokio::sync::watch::channel(None).0,
@@ -313,7 +343,7 @@ async fn one(
         "event": "mounted",
         "key": drive.key().to_string(),
         "name": name,
-        "mountpoint": at,
+        "mountpoint": path_json(&at),
         "version": args.version.unwrap_or_else(|| drive.version()),
         "writable": writable,
         "shared": shared,
@@ -385,7 +415,7 @@ pub(crate) fn welcome(event: &Value) -> String {
     };
     format!(
         "{} is the drive {} ({access}); {shared}{elsewhere}",
-        text("mountpoint"),
+        plain(&event["mountpoint"]),
         if event["name"].is_string() {
             text("name")
         } else {
@@ -427,77 +457,113 @@ async fn wait(service: &Service, mountpoints: &[PathBuf], io: &mut Io) -> &'stat
             }
         }));
     tokio::select! {
-        reasons = ended => reasons.first().copied().unwrap_or("there is no drive to mount"),
+        reasons = ended => reasons.first().copied().unwrap_or("unmounted"),
         listening = io.stopped() => if listening { "asked to stop" } else { "the client has left" },
     }
 }
 
+/// Ends one mount; for the folder of `mount --all`, all that are in it.
 pub(crate) async fn unmount(
     service: &Service,
     mountpoint: &Path,
     io: &mut Io,
 ) -> Result<(), Failure> {
-    let mountpoint = keeper::resolve(&io.path(mountpoint));
-    match service.mounts.unmount(&mountpoint, "pome unmount").await? {
-        Some(unmounted) => {
-            let how = keeper::how_word(unmounted.how);
-            let value = json!({ "mountpoint": mountpoint, "how": how, "why": unmounted.why });
-            let why = unmounted
-                .why
-                .map(|why| format!(": {why}"))
-                .unwrap_or_default();
-            io.result(
-                value,
-                format!("{} unmounted ({how}{why})", mountpoint.display()),
-            )
-            .await?;
-            unmounted.published?;
-            Ok(())
-        }
-        None => Err(Failure {
+    let at = keeper::resolve(&io.path(mountpoint));
+    let is_mounted = service.mounts.all.lock().contains_key(&at);
+    let inside = service.mounts.inside(&at);
+    if is_mounted || inside.is_empty() {
+        return unmount_one(service, &at, io).await;
+    }
+    for mountpoint in inside {
+        unmount_one(service, &mountpoint, io).await?;
+    }
+    Ok(())
+}
+
+async fn unmount_one(service: &Service, mountpoint: &Path, io: &mut Io) -> Result<(), Failure> {
+    let Some(unmounted) = service.mounts.unmount(mountpoint, "pome unmount").await? else {
+        return Err(Failure {
             code: "NOT_MOUNTED".into(),
             ..Failure::not_found(format!(
                 "{} is not a mount of this store",
                 mountpoint.display()
             ))
-        }),
+        });
+    };
+    let how = keeper::how_word(unmounted.how);
+    let value = json!({ "mountpoint": path_json(mountpoint), "how": how, "why": unmounted.why });
+    let why = unmounted
+        .why
+        .map(|why| format!(": {why}"))
+        .unwrap_or_default();
+    io.result(
+        value,
+        format!("{} unmounted ({how}{why})", mountpoint.display()),
+    )
+    .await?;
+    unmounted.published?;
+    Ok(())
+}
+
+/// The mounts as `status` shows them, and the key of the drive of each.
+fn shown(service: &Service) -> Vec<(Key, Value)> {
+    let all = service.mounts.all.lock();
+    let mounts = all.iter().map(|(mountpoint, mount)| {
+        let pending = mount.mounted.pending();
+        let value = json!({
+            "mountpoint": path_json(mountpoint),
+            "key": mount.key.to_string(),
+            "name": mount.name,
+            "version": mount.version,
+            "writable": mount.writable,
+            "pending": { "files": pending.files, "bytes": pending.bytes },
+        });
+        (mount.key, value)
+    });
+    mounts.collect()
+}
+
+/// How many peers are connected about anything that is open.
+async fn peers_of_all(service: &Service) -> Result<usize, Failure> {
+    let mut peers = Vec::new();
+    for key in service.corestore.open_cores() {
+        // It may have been closed since.
+        if let Ok(core) = service.corestore.get(CoreOptions::discovery_key(key)).await {
+            peers.extend(core.peers());
+        }
     }
+    Ok(different(&peers))
 }
 
 pub(crate) async fn status(service: &Service, io: &mut Io) -> Result<(), Failure> {
-    let mounts: Vec<_> = {
-        let all = service.mounts.all.lock();
-        all.iter()
-            .map(|(mountpoint, mount)| {
-                let pending = mount.mounted.pending();
-                json!({
-                    "mountpoint": mountpoint,
-                    "key": mount.key.to_string(),
-                    "name": mount.name,
-                    "version": mount.version,
-                    "writable": mount.writable,
-                    "pending": { "files": pending.files, "bytes": pending.bytes },
-                })
-            })
-            .collect()
-    };
+    let mut mounts = Vec::new();
+    for (key, mut mount) in shown(service) {
+        let (_, drive) = service
+            .drive(Some(&key.to_string()), IfMissing::Refuse)
+            .await?;
+        mount["peers"] = different(&drive.core().peers()).into();
+        mounts.push(mount);
+    }
+    let peers = peers_of_all(service).await?;
     let mut text = format!(
-        "the owner is process {}; {} mounted",
+        "the owner is process {}; {} mounted; {peers} peers",
         std::process::id(),
         mounts.len()
     );
     for mount in &mounts {
-        let field = |name: &str| mount[name].as_str().unwrap_or("-").to_owned();
         text.push_str(&format!(
-            "\n{} {} {}",
-            field("mountpoint"),
-            field("name"),
-            field("key")
+            "\n{} {} {}, {} peers",
+            plain(&mount["mountpoint"]),
+            mount["name"].as_str().unwrap_or("-"),
+            plain(&mount["key"]),
+            mount["peers"],
         ));
     }
-    io.result(
-        json!({ "owner": std::process::id(), "mounts": mounts }),
-        text,
-    )
-    .await
+    let value = json!({
+        "store": path_json(&service.dir),
+        "owner": std::process::id(),
+        "peers": peers,
+        "mounts": mounts,
+    });
+    io.result(value, text).await
 }

@@ -14,7 +14,10 @@ use pome_storage::Key;
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 use std::{
     fs::File,
-    os::{fd::AsRawFd, unix::fs::FileExt},
+    os::{
+        fd::AsRawFd,
+        unix::{fs::FileExt, process::CommandExt},
+    },
     path::{Path, PathBuf},
     process::Stdio,
     sync::{
@@ -114,7 +117,7 @@ impl Starting {
         let last_words = nameless().map_err(|e| error("memory", &e))?;
         let stderr = last_words.try_clone().map_err(|e| error("memory", &e))?;
         let mut command = std::process::Command::new(exe);
-        command.arg("owner").arg("--store").arg(dir);
+        command.arg0("pome").arg("owner").arg("--store").arg(dir);
         command.arg("--key-from-stdin");
         command.args(std::iter::repeat_n("-v", usize::from(global.verbose)));
         command

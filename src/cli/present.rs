@@ -17,6 +17,8 @@ use tokio::sync::mpsc;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Presentation {
     pub(crate) json: bool,
+    /// Nothing is said on stderr but errors.
+    pub(crate) quiet: bool,
     /// Ctrl-C asks the work to end, instead of ending this process at once.
     pub(crate) stoppable: bool,
 }
@@ -34,9 +36,11 @@ pub(crate) async fn present(
     } else {
         None
     };
+    let (unread, mut stdin_failed) = mpsc::channel(1);
     let outcome = loop {
         let frame = tokio::select! {
             frame = work.recv() => frame,
+            Some(failure) = stdin_failed.recv() => break Err(abandoned(&kept, failure)),
             () = wait(&mut signals) => {
                 // The work may have ended meanwhile; then its last frame is on its way.
                 let _ = to_work.try_send(ClientFrame::Stop);
@@ -51,11 +55,12 @@ pub(crate) async fn present(
                     print(&bytes, &kept)?;
                 }
             }
+            Some(WorkFrame::Stderr(_)) if how.quiet => {}
             Some(WorkFrame::Stderr(bytes)) => {
                 // A closed stderr loses words, no work.
                 let _ = std::io::stderr().write_all(&bytes);
             }
-            Some(WorkFrame::WantStdin) => feed(to_work.clone()),
+            Some(WorkFrame::WantStdin) => feed(to_work.clone(), unread.clone()),
             Some(WorkFrame::Progress(progress)) => {
                 let bar = bar.get_or_insert_with(|| new_bar(&progress.unit));
                 bar.set_length(progress.total);
@@ -149,15 +154,26 @@ fn print(bytes: &[u8], kept: &BTreeSet<PathBuf>) -> Result<(), Failure> {
     }
 }
 
-/// Reads stdin in a thread of its own: a read cannot be cancelled, and must not keep the process.
-fn feed(to_work: mpsc::Sender<ClientFrame>) {
+/// One result of a command that nobody works for but this process. A closed pipe is no error.
+pub(crate) fn line(text: impl std::fmt::Display) -> Result<(), Failure> {
+    print(format!("{text}\n").as_bytes(), &BTreeSet::new())
+}
+
+/// Reads stdin in a thread of its own: a read cannot be cancelled, and must not keep the process. What cannot be read is no end of it: the work is not to
+/// take what came for all there is.
+fn feed(to_work: mpsc::Sender<ClientFrame>, unread: mpsc::Sender<Failure>) {
     std::thread::spawn(move || {
         let mut stdin = std::io::stdin().lock();
         let mut buffer = vec![0; 256 << 10];
         loop {
             match stdin.read(&mut buffer) {
-                Ok(0) | Err(_) => {
+                Ok(0) => {
                     let _ = to_work.blocking_send(ClientFrame::StdinEnd);
+                    return;
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    let _ = unread.blocking_send(Failure::io("stdin", &e));
                     return;
                 }
                 Ok(n) => {

@@ -6,7 +6,7 @@ use super::{
     backup, bench, command, dht, doctor,
     failure::Failure,
     frame::{ClientFrame, Context, Reach, Request, WorkFrame},
-    io::Io,
+    io::{Io, path_json},
     keeper,
     keys::{self, Keys},
     manual, owner,
@@ -17,6 +17,7 @@ use super::{
 use pome_net::hyperdht::BOOTSTRAP;
 use pome_runtime::PearLink;
 use std::{
+    io::IsTerminal,
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -49,11 +50,12 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     }
     let how = Presentation {
         json: global.json,
+        quiet: global.quiet,
         stoppable: command.is_long_lived(),
     };
     let outcome = match command {
         Command::Completions { shell } => manual::completions(shell),
-        Command::Man => manual::man(),
+        Command::Man { command } => manual::man(&command),
         Command::Run(args) => match runtime::run(args, &global, how) {
             Ok(code) => return code,
             Err(failure) => Err(failure),
@@ -87,6 +89,7 @@ pub(crate) fn plain(args: RunArgs) -> ExitCode {
     runtime::run_here(args).unwrap_or_else(|failure| {
         let how = Presentation {
             json: false,
+            quiet: false,
             stoppable: false,
         };
         present::report(&failure, how);
@@ -115,7 +118,9 @@ pub(crate) fn log_filter(global: &Global) -> EnvFilter {
 
 /// Says on stderr what [`log_filter`] lets through.
 fn log(quiet: bool, verbose: u8) {
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let level = level(quiet, verbose);
     // The filters that one can write cost every start what their parser needs: without them there are plain ones.
     let plain = Targets::new()
@@ -596,13 +601,16 @@ async fn converse(
 }
 
 fn present_status_without_owner(dir: &Path, how: Presentation) -> Result<(), Failure> {
-    if how.json {
-        println!(
-            "{}",
-            serde_json::json!({ "store": dir, "owner": null, "mounts": [] })
-        );
-    } else {
-        println!("nobody owns {}; nothing is mounted", dir.display());
+    match how.json {
+        true => present::line(serde_json::json!({
+            "store": path_json(dir),
+            "owner": null,
+            "peers": 0,
+            "mounts": [],
+        })),
+        false => present::line(format_args!(
+            "nobody owns {}; nothing is mounted",
+            dir.display()
+        )),
     }
-    Ok(())
 }

@@ -54,6 +54,10 @@ fn app_name(namespace: &str) -> String {
     namespace.replace('/', ":")
 }
 
+pub(crate) fn no_drive() -> Failure {
+    Failure::not_found("this store has no drive; `pome drive create NAME` makes one")
+}
+
 /// Old versions are dropped so long after a change.
 const COLLECT_AFTER: Duration = Duration::from_secs(1);
 
@@ -148,10 +152,15 @@ impl Service {
 
     async fn core_by_key(&self, key: Key, if_missing: IfMissing) -> Result<Hypercore, Failure> {
         let fetch = if_missing == IfMissing::Fetch;
-        Ok(self
-            .corestore
-            .get(CoreOptions::key(key).with_create_if_missing(fetch))
-            .await?)
+        let options = CoreOptions::key(key).with_create_if_missing(fetch);
+        self.corestore.get(options).await.map_err(|error| {
+            let mut failure = Failure::from(error);
+            if failure.code == "STORAGE_EMPTY" {
+                // In the words that were typed: its own are about the discovery key.
+                failure.message = format!("nothing with the key {key} is in this store");
+            }
+            failure
+        })
     }
 
     async fn core_of(
@@ -219,9 +228,7 @@ impl Service {
             let drives = self.names.of(Kind::Drive)?;
             return match drives.as_slice() {
                 [(name, _)] => Ok((Some(name.clone()), self.drive_by_name(name).await?)),
-                [] => Err(Failure::not_found(
-                    "this store has no drive; `pome drive create NAME` makes one",
-                )),
+                [] => Err(no_drive()),
                 _ => {
                     let names: Vec<_> = drives.iter().map(|(name, _)| name.as_str()).collect();
                     Err(Failure::usage(format!(

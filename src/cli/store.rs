@@ -4,7 +4,7 @@ use super::{
     args::{NewKey, StoreCommand},
     backup, check,
     failure::Failure,
-    io::Io,
+    io::{Io, path_json},
     keys::Handed,
     limit,
     service::Service,
@@ -38,7 +38,7 @@ pub(crate) async fn execute(
 /// The store was made by being opened.
 async fn made(service: &Service, io: &mut Io) -> Result<(), Failure> {
     let encrypted = service.store().info()?.encrypted;
-    let value = json!({ "store": service.dir, "encrypted": encrypted });
+    let value = json!({ "store": path_json(&service.dir), "encrypted": encrypted });
     let what = if encrypted {
         "an encrypted store"
     } else {
@@ -56,7 +56,7 @@ async fn rekey(service: &Service, new: NewKey, io: &mut Io) -> Result<(), Failur
     let done = tokio::task::spawn_blocking(move || store.rekey(&key));
     done.await
         .map_err(|error| Failure::new("PANIC", format!("the rekey broke off: {error}")))??;
-    let value = json!({ "store": service.dir });
+    let value = json!({ "store": path_json(&service.dir) });
     let text = format!("{} has a new key", service.dir.display());
     io.result(value, text).await
 }

@@ -29,6 +29,7 @@ pub(crate) struct Pome {
     pub(crate) peers: Peers,
     /// In the network namespace of this process.
     pub(crate) namespace: Option<u32>,
+    binary: PathBuf,
 }
 
 impl Pome {
@@ -37,7 +38,17 @@ impl Pome {
             store: store.into(),
             peers: Peers::Nowhere,
             namespace: None,
+            binary: env!("CARGO_BIN_EXE_pome").into(),
         }
+    }
+
+    /// The same with a copy of the binary, which has another name.
+    pub(crate) fn copied_to(mut self, copy: &Path) -> Self {
+        if std::fs::hard_link(&self.binary, copy).is_err() {
+            std::fs::copy(&self.binary, copy).expect("a copy");
+        }
+        self.binary = copy.into();
+        self
     }
 
     /// The same with peers.
@@ -52,12 +63,12 @@ impl Pome {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let binary = env!("CARGO_BIN_EXE_pome");
         let mut command = match self.namespace {
-            None => Command::new(binary),
+            None => Command::new(&self.binary),
             Some(process) => {
                 let mut command = Command::new("nsenter");
-                command.args(["-t", &process.to_string(), "-n", binary]);
+                command.args(["-t", &process.to_string(), "-n"]);
+                command.arg(&self.binary);
                 command
             }
         };

@@ -1,5 +1,6 @@
 //! What a person may type after the words for apps.
 
+use crate::cli::frame::path;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -117,6 +118,7 @@ pub(crate) struct AppArgs {
     #[arg(value_name = "CHANNEL|LINK")]
     pub(crate) channel: String,
     /// The project's folder [default: this one]
+    #[serde(with = "path::option")]
     pub(crate) dir: Option<PathBuf>,
     /// What the app is called [default: `pear.name` or `name` of its package.json]
     #[arg(long)]

@@ -3,7 +3,12 @@
 use super::{
     Project, Which, args::StageArgs, changed_record, folder, ignore, record, tell, version_link,
 };
-use crate::cli::{drive::finish, failure::Failure, io::Io, service::Service};
+use crate::cli::{
+    drive::finish,
+    failure::Failure,
+    io::{Io, path_json},
+    service::Service,
+};
 use futures_util::StreamExt;
 use pome_drive_fs::{
     Hyperdrive, Ignore, ListOptions, LocalOptions, Localdrive, MirrorCount, MirrorEvent, MirrorOp,
@@ -31,7 +36,7 @@ pub(crate) async fn stage(service: &Service, args: StageArgs, io: &mut Io) -> Re
     let name = name.or_else(|| project.name().ok()).unwrap_or_default();
     let data = json!({
         "name": name, "channel": which.channel(), "key": drive.key().to_string(), "link": link,
-        "verlink": version_link(&drive), "current": before, "release": release, "dir": project.dir,
+        "verlink": version_link(&drive), "current": before, "release": release, "dir": path_json(&project.dir),
     });
     let heading = match which.channel() {
         Some(channel) => format!("staging {name} into {channel}: {link}"),
