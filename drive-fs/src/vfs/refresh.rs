@@ -491,7 +491,7 @@ impl State {
         there: bool,
         stale: &mut Vec<Stale>,
     ) {
-        let goes = |node: &Node| !node.changed && !(node.recorded && node.is_folder());
+        let goes = |node: &Node| !(node.changed || node.recorded && node.is_folder());
         if self.nodes.get(&ino).is_some_and(goes) {
             self.take_away(parent, name, ino, there, stale);
         }
