@@ -302,8 +302,10 @@ fn an_answer_that_came_while_nothing_ran_counts() {
                 .unwrap();
             runtime.block_on(async {
                 let dht = hyper(&[start], Front::Firewall, false).await;
-                let mut once = RequestOptions::default();
-                once.retries = Some(0);
+                let once = RequestOptions {
+                    retries: Some(0),
+                    ..RequestOptions::default()
+                };
                 let ping = dht.dht().ping_by(start, once);
                 // Longer than a try waits, and so long does nothing of this node run.
                 std::thread::sleep(Duration::from_secs(2));

@@ -37,7 +37,15 @@ pub(crate) const fn plain_bytes(sealed: u64) -> Option<u64> {
     let Some(pieces) = sealed.checked_sub(NONCE_BYTES as u64) else {
         return None;
     };
-    pieces.checked_sub(count(pieces, SEALED_PIECE_BYTES) * TAG_BYTES as u64)
+    let tags = count(pieces, SEALED_PIECE_BYTES) * TAG_BYTES as u64;
+    let Some(plain) = pieces.checked_sub(tags) else {
+        return None;
+    };
+    // Else the last piece has no byte besides its tag, or not even that.
+    match sealed_bytes(plain) {
+        Some(len) if len == sealed => Some(plain),
+        _ => None,
+    }
 }
 
 fn number(index: usize, last: bool) -> u32 {
