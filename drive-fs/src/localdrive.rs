@@ -20,6 +20,7 @@ use rustix::{
 use scan::Look;
 pub use scan::{Scanned, SkipReason};
 use std::{
+    fs::File,
     os::{fd::OwnedFd, unix::fs::FileExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -28,7 +29,9 @@ use tokio::sync::mpsc;
 pub use write::LocalWriter;
 
 /// Bytes that are read from disk at once.
-const READ_BYTES: usize = 1024 * 1024;
+const READ_BYTES: u64 = 1024 * 1024;
+/// Bytes that are asked for at least: some files do not say how long they are.
+const PROBE_BYTES: u64 = 8 * 1024;
 /// How many links may follow each other.
 const LINKS_MAX: usize = 16;
 
@@ -227,27 +230,22 @@ impl Localdrive {
     ) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static + use<> {
         let (drive, path) = (self.clone(), path.to_owned());
         async_stream::try_stream! {
-            let path = path::normalize(&path)?;
-            let on_disk = drive.inner.beneath.on_disk(&path);
-            let opened = path.clone();
-            let file = drive.blocking(move |inner| inner.beneath.read(&opened)).await?;
-            let file = Arc::new(file.ok_or(Error::NotFound { path })?);
+            let path: Arc<str> = path::normalize(&path)?.into();
             let (mut offset, mut left) = options.range(false);
-            while left > 0 {
-                let want = left.min(READ_BYTES as u64) as usize;
-                let (file, on_disk) = (file.clone(), on_disk.clone());
-                let piece = drive.blocking(move |_| {
-                    let mut piece = BytesMut::zeroed(want);
-                    let count = read_full(&file, &mut piece, offset).map_err(|e| Error::io(on_disk, e))?;
-                    piece.truncate(count);
-                    Ok(piece.freeze())
-                }).await?;
-                if piece.is_empty() {
+            let mut open = None;
+            loop {
+                let (file, name) = (open.take(), path.clone());
+                let read = drive.blocking(move |inner| inner.piece(file, &name, offset, left));
+                let piece = read.await?;
+                open = Some(piece.file);
+                offset += piece.bytes.len() as u64;
+                left -= piece.bytes.len() as u64;
+                if !piece.bytes.is_empty() {
+                    yield piece.bytes;
+                }
+                if piece.ended || left == 0 {
                     return;
                 }
-                offset += piece.len() as u64;
-                left -= piece.len() as u64;
-                yield piece;
             }
         }
     }
@@ -405,7 +403,7 @@ fn finished<T>(task: Result<Result<T, Error>, tokio::task::JoinError>) -> Result
 }
 
 /// Reads until `buf` is full or the file ends.
-fn read_full(file: &std::fs::File, buf: &mut [u8], offset: u64) -> std::io::Result<usize> {
+fn read_full(file: &File, buf: &mut [u8], offset: u64) -> std::io::Result<usize> {
     let mut count = 0;
     while count < buf.len() {
         match file.read_at(&mut buf[count..], offset + count as u64) {
@@ -418,7 +416,45 @@ fn read_full(file: &std::fs::File, buf: &mut [u8], offset: u64) -> std::io::Resu
     Ok(count)
 }
 
+/// What was read of a file at once.
+struct Piece {
+    file: File,
+    bytes: Bytes,
+    /// Nothing came behind it.
+    ended: bool,
+}
+
 impl Inner {
+    /// A piece of the file at `path`, which is opened unless it is open.
+    fn piece(
+        &self,
+        open: Option<File>,
+        path: &str,
+        offset: u64,
+        left: u64,
+    ) -> Result<Piece, Error> {
+        let file = match open {
+            Some(file) => file,
+            None => self
+                .beneath
+                .read(path)?
+                .ok_or_else(|| Error::NotFound { path: path.into() })?,
+        };
+        let io = |error| Error::io(self.beneath.on_disk(path), error);
+        // One byte more than there should be: what comes short has ended.
+        let there = file.metadata().map_err(io)?.len().saturating_sub(offset);
+        let there = there.saturating_add(1).clamp(PROBE_BYTES, READ_BYTES);
+        let mut bytes = BytesMut::zeroed(left.min(there) as usize);
+        let count = read_full(&file, &mut bytes, offset).map_err(io)?;
+        let ended = count < bytes.len();
+        bytes.truncate(count);
+        Ok(Piece {
+            file,
+            bytes: bytes.freeze(),
+            ended,
+        })
+    }
+
     fn entry(&self, path: &str) -> Result<Option<LocalEntry>, Error> {
         let Some(place) = self.beneath.place(path, false)? else {
             return Ok(None);
