@@ -5,7 +5,8 @@ use crate::{
     error::Error,
     format::SPACE_BYTES,
     index::{Cursor, Slot},
-    store::{Inner, Part, whole_key},
+    read::Part,
+    store::{Inner, whole_key},
     view::View,
 };
 use bytes::Bytes;
