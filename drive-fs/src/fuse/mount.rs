@@ -191,10 +191,11 @@ pub async fn mount(
     std::thread::Builder::new()
         .name("pome-mount".to_owned())
         .spawn(move || {
-            let _claim = claim;
             if let Err(error) = session.join() {
                 tracing::warn!(%error, "the mount ended with an error");
             }
+            // Before anybody hears of the end, and mounts the drive again.
+            drop(claim);
             let _ = end.send(true);
         })
         .map_err(|source| MountError::Kernel {
