@@ -34,14 +34,18 @@ impl Ground {
         }
     }
 
-    /// What the program of that name has written down.
-    fn run(&self, program: &str) -> Map<String, Value> {
+    fn start(&self, program: &str) {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/fence");
         let file = self.own.join(program);
         fs::copy(from.join(program), &file).unwrap();
         let mut options = Options::default();
         options.permissions = Permissions::nothing().with_folder(&self.own);
         assert_eq!(Runtime::new(options).run_file(&file), Exit::Code(0));
+    }
+
+    /// What the program of that name has written down.
+    fn run(&self, program: &str) -> Map<String, Value> {
+        self.start(program);
         let results = fs::read(self.own.join("results.json")).unwrap();
         serde_json::from_slice(&results).unwrap()
     }
@@ -143,4 +147,22 @@ fn a_path_that_leads_elsewhere_by_then_is_not_followed() {
     for (name, times) in got {
         assert_eq!(times, 0, "{name}");
     }
+}
+
+#[test]
+fn the_files_of_another_program_in_the_process_are_not_reached() {
+    let ground = Ground::new();
+    let got = std::thread::scope(|scope| {
+        let holder = scope.spawn(|| ground.start("holds.js"));
+        while !ground.own.join("numbers.json").exists() {
+            assert!(!holder.is_finished());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let got = ground.run("reaches.js");
+        fs::write(ground.own.join("reached"), "").unwrap();
+        got
+    });
+    assert_eq!(got["numbers"], 3);
+    assert_eq!(got["reached"], 0);
+    assert_eq!(got["refused"], 12);
 }

@@ -17,7 +17,7 @@ use rquickjs::{
 
 use super::{
     failure::Failure,
-    fs::descriptors,
+    fs::descriptors::{self, Descriptors},
     io::Stream,
     os,
     reply::Reply,
@@ -66,7 +66,8 @@ impl Wanted {
         let mut pipes = [false; 3];
         for (index, is_pipe) in pipes.iter_mut().enumerate() {
             let wanted: Value<'_> = stdio.get(index)?;
-            let (stdio, piped) = Self::stdio(&wanted).map_err(|failure| failure.throw(ctx))?;
+            let (stdio, piped) = Self::stdio(&descriptors::of(ctx), &wanted)
+                .map_err(|failure| failure.throw(ctx))?;
             *is_pipe = piped;
             match index {
                 0 => command.stdin(stdio),
@@ -105,9 +106,9 @@ impl Wanted {
     }
 
     /// A slot is a descriptor by number, `'pipe'` or `'ignore'`.
-    fn stdio(wanted: &Value<'_>) -> Result<(Stdio, bool), Failure> {
+    fn stdio(open: &Descriptors, wanted: &Value<'_>) -> Result<(Stdio, bool), Failure> {
         if let Some(fd) = wanted.as_number() {
-            let fd = descriptors::get(fd as i64)?;
+            let fd = open.get(fd as i64)?;
             return Ok((Stdio::from(fd.as_fd().try_clone_to_owned()?), false));
         }
         let word = wanted.as_string().and_then(|word| word.to_string().ok());

@@ -2,7 +2,10 @@
 
 use super::{clone::Clone, limit};
 use crate::{
-    bare::thread::Thread, builtin::profile::Profile, event_loop::Control, pear::AppDrive,
+    bare::{fs::descriptors::Descriptors, thread::Thread},
+    builtin::profile::Profile,
+    event_loop::Control,
+    pear::AppDrive,
     permissions::Permissions,
 };
 use rquickjs::{Ctx, Error, Function, JsLifetime, Object, Persistent, Result, Value};
@@ -39,6 +42,8 @@ pub(crate) struct Host {
     pub(crate) profile: Profile,
     /// What it may reach of the machine.
     pub(crate) permissions: Arc<Permissions>,
+    /// The files that it has open.
+    pub(crate) descriptors: Arc<Descriptors>,
     /// The drive that it comes from, whose files are modules.
     pub(crate) app: Option<AppDrive>,
     /// What a thread was started with.
@@ -67,6 +72,7 @@ impl Host {
             expose_gc: false,
             profile: Profile::default(),
             permissions: Arc::default(),
+            descriptors: Arc::default(),
             app: None,
             data: RefCell::default(),
             threads: RefCell::default(),

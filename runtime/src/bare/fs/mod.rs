@@ -53,7 +53,7 @@ fn request<'js>(ctx: &Ctx<'js>, name: &str, rest: &[Value<'js>]) -> rquickjs::Re
 fn sync<'js>(ctx: Ctx<'js>, name: String, rest: Rest<Value<'js>>) -> rquickjs::Result<Value<'js>> {
     let request = request(&ctx, &name, &rest.0)?;
     match request.permit(&ctx) {
-        Ok(request) => task::outcome(&ctx, request.run()),
+        Ok(request) => task::outcome(&ctx, request.run(&descriptors::of(&ctx))),
         Err(refused) => Err(refused.throw(&ctx)),
     }
 }
@@ -66,7 +66,10 @@ fn start<'js>(
 ) -> rquickjs::Result<()> {
     let request = request(&ctx, &name, &rest.0)?;
     match request.permit(&ctx) {
-        Ok(request) => task::blocking(&ctx, callback, move || request.run()),
+        Ok(request) => {
+            let open_files = descriptors::of(&ctx);
+            task::blocking(&ctx, callback, move || request.run(&open_files));
+        }
         Err(refused) => task::blocking(&ctx, callback, move || Err::<Reply, _>(refused)),
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags};
 
-use super::{descriptors, stat, tree};
+use super::{descriptors::Descriptors, stat, tree};
 use crate::{
     bare::{args::Args, failure::Failure, reply::Reply},
     engine::error::JsError,
@@ -325,9 +325,9 @@ impl PathsOperation {
 
 impl Request<Place> {
     /// Does it. Blocks as long as the system does.
-    pub(crate) fn run(self) -> Result<Reply, FileFailure> {
+    pub(crate) fn run(self, open_files: &Descriptors) -> Result<Reply, FileFailure> {
         match self {
-            Self::Path(operation, what, place) => on_path(operation, what, &place),
+            Self::Path(operation, what, place) => on_path(open_files, operation, what, &place),
             Self::Paths(operation, what, from, to) => {
                 if let PathsOperation::Cp { recursive } = what {
                     return tree::copy(from, to, recursive);
@@ -336,9 +336,8 @@ impl Request<Place> {
                     FileFailure::paths(failure, operation, &from.text(), &to.text())
                 })
             }
-            Self::Fd(operation, what, fd) => {
-                on_fd(what, fd).map_err(|failure| FileFailure::fd(failure, operation, fd))
-            }
+            Self::Fd(operation, what, fd) => on_fd(open_files, what, fd)
+                .map_err(|failure| FileFailure::fd(failure, operation, fd)),
             Self::ReadFile { path, flags } => {
                 let file = open(&path, flags, 0o666)
                     .map_err(|failure| FileFailure::path(failure, "open", path.text()))?;
@@ -406,6 +405,7 @@ fn write_all(file: &OwnedFd, data: &[u8]) -> Result<(), Failure> {
 }
 
 fn on_path(
+    open_files: &Descriptors,
     operation: &'static str,
     what: PathOperation,
     place: &Place,
@@ -430,15 +430,19 @@ fn on_path(
                 .map_err(|failure| FileFailure::path(failure, "open", place.text()))?;
             truncate(&file, length)
         }
-        other => on_path_itself(other, place),
+        other => on_path_itself(open_files, other, place),
     };
     done.map_err(|failure| FileFailure::path(failure, operation, place.text()))
 }
 
-fn on_path_itself(what: PathOperation, place: &Place) -> Result<Reply, Failure> {
+fn on_path_itself(
+    open_files: &Descriptors,
+    what: PathOperation,
+    place: &Place,
+) -> Result<Reply, Failure> {
     match what {
         PathOperation::Open { flags, mode } => {
-            let fd = descriptors::enter(open(place, flags, mode)?);
+            let fd = open_files.enter(open(place, flags, mode)?);
             return Ok(Reply::Number(f64::from(fd)));
         }
         PathOperation::Realpath => return Ok(name_reply(place.canonical()?.as_os_str())),
@@ -516,12 +520,12 @@ fn truncate(file: impl AsFd, length: i64) -> Result<Reply, Failure> {
     Ok(Reply::Nothing)
 }
 
-fn on_fd(what: FdOperation, fd: i64) -> Result<Reply, Failure> {
+fn on_fd(open_files: &Descriptors, what: FdOperation, fd: i64) -> Result<Reply, Failure> {
     if let FdOperation::Close = what {
-        descriptors::take(fd)?;
+        open_files.take(fd)?;
         return Ok(Reply::Nothing);
     }
-    let file = descriptors::get(fd)?;
+    let file = open_files.get(fd)?;
     match what {
         FdOperation::Close => {}
         FdOperation::Read { length, position } => {

@@ -19,7 +19,10 @@ pub(crate) fn native<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     Class::<Stream>::define(&native)?;
     Class::<Listener>::define(&native)?;
     Class::<Datagrams>::define(&native)?;
-    native.set("kind", Func::from(|fd: i32| Kind::of(fd).name()))?;
+    native.set(
+        "kind",
+        Func::from(|ctx: Ctx<'_>, fd: i32| Kind::of(&ctx, fd).name()),
+    )?;
     native.set("parseAddress", Func::from(address::family))?;
     native.set("pipe", Func::from(stdio::pipe))?;
     native.set("socketpair", Func::from(stdio::socketpair))?;

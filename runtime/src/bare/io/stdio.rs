@@ -1,10 +1,11 @@
 //! Descriptors that a program did not open itself: what they are, and how to use them without waiting.
 
 use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::OnceLock,
 };
 
+use parking_lot::Mutex;
 use rquickjs::Ctx;
 use rustix::{
     fs::{self as sys, FileType, OFlags},
@@ -26,8 +27,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn of(fd: i32) -> Self {
-        match descriptors::get(fd.into()) {
+    pub(super) fn of(ctx: &Ctx<'_>, fd: i32) -> Self {
+        match descriptors::of(ctx).get(fd.into()) {
             Ok(fd) => Self::of_open(fd.as_fd()),
             Err(_) => Self::Unknown,
         }
@@ -77,7 +78,7 @@ impl Kind {
 /// where the system can; only a socket, which has no name to open, is changed.
 pub(super) fn without_waiting(fd: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     let access = sys::fcntl_getfl(fd)? & OFlags::RWMODE;
-    let name = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
+    let name = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     if let Ok(opened) = sys::open(name, flags, sys::Mode::empty()) {
         return Ok(opened);
@@ -105,12 +106,15 @@ fn enter(ctx: &Ctx<'_>, ends: [OwnedFd; 2]) -> rquickjs::Result<Vec<i32>> {
     for end in &ends {
         fcntl_setfd(end, FdFlags::CLOEXEC).map_err(|errno| Failure::from(errno).throw(ctx))?;
     }
-    Ok(ends.into_iter().map(descriptors::enter).collect())
+    let open = descriptors::of(ctx);
+    Ok(ends.into_iter().map(|end| open.enter(end)).collect())
 }
 
 /// What talks with whoever started this process.
 struct Channel {
     number: i32,
+    /// Until a program asks for it.
+    unclaimed: Mutex<Option<OwnedFd>>,
     /// In the words of `BARE_CHANNEL_SERIALIZATION_MODE`.
     mode: Option<String>,
 }
@@ -128,15 +132,20 @@ pub fn claim_channel() {
         // Not for the programs that are started from here.
         fcntl_setfd(&fd, FdFlags::CLOEXEC).ok()?;
         Some(Channel {
-            number: descriptors::enter(fd),
+            number: fd.as_raw_fd(),
+            unclaimed: Mutex::new(Some(fd)),
             mode: std::env::var("BARE_CHANNEL_SERIALIZATION_MODE").ok(),
         })
     });
 }
 
-/// The descriptor by which this process talks with its starter, open for [`descriptors::get`]; nothing where the starter wants no talk.
-pub(super) fn channel() -> Option<i32> {
-    Some(CHANNEL.get()?.as_ref()?.number)
+/// The descriptor by which this process talks with its starter, open for the first program that asks; nothing where the starter wants no talk.
+pub(super) fn channel(ctx: Ctx<'_>) -> Option<i32> {
+    let channel = CHANNEL.get()?.as_ref()?;
+    if let Some(fd) = channel.unclaimed.lock().take() {
+        descriptors::of(&ctx).enter(fd);
+    }
+    Some(channel.number)
 }
 
 /// How the starter wants to talk.

@@ -184,8 +184,8 @@ impl Stream {
     fn open(&self, ctx: Ctx<'_>, fd: i32) -> rquickjs::Result<bool> {
         let open = || -> Result<bool, Failure> {
             let known = match fd {
-                0..=2 => descriptors::get(fd.into())?,
-                _ => descriptors::take(fd.into())?,
+                0..=2 => descriptors::of(&ctx).get(fd.into())?,
+                _ => descriptors::of(&ctx).take(fd.into())?,
             };
             let access = rustix::fs::fcntl_getfl(&known)? & rustix::fs::OFlags::RWMODE;
             self.shared.set(stdio::without_waiting(known.as_fd())?)?;

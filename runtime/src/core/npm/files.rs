@@ -35,7 +35,9 @@ fn file(ctx: &Ctx<'_>, fd: f64) -> Result<Arc<OwnedFd>> {
         clippy::cast_possible_truncation,
         reason = "others are not in the table"
     )]
-    descriptors::get(fd as i64).map_err(|failure| failure.throw(ctx))
+    descriptors::of(ctx)
+        .get(fd as i64)
+        .map_err(|failure| failure.throw(ctx))
 }
 
 /// A range of a file; a length of 0 goes to its end.
