@@ -6,3 +6,4 @@ mod memory;
 mod model;
 mod names;
 mod rooms;
+mod rules;

@@ -45,7 +45,7 @@ pub(super) const WRITE: OpenMode = OpenMode {
     exclusive: false,
 };
 
-fn name(name: &str) -> &OsStr {
+pub(super) fn name(name: &str) -> &OsStr {
     OsStr::new(name)
 }
 
