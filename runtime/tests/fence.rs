@@ -158,9 +158,10 @@ fn the_files_of_another_program_in_the_process_are_not_reached() {
             assert!(!holder.is_finished());
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        let got = ground.run("reaches.js");
+        // A thread of its own: the holder hears of its end also when it fails, and then does not wait for ever.
+        let got = scope.spawn(|| ground.run("reaches.js")).join();
         fs::write(ground.own.join("reached"), "").unwrap();
-        got
+        got.unwrap()
     });
     assert_eq!(got["numbers"], 3);
     assert_eq!(got["reached"], 0);
