@@ -2,6 +2,8 @@
 //!
 //! Both make new files first, then switch the superblock, then remove what the switch made useless. Removal waits for the last reader that may still
 //! look there. A crash at any point leaves files that the next open finds named by no manifest, and removes.
+//!
+//! A compaction wants both, and has them in one pass where the tables are not much larger than what is new.
 
 use crate::{
     error::Error,
@@ -24,6 +26,8 @@ const FANOUT: usize = 4;
 const TIER_BYTES: u64 = 1 << 20;
 /// So many entries that hide or are hidden are always put up with.
 const DEAD_ENTRIES_MAX: u64 = 10_000;
+/// Entries of tables that one pass takes along for each new one, at most: what a compaction makes others wait for stays a few times what they wrote.
+const TAKEN_ALONG: u64 = 4;
 
 /// Files that a switch made useless.
 #[derive(Default)]
@@ -104,7 +108,22 @@ fn write_table(
 impl Inner {
     /// Writes a checkpoint of everything committed so far. False when there was nothing new.
     pub(crate) fn checkpoint(&self) -> Result<bool, Error> {
+        self.checkpoint_taking(0)
+    }
+
+    /// As [`checkpoint`](Self::checkpoint), for who merges all tables next: unless they are much larger than what is new, they are merged with it.
+    pub(crate) fn checkpoint_and_merge(&self) -> Result<bool, Error> {
+        self.checkpoint_taking(TAKEN_ALONG)
+    }
+
+    /// `along`: tables are merged with what is new when they have at most so many entries for each new one.
+    fn checkpoint_taking(&self, along: u64) -> Result<bool, Error> {
         let _one = self.checkpointing.lock();
+        // Who merges now may take long, and keeps no checkpoint from being made.
+        let merge = match along {
+            0 => None,
+            _ => self.merging.try_lock(),
+        };
         self.alive()?;
         let (position, written, lower) = {
             let mut writer = self.writer.lock();
@@ -119,7 +138,14 @@ impl Inner {
             self.freeze(&mut state);
             (position, written, state.lower.clone())
         };
-        let result = self.checkpoint_to(position, &lower);
+        let fresh: u64 = lower.frozen.iter().map(|m| m.len() as u64).sum();
+        let old: u64 = lower.tables.iter().map(|t| t.meta.entries).sum();
+        let whole = merge.is_some() && old <= along * fresh;
+        let result = match self.checkpoint_to(position, &lower, whole) {
+            // What cannot be read stays in its table, where a reader is told and a repair finds it.
+            Err(Error::Corrupt { .. }) if whole => self.checkpoint_to(position, &lower, false),
+            done => done,
+        };
         if result.is_err() {
             let mut writer = self.writer.lock();
             writer.body_bytes += written.body_bytes;
@@ -132,15 +158,22 @@ impl Inner {
         result.map(|()| true)
     }
 
-    fn checkpoint_to(&self, position: pome_wal::Start, lower: &Lower) -> Result<(), Error> {
+    /// Writes the frozen memtables into a table; `whole`: and all tables with them, for which the caller holds `merging`.
+    fn checkpoint_to(
+        &self,
+        position: pome_wal::Start,
+        lower: &Lower,
+        whole: bool,
+    ) -> Result<(), Error> {
         // The table will point at payloads, so they must be on disk before it is.
         if !is_on(Mutation::LogNotSynced) {
             self.wait_synced(position.seq)?;
         }
-        let older = lower.table_layers();
+        let merged = if whole { &lower.tables[..] } else { &[] };
+        let (layers, older) = lower.layers().split_at(lower.frozen.len() + merged.len());
         let bottom = older.is_empty();
         let mut ranges = RangeSet::default();
-        let mut points = 0;
+        let mut points = merged.iter().map(|table| table.meta.entries).sum();
         for memtable in &lower.frozen {
             points += memtable.len() as u64;
             for (start, end) in memtable.ranges().iter() {
@@ -150,20 +183,21 @@ impl Inner {
         let (mut live, id) = {
             let mut switch = self.switch.lock();
             switch.manifest.next_table += 1;
-            (
-                LiveCounts::of(&switch.manifest),
-                switch.manifest.next_table - 1,
-            )
+            let live = if whole {
+                LiveCounts::default()
+            } else {
+                LiveCounts::of(&switch.manifest)
+            };
+            (live, switch.manifest.next_table - 1)
         };
-        let layers: Vec<Layer> = lower.frozen.iter().cloned().map(Layer::Memory).collect();
         let mut counted = Ok(());
         let table = if layers.is_empty() {
             None
         } else {
-            write_table(self, id, &layers, points, &ranges, bottom, |key, slot| {
+            write_table(self, id, layers, points, &ranges, bottom, |key, slot| {
                 // What goes in is counted in any case: a segment with too low a count would be removed with living values.
                 live.add(slot);
-                if counted.is_ok() {
+                if counted.is_ok() && !bottom {
                     counted = live.replace(key, &ranges, older);
                 }
             })?
@@ -181,12 +215,15 @@ impl Inner {
         let mut switch = self.switch.lock();
         let mut manifest = switch.manifest.clone();
         manifest.start = position;
-        manifest.tables.splice(0..0, table);
+        manifest.tables.splice(0..merged.len(), table);
         manifest.live = live.to_manifest();
         manifest.keys = live.keys;
         let switched = counted.and_then(|()| self.switch_to(&mut switch, manifest));
         self.unless_switched(switched, id)?;
-        let mut garbage = Garbage::default();
+        let mut garbage = Garbage {
+            tables: merged.iter().map(|table| table.meta.id).collect(),
+            segments: vec![],
+        };
         if let Some((current, _)) = position.payload {
             for (segment, _) in self.log.payload_segments() {
                 let alive = live.segments.get(&segment).is_some_and(|l| l.values > 0);
@@ -199,12 +236,9 @@ impl Inner {
             let flushed = lower.frozen.len();
             let newer = now.frozen.len().saturating_sub(flushed);
             let mut tables = now.tables.clone();
-            if let Some(meta) = table {
-                tables.insert(
-                    0,
-                    Arc::new(Table::new(self.device.clone(), self.seal.clone(), meta)),
-                );
-            }
+            let table = table
+                .map(|meta| Arc::new(Table::new(self.device.clone(), self.seal.clone(), meta)));
+            tables.splice(0..merged.len(), table);
             Lower::new(now.frozen[..newer].to_vec(), tables)
         });
         drop(switch);

@@ -73,6 +73,8 @@ pub(crate) struct Aim {
     fresh_payload: u64,
     /// Deletions that no checkpoint has seen, however few.
     fresh_deletes: bool,
+    /// Somebody waits until all is given back, and no longer than that takes.
+    all: bool,
 }
 
 impl Aim {
@@ -83,6 +85,7 @@ impl Aim {
             fresh_body: options.dead_bytes / 4,
             fresh_payload: options.dead_bytes / 2,
             fresh_deletes: false,
+            all: false,
         }
     }
 
@@ -94,6 +97,7 @@ impl Aim {
             fresh_body: dead_bytes / 4,
             fresh_payload: dead_bytes,
             fresh_deletes: true,
+            all: false,
         }
     }
 
@@ -105,6 +109,7 @@ impl Aim {
             fresh_body: 0,
             fresh_payload: 0,
             fresh_deletes: false,
+            all: true,
         }
     }
 
@@ -276,8 +281,15 @@ impl Inner {
             }
             return Ok(true);
         }
-        if self.is_fresh(aim) && self.checkpoint()? {
-            return Ok(true);
+        if self.is_fresh(aim) {
+            let written = if aim.all {
+                self.checkpoint_and_merge()?
+            } else {
+                self.checkpoint()?
+            };
+            if written {
+                return Ok(true);
+            }
         }
         if work.gave_up_at != Some(self.log.committed_seq())
             && let Some(segment) = self.pick_segment(&work, aim)

@@ -90,7 +90,7 @@ pub(crate) struct Progress {
 
 /// The parts of an open store.
 ///
-/// Locks are taken in this order: `compacting`, `checkpointing` or `merging`, `writer`, `queue` or `switch`, `state`, `retired`, `retiring`. Nobody waits for a
+/// Locks are taken in this order: `compacting`, `checkpointing`, `merging`, `writer`, `queue` or `switch`, `state`, `retired`, `retiring`. Nobody waits for a
 /// sync who holds `writer` or one behind it: the one that leads the sync takes them.
 pub(crate) struct Inner {
     pub(crate) name: String,

@@ -158,6 +158,59 @@ fn a_store_that_was_emptied_takes_next_to_nothing() {
     assert!(store.usage().unwrap().is_empty());
 }
 
+/// A store with a table of so many small values, of which the first ones were deleted since.
+fn thinned(device: &SimDevice, values: u64, deleted: u64) -> Store {
+    let store = Store::open_on(Arc::new(device.clone()), quiet()).unwrap();
+    let mut batch = Batch::new();
+    for n in 0..values {
+        batch.put(SPACE, n.to_be_bytes(), vec![n as u8; 20]);
+    }
+    store.commit(batch, Durability::Buffered).unwrap();
+    store.checkpoint().unwrap();
+    let mut batch = Batch::new();
+    for n in 0..deleted {
+        batch.delete(SPACE, n.to_be_bytes());
+    }
+    store.commit(batch, Durability::Buffered).unwrap();
+    store
+}
+
+#[test]
+fn what_is_new_is_merged_as_it_is_written_unless_the_tables_are_much_larger() {
+    for (values, deleted, one_pass) in [(1_000, 500, true), (10_000, 500, false)] {
+        let store = thinned(&SimDevice::new(12), values, deleted);
+        let left = values - deleted;
+        assert!(store.compact_step().unwrap());
+        let info = store.info().unwrap();
+        assert_eq!((info.keys, info.memory_entries), (left, 0));
+        let written = if one_pass {
+            (1, left)
+        } else {
+            (2, values + deleted)
+        };
+        assert_eq!((info.tables, info.table_entries), written);
+        store.compact().unwrap();
+        let info = store.info().unwrap();
+        assert_eq!((info.tables, info.table_entries), (1, left));
+        assert_eq!(read(&store.snapshot()).len() as u64, left);
+        assert!(store.check(&mut |_, _| {}).unwrap().is_clean());
+    }
+}
+
+#[test]
+fn a_damaged_table_keeps_nothing_new_from_being_written() {
+    let device = SimDevice::new(13);
+    let store = thinned(&device, 1_000, 500);
+    let tables = device.list().unwrap();
+    let table = tables.iter().find(|name| name.starts_with("table-"));
+    // Somewhere in its entries, which nobody has read yet.
+    assert!(device.flip_bit(table.unwrap(), 8 * 5_000));
+    assert!(matches!(store.compact(), Err(Error::Corrupt { .. })));
+    let info = store.info().unwrap();
+    assert_eq!((info.tables, info.memory_entries), (2, 0));
+    assert_eq!(info.checkpoint_seq, info.committed_seq);
+}
+
 #[test]
 fn a_snapshot_keeps_what_it_shows_and_no_more() {
     let dir = tempfile::tempdir().unwrap();
