@@ -552,6 +552,13 @@ impl Source for Editor {
         }
     }
 
+    fn known_key<'a>(&'a self, node: &'a NodeRef, index: usize) -> Option<&'a [u8]> {
+        match node {
+            NodeRef::Stored(..) => self.view.known_key(node, index),
+            NodeRef::Live(node) => self.nodes[*node].keys[index].bytes.as_deref(),
+        }
+    }
+
     fn key_seq(&self, node: &NodeRef, index: usize) -> u64 {
         match node {
             NodeRef::Stored(..) => self.view.key_seq(node, index),

@@ -453,6 +453,9 @@ impl<S: Source> Source for &S {
     fn key(&self, node: &NodeRef, index: usize) -> impl Future<Output = Result<Bytes>> + Send {
         (**self).key(node, index)
     }
+    fn known_key<'a>(&'a self, node: &'a NodeRef, index: usize) -> Option<&'a [u8]> {
+        (**self).known_key(node, index)
+    }
     fn key_seq(&self, node: &NodeRef, index: usize) -> u64 {
         (**self).key_seq(node, index)
     }

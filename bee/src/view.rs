@@ -50,6 +50,8 @@ pub(crate) trait Source: Send + Sync {
     fn value(&self, block: &Block) -> impl Future<Output = Result<Option<Bytes>>> + Send;
     fn child(&self, node: &NodeRef, index: usize) -> impl Future<Output = Result<NodeRef>> + Send;
     fn key(&self, node: &NodeRef, index: usize) -> impl Future<Output = Result<Bytes>> + Send;
+    /// The key, when somebody has looked it up before: to look at, which costs less than to have.
+    fn known_key<'a>(&'a self, node: &'a NodeRef, index: usize) -> Option<&'a [u8]>;
     fn key_seq(&self, node: &NodeRef, index: usize) -> u64;
     fn key_count(&self, node: &NodeRef) -> usize;
     fn is_leaf(&self, node: &NodeRef) -> bool;
@@ -88,7 +90,11 @@ pub(crate) trait Source: Send + Sync {
                 let (mut start, mut end) = (0, self.key_count(node));
                 while start < end {
                     let middle = (start + end) / 2;
-                    match key.cmp(&self.key(node, middle).await?) {
+                    let ordering = match self.known_key(node, middle) {
+                        Some(other) => key.cmp(other),
+                        None => key.cmp(&self.key(node, middle).await?),
+                    };
+                    match ordering {
                         Ordering::Equal => return Ok(Ok(middle)),
                         Ordering::Less => end = middle,
                         Ordering::Greater => start = middle + 1,
@@ -262,6 +268,11 @@ impl Source for View {
             self.block(key.seq).await?.key.clone()
         };
         Ok(key.bytes.get_or_init(|| bytes).clone())
+    }
+
+    fn known_key<'a>(&'a self, node: &'a NodeRef, index: usize) -> Option<&'a [u8]> {
+        let (_, level) = self.checked(node);
+        level.keys[index].bytes.get().map(|bytes| &bytes[..])
     }
 
     fn key_seq(&self, node: &NodeRef, index: usize) -> u64 {
