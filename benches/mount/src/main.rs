@@ -1,7 +1,7 @@
-//! A mounted drive beside the disk, bindfs, gocryptfs and a filesystem in memory. The same work in turns; what serves a mount is a process of its own.
+//! A mounted drive beside the disk, bindfs, gocryptfs, rclone and a filesystem in memory. The same work in turns; what serves a mount is a process of its own.
 //!
 //! `cargo run --release -p pome-bench-mount` measures and prints a page; `--json FILE` keeps the numbers too, `--render FILE` prints the page of such a file.
-//! Needs root, `/dev/fuse`, bindfs and gocryptfs (Debian has both), `tar`, `find`, `grep` and cargo.
+//! Needs root, `/dev/fuse`, bindfs, gocryptfs and rclone (Debian has them), `tar`, `find`, `grep` and cargo.
 
 mod memory;
 mod places;
@@ -22,7 +22,7 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + S
 
 #[derive(Debug, Parser)]
 struct Args {
-    /// Only these places: disk, memory, bindfs, gocryptfs, pome, `pome, sealed`
+    /// Only these places: disk, memory, bindfs, gocryptfs, rclone, pome, `pome, sealed`
     places: Vec<String>,
     /// Only these parts of the work (repeatable): large, create, tree, sqlite, build, remote
     #[arg(long)]
@@ -80,7 +80,7 @@ fn main() -> Result<()> {
 fn measure(args: &Args) -> Result<Measured> {
     let mut measured = Measured {
         machine: Machine::read().to_string(),
-        versions: format!("{}; {}", version("bindfs"), version("gocryptfs")),
+        versions: ["bindfs", "gocryptfs", "rclone"].map(version).join("; "),
         rounds: args.rounds,
         mib: args.mib,
         ..Measured::default()

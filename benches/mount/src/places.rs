@@ -23,6 +23,7 @@ pub(crate) const PLACES: &[&str] = &[
     "memory",
     "bindfs",
     "gocryptfs",
+    "rclone",
     "pome",
     "pome, sealed",
 ];
@@ -58,7 +59,7 @@ impl Place {
                     server: None,
                 });
             }
-            "bindfs" | "gocryptfs" => shows(name, &below, &at)?,
+            "bindfs" | "gocryptfs" | "rclone" => shows(name, &below, &at)?,
             ours => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.arg("--serve").arg(ours).arg(&below).arg(&at);
@@ -100,10 +101,9 @@ impl Place {
         Ok(())
     }
 
-    /// Has the kernel forget the bytes of all files, here and below.
+    /// Has the kernel forget the bytes of all files, here, below, and in a cache beside that.
     pub(crate) fn forget(&self) -> Result<()> {
-        forget(&self.at)?;
-        forget(&self.below)
+        forget(self.below.parent().unwrap_or(&self.below))
     }
 
     /// The most memory that the process that serves it had, in MiB; `None` where there is none.

@@ -87,8 +87,8 @@ impl Measured {
             out,
             "# A mounted drive\n\n\
              The same work in each place, one after the other, in rounds; a folder of its own each time. *disk* is a folder on ext4; *memory* a filesystem in memory, through\n\
-             the crate that the mount is made with, with all that it offers: what a mount can be at most. bindfs and gocryptfs show a folder on the same disk. *pome, sealed*: in an\n\
-             encrypted store.\n\n\
+             the crate that the mount is made with, with all that it offers: what a mount can be at most. bindfs, gocryptfs and rclone (`mount\n\
+             --vfs-cache-mode full`) show a folder on the same disk. *pome, sealed*: in an encrypted store.\n\n\
              `cargo run --release -p pome-bench-mount -- --json docs/proofs/mount-speed.json` measures (as root);\n\
              `… -- --render docs/proofs/mount-speed.json > docs/proofs/mount-speed.md` writes this page.\n\n\
              {}; {}. Medians of {} rounds; a ratio is the median of the rounds' ratios, with their range.\n",
@@ -186,7 +186,7 @@ fn goal_line(
     )
 }
 
-const OTHERS: &[&str] = &["disk", "memory", "bindfs", "gocryptfs"];
+const OTHERS: &[&str] = &["disk", "memory", "bindfs", "gocryptfs", "rclone"];
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that panics says where")]

@@ -12,7 +12,8 @@ use std::{
 /// What a mount may take to be there.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What shows `below` at `at` and stays in the foreground: bindfs, or gocryptfs, for which it makes the folder ready. Both folders are there, and empty.
+/// What shows `below` at `at` and stays in the foreground: bindfs, rclone (as it is told to for programs that write, with a cache beside `below`), or
+/// gocryptfs, for which it makes the folder ready. Both folders are there, and empty.
 ///
 /// # Errors
 /// When gocryptfs does not make it ready.
@@ -31,6 +32,13 @@ pub fn shows(program: &str, below: &Path, at: &Path) -> io::Result<Command> {
                 return Err(io::Error::other("gocryptfs makes no folder"));
             }
             command.arg("-fg").args(word);
+        }
+        "rclone" => {
+            command.args(["mount", "--config", "/dev/null", "--file-perms", "0777"]);
+            command.args(["--vfs-cache-mode", "full", "--vfs-write-back", "0s"]);
+            command
+                .arg("--cache-dir")
+                .arg(below.with_extension("cache"));
         }
         _ => {
             command.arg("-f");
