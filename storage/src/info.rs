@@ -4,7 +4,7 @@ use crate::{
     Space, Store,
     error::{Error, Op},
     format::SPACE_BYTES,
-    index::{Slot, Table},
+    index::{SlotRef, Table},
     store::whole_key,
 };
 use bytes::Bytes;
@@ -71,13 +71,13 @@ pub struct SpaceUsage {
 }
 
 impl SpaceUsage {
-    fn add(&mut self, key: &[u8], slot: &Slot) {
+    fn add(&mut self, key: &[u8], slot: SlotRef<'_>) {
         self.keys += 1;
         self.key_bytes += key.len().saturating_sub(SPACE_BYTES) as u64;
         self.value_bytes += match slot {
-            Slot::Deleted => 0,
-            Slot::Inline(value) => value.len() as u64,
-            Slot::Payload(at) => u64::from(at.len),
+            SlotRef::Deleted => 0,
+            SlotRef::Inline(value) => value.len() as u64,
+            SlotRef::Payload(at) => u64::from(at.len),
         };
     }
 }
@@ -95,7 +95,8 @@ impl Store {
             .checked_add(1)
             .map(|next| Bytes::from(whole_key(Space(next), &[])));
         let high = high.map_or(Bound::Unbounded, Bound::Excluded);
-        self.walk(Bound::Included(low), high, |key, slot| usage.add(key, slot))?;
+        let low = Bound::Included(low);
+        self.walk(&low, high, |key, slot| usage.add(key, slot))?;
         Ok(usage)
     }
 
@@ -105,7 +106,7 @@ impl Store {
     /// As [`space_usage`](Self::space_usage).
     pub fn usage(&self) -> Result<Vec<(Space, SpaceUsage)>, Error> {
         let mut all: Vec<(Space, SpaceUsage)> = vec![];
-        self.walk(Bound::Unbounded, Bound::Unbounded, |key, slot| {
+        self.walk(&Bound::Unbounded, Bound::Unbounded, |key, slot| {
             let space = key.first_chunk().map_or(0, |s| u64::from_be_bytes(*s));
             if all.last().is_none_or(|(last, _)| last.0 != space) {
                 all.push((Space(space), SpaceUsage::default()));
@@ -119,17 +120,17 @@ impl Store {
 
     fn walk(
         &self,
-        low: Bound<Bytes>,
+        low: &Bound<Bytes>,
         high: Bound<Bytes>,
-        mut each: impl FnMut(&[u8], &Slot),
+        mut each: impl FnMut(&[u8], SlotRef<'_>),
     ) -> Result<(), Error> {
         let inner = self.inner();
         let view = inner.state.read().view();
-        let mut cursor = view.cursor(low, high);
-        while let Some(entry) = cursor.next(false) {
+        let mut walk = view.lender(low, high);
+        while walk.step()? {
             inner.open_for_reads()?;
-            let (key, slot) = entry?;
-            each(&key, &slot);
+            let (key, slot) = walk.entry();
+            each(key, slot);
         }
         Ok(())
     }

@@ -4,8 +4,9 @@ use crate::{
     Space,
     error::Error,
     format::SPACE_BYTES,
-    index::{Cursor, Slot},
+    index::{Cursor, Slot, SlotRef},
     read::Part,
+    scan::{ReadAhead, Scan},
     store::{Inner, whole_key},
     view::View,
 };
@@ -86,8 +87,7 @@ impl Snapshot {
             inner: self.inner.clone(),
             cursor: self.cursor(space, range),
             view: self.view.clone(),
-            large: false,
-            seen: 0,
+            ahead: ReadAhead::default(),
             front: VecDeque::new(),
             back: VecDeque::new(),
         }
@@ -102,23 +102,35 @@ impl Snapshot {
         Keys(self.range(space, range))
     }
 
+    /// As [`range`](Self::range), from the front only, without an allocation for each entry: for who looks at many and keeps few.
+    pub fn scan<'a>(&self, space: Space, range: impl RangeBounds<&'a [u8]>) -> Scan<'_> {
+        let (low, high) = bounds(space, range);
+        Scan::new(&self.inner, &self.view, &low, high)
+    }
+
     fn cursor<'a>(&self, space: Space, range: impl RangeBounds<&'a [u8]>) -> Cursor {
-        let whole = |key: &[u8]| Bytes::from(whole_key(space, key));
-        let low = match range.start_bound() {
-            Bound::Included(key) => Bound::Included(whole(key)),
-            Bound::Excluded(key) => Bound::Excluded(whole(key)),
-            Bound::Unbounded => Bound::Included(whole(&[])),
-        };
-        let high = match range.end_bound() {
-            Bound::Included(key) => Bound::Included(whole(key)),
-            Bound::Excluded(key) => Bound::Excluded(whole(key)),
-            Bound::Unbounded => match space.0.checked_add(1) {
-                Some(next) => Bound::Excluded(Bytes::from(whole_key(Space(next), &[]))),
-                None => Bound::Unbounded,
-            },
-        };
+        let (low, high) = bounds(space, range);
         self.view.cursor(low, high)
     }
+}
+
+/// The same bounds, of whole keys.
+fn bounds<'a>(space: Space, range: impl RangeBounds<&'a [u8]>) -> (Bound<Bytes>, Bound<Bytes>) {
+    let whole = |key: &[u8]| Bytes::from(whole_key(space, key));
+    let low = match range.start_bound() {
+        Bound::Included(key) => Bound::Included(whole(key)),
+        Bound::Excluded(key) => Bound::Excluded(whole(key)),
+        Bound::Unbounded => Bound::Included(whole(&[])),
+    };
+    let high = match range.end_bound() {
+        Bound::Included(key) => Bound::Included(whole(key)),
+        Bound::Excluded(key) => Bound::Excluded(whole(key)),
+        Bound::Unbounded => match space.0.checked_add(1) {
+            Some(next) => Bound::Excluded(Bytes::from(whole_key(Space(next), &[]))),
+            None => Bound::Unbounded,
+        },
+    };
+    (low, high)
 }
 
 /// See [`Snapshot::range`].
@@ -127,10 +139,7 @@ pub struct Range {
     cursor: Cursor,
     /// Keeps the files of what is read on disk.
     view: View,
-    /// The last value was a large one: the next few are asked of the disk before they are read.
-    large: bool,
-    /// Large values so far.
-    seen: u32,
+    ahead: ReadAhead,
     /// Entries that were asked for, from the front and from the back, the next first.
     front: VecDeque<Entry>,
     back: VecDeque<Entry>,
@@ -138,21 +147,6 @@ pub struct Range {
 
 /// A whole key and what it has, or why the walk ends there.
 type Entry = Result<(Bytes, Slot), Error>;
-
-/// So many large values are asked of the disk at a time.
-const AHEAD: usize = 16;
-/// Who has read so many large values in a row is likely to want their neighbours on disk, too: a disk gives many small pieces more slowly than a few
-/// large ones.
-const fn around(seen: u32) -> u64 {
-    match seen {
-        0..32 => 1,
-        32..128 => 256 << 10,
-        _ => 1 << 20,
-    }
-}
-
-/// Values of so many bytes are large.
-const LARGE: u32 = 16 << 10;
 
 impl Range {
     /// The next whole key.
@@ -165,25 +159,25 @@ impl Range {
 
     /// The next whole key. While values are large, those behind it are on their way to memory when it is answered.
     fn ahead(&mut self, reverse: bool) -> Option<Entry> {
-        let wanted = if self.large { AHEAD } else { 1 };
+        let wanted = self.ahead.wanted();
         while self.side(reverse).len() < wanted {
             let Some(entry) = self.step(reverse) else {
                 break;
             };
-            self.large = matches!(&entry, Ok((_, Slot::Payload(at))) if at.len >= LARGE);
-            self.seen = self.seen.saturating_add(self.large.into());
+            let slot = match &entry {
+                Ok((_, slot)) => slot.as_ref(),
+                Err(_) => SlotRef::Deleted,
+            };
+            self.ahead.note(slot);
             if wanted == 1 {
                 return Some(entry);
             }
-            match &entry {
-                Ok((_, Slot::Payload(at))) => self.inner.log.ahead(at, around(self.seen)),
-                Ok(_) => {}
-                Err(_) => {
-                    self.side(reverse).push_back(entry);
-                    break;
-                }
-            }
+            self.ahead.ask(&self.inner, slot);
+            let is_over = entry.is_err();
             self.side(reverse).push_back(entry);
+            if is_over {
+                break;
+            }
         }
         // What the other end has asked for lies between the two.
         let own = self.side(reverse).pop_front();
@@ -210,7 +204,7 @@ impl Range {
                 Slot::Inline(bytes) => bytes,
                 Slot::Deleted => Bytes::new(),
             };
-            Ok((whole.slice(SPACE_BYTES..), value))
+            Ok((whole.slice(SPACE_BYTES.min(whole.len())..), value))
         }))
     }
 }
@@ -232,7 +226,7 @@ impl DoubleEndedIterator for Range {
 struct Keys(Range);
 
 fn user_key((whole, _): (Bytes, Slot)) -> Bytes {
-    whole.slice(SPACE_BYTES..)
+    whole.slice(SPACE_BYTES.min(whole.len())..)
 }
 
 impl Iterator for Keys {
@@ -252,7 +246,7 @@ impl DoubleEndedIterator for Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Batch, Durability, Options, Store};
+    use crate::{Batch, Durability, Options, Store, scan::LARGE};
 
     /// Large values are asked for ahead of their turn, from both ends: however the two ends take turns, each entry comes once, in order.
     #[test]
@@ -275,6 +269,11 @@ mod tests {
         }
         store.commit(batch, Durability::Buffered).unwrap();
         let snapshot = store.snapshot();
+        let mut scan = snapshot.scan(space, ..);
+        for (key, value) in &expected {
+            assert_eq!(scan.next_entry().unwrap(), Some((&key[..], &value[..])));
+        }
+        assert_eq!(scan.next_entry().unwrap(), None);
         for seed in 0..200_u64 {
             let mut draw = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
             let mut range = snapshot.range(space, ..);
@@ -300,7 +299,10 @@ mod tests {
             front.extend(back.into_iter().rev());
             assert!(front == expected, "seed {seed}");
         }
+        let mut scan = snapshot.scan(space, ..);
         store.close().unwrap();
+        assert!(matches!(scan.next_entry(), Err(Error::Closed)));
+        assert_eq!(scan.next_entry().unwrap(), None);
         let closed = snapshot.range(space, ..).next().unwrap();
         assert!(matches!(closed, Err(Error::Closed)));
     }

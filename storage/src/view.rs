@@ -2,7 +2,7 @@
 
 use crate::{
     error::Error,
-    index::{Cursor, Found, Layer, Memtable, Slot, Table, key_hash},
+    index::{Cursor, Found, Layer, Lender, Memtable, Slot, Table, key_hash},
 };
 use bytes::Bytes;
 use std::{ops::Bound, sync::Arc};
@@ -108,5 +108,13 @@ impl View {
 
     pub(crate) fn cursor(&self, low: Bound<Bytes>, high: Bound<Bytes>) -> Cursor {
         Cursor::new(self.layers(), low, high)
+    }
+
+    pub(crate) fn lender(&self, low: &Bound<Bytes>, high: Bound<Bytes>) -> Lender<'_> {
+        let frozen = self.lower.frozen.iter().map(|memtable| &**memtable);
+        let newest = (!self.memtable.is_empty()).then_some(&*self.memtable);
+        let memtables = newest.into_iter().chain(frozen);
+        let tables = self.lower.tables.iter().map(|table| &**table);
+        Lender::new(memtables, tables, low, high)
     }
 }

@@ -56,6 +56,37 @@ fn living_values_stay_when_an_older_table_is_damaged() {
 }
 
 #[test]
+fn all_that_lies_before_damage_is_given_however_it_is_read() {
+    let device = SimDevice::new(8);
+    let store = Store::open_on(Arc::new(device.clone()), quiet()).unwrap();
+    let mut batch = Batch::new();
+    for key in 0..300u16 {
+        // Small ones, then large ones, which are asked for ahead of their turn.
+        let len = if key < 10 { 10 } else { 16 << 10 };
+        batch.put(Space(1), key.to_be_bytes(), vec![key as u8; len]);
+    }
+    store.commit(batch, Durability::Buffered).unwrap();
+    store.checkpoint().unwrap();
+    let tables = device.list().unwrap();
+    let table = tables.iter().find(|name| name.starts_with("table-"));
+    assert!(device.flip_bit(table.unwrap(), 8 * 5_000));
+
+    let snapshot = store.snapshot();
+    let mut range = snapshot.range(Space(1), ..);
+    let mut scan = snapshot.scan(Space(1), ..);
+    let mut read = 0;
+    while let Some(Ok((key, value))) = range.next() {
+        assert_eq!(key[..], (read as u16).to_be_bytes());
+        assert_eq!(scan.next_entry().unwrap(), Some((&key[..], &value[..])));
+        read += 1;
+    }
+    assert!((20..280).contains(&read), "{read}");
+    assert_eq!(scan.next_entry().unwrap_err().code(), "CORRUPT");
+    assert_eq!(scan.next_entry().unwrap(), None);
+    assert!(range.next().is_none());
+}
+
+#[test]
 fn damage_is_told_until_it_is_accepted() {
     let device = SimDevice::new(7);
     let store = Store::open_on(Arc::new(device.clone()), quiet()).unwrap();

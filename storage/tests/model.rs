@@ -177,8 +177,13 @@ fn run(steps: Vec<Step>) {
             }
             Step::Compare(space, low, high, ends) => {
                 let want = range_of(&model, space, &low, Bound::Included(&high));
-                let mut want = std::collections::VecDeque::from(want);
                 let snapshot = store.snapshot();
+                let mut scan = snapshot.scan(Space(space), &low[..]..=&high[..]);
+                for (key, value) in &want {
+                    assert_eq!(scan.next_entry().unwrap(), Some((&key[..], &value[..])));
+                }
+                assert_eq!(scan.next_entry().unwrap(), None);
+                let mut want = std::collections::VecDeque::from(want);
                 let mut range = snapshot.range(Space(space), &low[..]..=&high[..]);
                 for back in ends {
                     let (got, want) = if back {

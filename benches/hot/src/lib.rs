@@ -53,6 +53,7 @@ pub const ALL: &[Hot] = &[
     hot("store get, 100 B in a table", gets),
     hot("store get of a key that is not there", absent_gets),
     hot("store scan of 1,000", scans),
+    hot("store scan of 1,000, lent", lent_scans),
     hot("store opened, 10,000 values in a table", opens),
     hot("leaf hash, 64 KiB", leaf),
     hot("merkle append of 64", merkle_append),
@@ -176,6 +177,21 @@ fn scans() -> Result<Work> {
         let from = (next(&mut state, 1 << 30) << 33).to_be_bytes();
         for entry in store.snapshot().range(SPACE, &from[..]..).take(1_000) {
             black_box(entry?);
+        }
+        Ok(())
+    }))
+}
+
+fn lent_scans() -> Result<Work> {
+    let (folder, store) = table()?;
+    let mut state = 1;
+    Ok(Box::new(move || {
+        let _here = &folder;
+        let from = (next(&mut state, 1 << 30) << 33).to_be_bytes();
+        let snapshot = store.snapshot();
+        let mut scan = snapshot.scan(SPACE, &from[..]..);
+        for _ in 0..1_000 {
+            black_box(scan.next_entry()?);
         }
         Ok(())
     }))

@@ -94,9 +94,10 @@ impl Engine for Pome {
     }
 
     fn scan(&self, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<()> {
-        for entry in self.0.snapshot().range(SPACE, ..) {
-            let (key, value) = entry?;
-            see(&key, &value);
+        let snapshot = self.0.snapshot();
+        let mut scan = snapshot.scan(SPACE, ..);
+        while let Some((key, value)) = scan.next_entry()? {
+            see(key, value);
         }
         Ok(())
     }

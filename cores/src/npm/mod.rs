@@ -286,10 +286,10 @@ impl NpmMoment {
             return Ok(Some(*key));
         }
         let (start, end) = layout::cores_range();
-        for entry in self.snapshot.range(REGISTRY, &start[..]..&end[..]) {
-            let (key, value) = entry?;
-            if CoreRecord::decode(&value)?.space == space {
-                return layout::core_key_parse(&key).map(Some);
+        let mut records = self.snapshot.scan(REGISTRY, &start[..]..&end[..]);
+        while let Some((key, value)) = records.next_entry()? {
+            if CoreRecord::decode(value)?.space == space {
+                return layout::core_key_parse(key).map(Some);
             }
         }
         Ok(None)

@@ -158,7 +158,7 @@ impl<'a> Block<'a> {
         self.fingerprints.len()
     }
 
-    fn entry(&self, index: usize) -> Option<Input<'a>> {
+    fn input(&self, index: usize) -> Option<Input<'a>> {
         let raw = self.offsets.get(index * 2..index * 2 + 2)?;
         let at = usize::from(u16::from_le_bytes(raw.try_into().ok()?));
         Some(Input::new(self.content.get(at..)?))
@@ -166,7 +166,7 @@ impl<'a> Block<'a> {
 
     /// The part of the key after the shared prefix, and what follows it.
     fn split(&self, index: usize) -> Option<(&'a [u8], Input<'a>)> {
-        let mut input = self.entry(index)?;
+        let mut input = self.input(index)?;
         let len = input.varint()?;
         let suffix = input.bytes(usize::try_from(len).ok()?)?;
         Some((suffix, input))
@@ -183,6 +183,13 @@ impl<'a> Block<'a> {
     pub(crate) fn slot(&self, index: usize) -> Option<SlotRef<'a>> {
         let (_, mut input) = self.split(index)?;
         SlotRef::decode(&mut input)
+    }
+
+    /// The key of an entry in two parts, and what it has.
+    #[inline]
+    pub(crate) fn entry(&self, index: usize) -> Option<(&'a [u8], &'a [u8], SlotRef<'a>)> {
+        let (suffix, mut input) = self.split(index)?;
+        Some((self.prefix, suffix, SlotRef::decode(&mut input)?))
     }
 
     /// What `key`, which has this hash, has here; `Some(None)` when it is not in this block.

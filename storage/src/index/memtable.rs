@@ -2,10 +2,10 @@
 //!
 //! A point always wins over a deleted range of the same memtable: a range delete removes the points it covers, so what is there came later.
 
-use super::{Entry, RangeSet, Slot};
+use super::{Entry, RangeSet, Slot, SlotRef};
 use bytes::Bytes;
 use equivalent::{Comparable, Equivalent};
-use imbl::OrdMap;
+use imbl::{OrdMap, ordmap::RangedIter, shared_ptr::DefaultSharedPtr};
 use std::{cmp::Ordering, ops::Bound};
 
 /// How many entries [`Memtable::entries`] hands out at once.
@@ -137,6 +137,12 @@ impl Memtable {
         &self.ranges
     }
 
+    /// The points between two bounds, which must not be an [empty range](super::is_empty_range).
+    pub(super) fn points(&self, low: Bound<&[u8]>, high: Bound<&[u8]>) -> Points<'_> {
+        let bounds = (low.map(Probe::new), high.map(Probe::new));
+        Points(self.points.range(bounds))
+    }
+
     /// The next few entries between two bounds, from the front or from the back. Empty means that there are no more.
     pub(crate) fn entries(
         &self,
@@ -156,6 +162,18 @@ impl Memtable {
         } else {
             range.map(own).take(CHUNK).collect()
         }
+    }
+}
+
+/// See [`Memtable::points`].
+pub(super) struct Points<'a>(RangedIter<'a, Key, Slot, DefaultSharedPtr>);
+
+impl<'a> Iterator for Points<'a> {
+    type Item = (&'a [u8], SlotRef<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (key, slot) = self.0.next()?;
+        Some((&key.bytes, slot.as_ref()))
     }
 }
 

@@ -42,14 +42,51 @@ impl Layer {
     }
 }
 
-/// The deleted ranges of one layer, as the walk passes them.
-enum Shadow {
+/// The deleted ranges of one layer, as a walk passes them.
+pub(super) enum Shadow {
     /// Ask the layer.
     Unknown,
     /// This range is the next in the direction of the walk.
     Next(Bytes, Bytes),
     /// There are no more.
     None,
+}
+
+impl Shadow {
+    /// When a deleted range of the layer holds `key`: where the walk may go on behind it. `near` asks the layer, as [`Layer::range_near`] does.
+    pub(super) fn over(
+        &mut self,
+        key: &[u8],
+        reverse: bool,
+        near: impl Fn(&[u8]) -> Result<Option<(Bytes, Bytes)>, Error>,
+    ) -> Result<Option<Bytes>, Error> {
+        loop {
+            match self {
+                Shadow::None => return Ok(None),
+                Shadow::Next(start, end) if reverse => {
+                    if key >= &end[..] {
+                        return Ok(None);
+                    }
+                    if key >= &start[..] {
+                        return Ok(Some(start.clone()));
+                    }
+                }
+                Shadow::Next(start, end) => {
+                    if key < &start[..] {
+                        return Ok(None);
+                    }
+                    if key < &end[..] {
+                        return Ok(Some(end.clone()));
+                    }
+                }
+                Shadow::Unknown => {}
+            }
+            *self = match near(key)? {
+                Some((start, end)) => Shadow::Next(start, end),
+                None => Shadow::None,
+            };
+        }
+    }
 }
 
 struct Head {
@@ -62,7 +99,7 @@ struct Head {
     shadow: Shadow,
 }
 
-fn as_slices(bound: &Bound<Bytes>) -> Bound<&[u8]> {
+pub(super) fn as_slices(bound: &Bound<Bytes>) -> Bound<&[u8]> {
     match bound {
         Bound::Included(key) => Bound::Included(key),
         Bound::Excluded(key) => Bound::Excluded(key),
@@ -116,34 +153,10 @@ impl Head {
         }
     }
 
-    /// When a deleted range of this layer holds `key`: where the walk may go on behind it.
     fn shadow_over(&mut self, key: &[u8], reverse: bool) -> Result<Option<Bytes>, Error> {
-        loop {
-            match &self.shadow {
-                Shadow::None => return Ok(None),
-                Shadow::Next(start, end) if reverse => {
-                    if key >= &end[..] {
-                        return Ok(None);
-                    }
-                    if key >= &start[..] {
-                        return Ok(Some(start.clone()));
-                    }
-                }
-                Shadow::Next(start, end) => {
-                    if key < &start[..] {
-                        return Ok(None);
-                    }
-                    if key < &end[..] {
-                        return Ok(Some(end.clone()));
-                    }
-                }
-                Shadow::Unknown => {}
-            }
-            self.shadow = match self.layer.range_near(key, reverse)? {
-                Some((start, end)) => Shadow::Next(start, end),
-                None => Shadow::None,
-            };
-        }
+        let layer = &self.layer;
+        self.shadow
+            .over(key, reverse, |key| layer.range_near(key, reverse))
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod block;
 mod bloom;
+mod leaf;
+mod lend;
 mod memtable;
 mod merge;
 mod ranges;
@@ -12,6 +14,7 @@ mod table;
 mod table_writer;
 
 pub(crate) use bloom::hash as key_hash;
+pub(crate) use lend::Lender;
 pub(crate) use memtable::{Found, Memtable};
 pub(crate) use merge::{Cursor, Layer, Merge};
 pub(crate) use ranges::RangeSet;

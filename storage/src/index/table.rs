@@ -4,9 +4,10 @@
 //! encrypted store are opened into memory, where a bounded number of them stays.
 
 use super::{
-    Entry, Found, Slot, SlotRef, above, below,
+    Entry, Found, Slot, SlotRef,
     block::{Block, checked_content},
     bloom::{self, PAGE_BYTES},
+    leaf::{Leaf, Visit, Walk},
     table_writer::{BlockAt, FOOTER_BYTES, FOOTER_TAGGED_BYTES, Footer, Tree},
 };
 pub(crate) use crate::format::TableMeta;
@@ -34,7 +35,7 @@ pub(crate) struct Table {
     opened: OnceLock<Opened>,
 }
 
-struct Opened {
+pub(super) struct Opened {
     whole: Bytes,
     footer: Footer,
     /// A bit for each block, then one for each filter page.
@@ -42,13 +43,13 @@ struct Opened {
 }
 
 /// The content of a block or page: where it lies in the file, or, of an encrypted one, opened in memory.
-enum Content<'a> {
+pub(super) enum Content<'a> {
     Mapped { whole: &'a Bytes, content: &'a [u8] },
     Opened(Bytes),
 }
 
 impl Content<'_> {
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Self::Mapped { content, .. } => content,
             Self::Opened(content) => content,
@@ -56,7 +57,7 @@ impl Content<'_> {
     }
 
     /// What shares memory with all slots of the block.
-    fn owner(&self) -> &Bytes {
+    pub(super) fn owner(&self) -> &Bytes {
         match self {
             Self::Mapped { whole, .. } => whole,
             Self::Opened(content) => content,
@@ -100,7 +101,7 @@ impl Table {
         }
     }
 
-    fn malformed(&self, at: &BlockAt) -> Error {
+    pub(super) fn malformed(&self, at: &BlockAt) -> Error {
         self.corrupt("block content", at.offset, 0, 0)
     }
 
@@ -214,7 +215,7 @@ impl Table {
         Ok(&raw[..raw.len() - 4])
     }
 
-    fn block<'a>(&self, opened: &'a Opened, at: &BlockAt) -> Result<Content<'a>, Error> {
+    pub(super) fn block<'a>(&self, opened: &'a Opened, at: &BlockAt) -> Result<Content<'a>, Error> {
         let bit = u64::from(at.ordinal);
         self.content(
             opened,
@@ -226,12 +227,21 @@ impl Table {
         )
     }
 
-    fn parse<'a>(&self, at: &BlockAt, content: &'a Content<'_>) -> Result<Block<'a>, Error> {
+    pub(super) fn parse<'a>(
+        &self,
+        at: &BlockAt,
+        content: &'a Content<'_>,
+    ) -> Result<Block<'a>, Error> {
         Block::parse(content.bytes()).ok_or_else(|| self.malformed(at))
     }
 
     /// The child an index block has at this place. It must lie before the block itself, so that no walk goes in circles.
-    fn child(&self, block: &Block<'_>, index: usize, parent: &BlockAt) -> Result<BlockAt, Error> {
+    pub(super) fn child(
+        &self,
+        block: &Block<'_>,
+        index: usize,
+        parent: &BlockAt,
+    ) -> Result<BlockAt, Error> {
         match block.slot(index) {
             Some(SlotRef::Inline(bytes)) => BlockAt::decode(bytes)
                 .filter(|child| child.offset < parent.offset && child.ordinal < parent.ordinal),
@@ -375,6 +385,15 @@ impl Table {
         self.entries_of(Which::Points, low, high, reverse, usize::MAX)
     }
 
+    /// The first leaf with points between two bounds.
+    pub(super) fn leaf(
+        &self,
+        low: Bound<&[u8]>,
+        high: Bound<&[u8]>,
+    ) -> Result<Option<Leaf<'_>>, Error> {
+        self.leaf_between(Which::Points, low, high, false)
+    }
+
     fn entries_of(
         &self,
         which: Which,
@@ -383,22 +402,37 @@ impl Table {
         reverse: bool,
         limit: usize,
     ) -> Result<Vec<Entry>, Error> {
-        let opened = self.opened()?;
-        let mut out = vec![];
-        if let Some(tree) = self.tree(opened, which)
-            && !super::is_empty_range(low, high)
-        {
-            let walk = Walk {
-                table: self,
-                opened,
-                low,
-                high,
-                reverse,
-                limit,
-            };
-            walk.visit(&tree.root, tree.levels, &mut out)?;
+        match self.leaf_between(which, low, high, reverse)? {
+            Some(leaf) => leaf.entries(reverse, limit),
+            None => Ok(vec![]),
         }
-        Ok(out)
+    }
+
+    fn leaf_between(
+        &self,
+        which: Which,
+        low: Bound<&[u8]>,
+        high: Bound<&[u8]>,
+        reverse: bool,
+    ) -> Result<Option<Leaf<'_>>, Error> {
+        let opened = self.opened()?;
+        let Some(tree) = self.tree(opened, which) else {
+            return Ok(None);
+        };
+        if super::is_empty_range(low, high) {
+            return Ok(None);
+        }
+        let walk = Walk {
+            table: self,
+            opened,
+            low,
+            high,
+            reverse,
+        };
+        Ok(match walk.visit(&tree.root, tree.levels)? {
+            Visit::Found(leaf) => Some(leaf),
+            Visit::Passed | Visit::Before => None,
+        })
     }
 
     /// Reads every block and filter page again and checks crcs and order. `progress` is told the bytes read.
@@ -529,127 +563,5 @@ impl TreeCheck<'_, '_> {
             }
             self.last = Some(key);
         }
-    }
-}
-
-/// A walk to the first leaf (or last, in reverse) that has entries between the bounds.
-struct Walk<'a> {
-    table: &'a Table,
-    opened: &'a Opened,
-    low: Bound<&'a [u8]>,
-    high: Bound<&'a [u8]>,
-    reverse: bool,
-    limit: usize,
-}
-
-impl Walk<'_> {
-    /// True when the walk is over: entries were found, or the bound was passed.
-    fn visit(&self, at: &BlockAt, levels: u8, out: &mut Vec<Entry>) -> Result<bool, Error> {
-        let table = self.table;
-        let content = table.block(self.opened, at)?;
-        let block = table.parse(at, &content)?;
-        if levels == 0 {
-            self.leaf(at, &block, content.owner(), out)?;
-            return Ok(!out.is_empty());
-        }
-        let edge = if self.reverse { self.high } else { self.low };
-        let first = match edge {
-            Bound::Unbounded if self.reverse => block.count().saturating_sub(1),
-            Bound::Unbounded => 0,
-            Bound::Included(key) | Bound::Excluded(key) => {
-                match block.search(key).ok_or_else(|| table.malformed(at))? {
-                    Ok(index) => index,
-                    Err(index) => index.saturating_sub(1),
-                }
-            }
-        };
-        let order: &mut dyn Iterator<Item = usize> = if self.reverse {
-            &mut (0..=first).rev()
-        } else {
-            &mut (first..block.count())
-        };
-        let mut separator = vec![];
-        for index in order {
-            if !self.reverse && index != first {
-                separator.clear();
-                block
-                    .key_into(index, &mut separator)
-                    .ok_or_else(|| table.malformed(at))?;
-                // What lies past the bound is not read: it may be damaged.
-                if !below(self.high, &separator) {
-                    return Ok(true);
-                }
-            }
-            let child = table.child(&block, index, at)?;
-            if self.visit(&child, levels - 1, out)? {
-                return Ok(true);
-            }
-            // A leaf beyond the first that gave nothing lies outside the bounds, so all after it do too.
-            if index != first {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// `owner` shares memory with the block.
-    fn leaf(
-        &self,
-        at: &BlockAt,
-        block: &Block<'_>,
-        owner: &Bytes,
-        out: &mut Vec<Entry>,
-    ) -> Result<(), Error> {
-        let malformed = || self.table.malformed(at);
-        let position = |key: &[u8]| block.search(key).ok_or_else(malformed);
-        let mut from = match self.low {
-            Bound::Unbounded => 0,
-            Bound::Included(key) => position(key)?.unwrap_or_else(|i| i),
-            Bound::Excluded(key) => position(key)?.map_or_else(|i| i, |i| i + 1),
-        };
-        let mut to = match self.high {
-            Bound::Unbounded => block.count(),
-            Bound::Included(key) => position(key)?.map_or_else(|i| i, |i| i + 1),
-            Bound::Excluded(key) => position(key)?.unwrap_or_else(|i| i),
-        };
-        if from >= to {
-            return Ok(());
-        }
-        if self.reverse {
-            from = from.max(to.saturating_sub(self.limit));
-        } else {
-            to = to.min(from.saturating_add(self.limit));
-        }
-        let mut keys = Vec::with_capacity(self.opened_key_bytes(block, to - from));
-        let mut ends = Vec::with_capacity(to - from);
-        for index in from..to {
-            block.key_into(index, &mut keys).ok_or_else(malformed)?;
-            ends.push(keys.len());
-        }
-        let keys = Bytes::from(keys);
-        out.reserve(to - from);
-        let mut begin = 0;
-        for (index, end) in (from..to).zip(ends) {
-            let slot = block.slot(index).ok_or_else(malformed)?;
-            let key = keys.slice(begin..end);
-            // Blocks whose crc fits may still be out of order; a walk goes on where the last entry was, so that one must lie ahead.
-            let edge = index == from || index + 1 == to;
-            if edge && !(above(self.low, &key) && below(self.high, &key)) {
-                return Err(malformed());
-            }
-            out.push((key, slot.to_slot(owner)));
-            begin = end;
-        }
-        if self.reverse {
-            out.reverse();
-        }
-        Ok(())
-    }
-
-    /// A guess at the bytes of this many whole keys, to allocate once.
-    fn opened_key_bytes(&self, block: &Block<'_>, count: usize) -> usize {
-        let mut first = vec![];
-        let _ = block.key_into(0, &mut first);
-        (first.len() + 4) * count
     }
 }

@@ -89,6 +89,15 @@ pub(crate) fn read(store: &Store) -> State {
             let (key, value) = entry.unwrap();
             state.insert((space, key.to_vec()), value);
         }
+        let mut scan = snapshot.scan(Space(space), ..);
+        let mut lent = 0;
+        while let Some((key, value)) = scan.next_entry().unwrap() {
+            let known = state.get(&(space, key.to_vec()));
+            assert_eq!(known.map(|known| &known[..]), Some(value));
+            lent += 1;
+        }
+        let own = state.keys().filter(|(own, _)| *own == space);
+        assert_eq!(own.count(), lent);
     }
     state
 }

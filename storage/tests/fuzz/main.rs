@@ -123,6 +123,18 @@ impl Template {
         );
         let snapshot = store.snapshot();
         for space in 0..4 {
+            let mut scan = snapshot.scan(Space(space), ..);
+            for _ in 0..10_000 {
+                match scan.next_entry() {
+                    Ok(Some((key, value))) => {
+                        let known = self.values.get(&(space, key.to_vec()));
+                        let ours = known.is_some_and(|known| known.contains(value));
+                        assert!(ours || any_crc, "{key:?} was never {value:?}");
+                    }
+                    Ok(None) => break,
+                    Err(e) => told += &short(&e),
+                }
+            }
             for reverse in [false, true] {
                 let mut range = snapshot.range(Space(space), ..);
                 let next = || match reverse {

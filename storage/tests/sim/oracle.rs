@@ -176,6 +176,15 @@ pub(crate) fn read_all(snapshot: &Snapshot) -> Result<State, Error> {
             let (key, value) = entry?;
             state.insert((space, key), value);
         }
+        let mut lent = 0;
+        let mut scan = snapshot.scan(Space(space), ..);
+        while let Some((key, value)) = scan.next_entry()? {
+            let known = state.get(&(space, Bytes::copy_from_slice(key)));
+            assert!(known.is_some_and(|known| known[..] == *value), "{key:?}");
+            lent += 1;
+        }
+        let own = state.keys().filter(|(own, _)| *own == space);
+        assert_eq!(own.count(), lent);
     }
     Ok(state)
 }
