@@ -150,7 +150,7 @@ fn a_path_that_leads_elsewhere_by_then_is_not_followed() {
 }
 
 #[test]
-fn the_files_of_another_program_in_the_process_are_not_reached() {
+fn the_files_and_channels_of_another_program_in_the_process_are_not_reached() {
     let ground = Ground::new();
     let got = std::thread::scope(|scope| {
         let holder = scope.spawn(|| ground.start("holds.js"));

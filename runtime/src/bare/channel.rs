@@ -1,6 +1,6 @@
-//! bare-channel and bare-broadcast-channel: messages between the threads of a process.
+//! bare-channel and bare-broadcast-channel: messages between the threads of a program.
 //!
-//! A channel is known by its number, which programs hand from thread to thread. Each port of a channel has a queue of what others wrote; whoever changes a
+//! A channel is known by its number, which a program hands from thread to thread; another program of the process has channels of its own. Each port of a channel has a queue of what others wrote; whoever changes a
 //! queue tells the port that waits for it, in its thread's loop and, where the thread stands still, by a condition.
 //!
 //! ```text
@@ -20,7 +20,7 @@ use rquickjs::{
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, LazyLock,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -35,8 +35,12 @@ const PORTS_MAX: usize = 65536;
 /// How long a thread that stands still goes without looking whether it is to end.
 const LOOK: Duration = Duration::from_millis(50);
 
-static CHANNELS: LazyLock<Mutex<HashMap<u64, Arc<Channel>>>> = LazyLock::new(Mutex::default);
-static NEXT: AtomicU64 = AtomicU64::new(1);
+/// The channels of a program, which its threads share.
+#[derive(Default)]
+pub(crate) struct Channels {
+    open: Mutex<HashMap<u64, Arc<Channel>>>,
+    made: AtomicU64,
+}
 
 /// Between two ports, or many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +50,7 @@ enum Kind {
 }
 
 struct Channel {
+    all: Weak<Channels>,
     number: u64,
     kind: Kind,
     sides: Mutex<Vec<Side>>,
@@ -105,11 +110,17 @@ enum Written {
 }
 
 impl Channel {
-    fn connect(number: u64, kind: Kind, news: News) -> Option<(Arc<Self>, usize)> {
-        let mut channels = CHANNELS.lock();
-        let channel = channels.entry(number).or_insert_with(|| {
+    fn connect(
+        all: &Arc<Channels>,
+        number: u64,
+        kind: Kind,
+        news: News,
+    ) -> Option<(Arc<Self>, usize)> {
+        let mut open = all.open.lock();
+        let channel = open.entry(number).or_insert_with(|| {
             let count = if kind == Kind::Pair { 2 } else { 0 };
             Arc::new(Self {
+                all: Arc::downgrade(all),
                 number,
                 kind,
                 sides: Mutex::new((0..count).map(|_| Side::default()).collect()),
@@ -214,15 +225,18 @@ impl Channel {
 
     fn close(self: &Arc<Self>, index: usize) {
         self.end(index);
-        let mut channels = CHANNELS.lock();
+        let all = self.all.upgrade();
+        let open = all.as_ref().map(|all| all.open.lock());
         let mut sides = self.sides.lock();
         if std::mem::replace(&mut sides[index].is_closed, true) {
             return;
         }
         sides[index].queue.clear();
         sides[index].news = None;
-        if sides.iter().all(|side| side.is_closed) {
-            channels.remove(&self.number);
+        if let Some(mut open) = open
+            && sides.iter().all(|side| side.is_closed)
+        {
+            open.remove(&self.number);
         }
         self.tell_others(&mut sides, index);
     }
@@ -269,7 +283,8 @@ impl Port {
             is_told: false,
         };
         let kind = if many { Kind::Many } else { Kind::Pair };
-        match Channel::connect(number as u64, kind, news) {
+        let all = &Host::get(&ctx).channels;
+        match Channel::connect(all, number as u64, kind, news) {
             Some((channel, index)) => Ok(Self {
                 channel,
                 index,
@@ -381,7 +396,10 @@ pub(crate) fn native<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
     Class::<Port>::define(&native)?;
     native.set(
         "number",
-        Func::from(|| NEXT.fetch_add(1, Ordering::Relaxed) as f64),
+        Func::from(|ctx: Ctx<'js>| {
+            let made = &Host::get(&ctx).channels.made;
+            (made.fetch_add(1, Ordering::Relaxed) + 1) as f64
+        }),
     )?;
     native.set("maxPorts", PORTS_MAX)?;
     Ok(native)

@@ -110,7 +110,7 @@ fn start<'js>(
     let (argv, memory_limit, expose_gc) = (host.argv.clone(), host.memory_limit, host.expose_gc);
     let profile = host.profile.clone();
     let (permissions, app) = (host.permissions.clone(), host.app.clone());
-    let descriptors = host.descriptors.clone();
+    let (descriptors, channels) = (host.descriptors.clone(), host.channels.clone());
     let its_interrupt = interrupt.clone();
     let handle = std::thread::Builder::new()
         .name("pome-thread".into())
@@ -124,6 +124,7 @@ fn start<'js>(
             host.profile = profile;
             host.permissions = permissions;
             host.descriptors = descriptors;
+            host.channels = channels;
             host.app = app;
             host.set_data(data);
             match Engine::new(host, queue) {

@@ -2,7 +2,7 @@
 
 use super::{clone::Clone, limit};
 use crate::{
-    bare::{fs::descriptors::Descriptors, thread::Thread},
+    bare::{channel::Channels, fs::descriptors::Descriptors, thread::Thread},
     builtin::profile::Profile,
     event_loop::Control,
     pear::AppDrive,
@@ -44,6 +44,8 @@ pub(crate) struct Host {
     pub(crate) permissions: Arc<Permissions>,
     /// The files that it has open.
     pub(crate) descriptors: Arc<Descriptors>,
+    /// Between its threads.
+    pub(crate) channels: Arc<Channels>,
     /// The drive that it comes from, whose files are modules.
     pub(crate) app: Option<AppDrive>,
     /// What a thread was started with.
@@ -73,6 +75,7 @@ impl Host {
             profile: Profile::default(),
             permissions: Arc::default(),
             descriptors: Arc::default(),
+            channels: Arc::default(),
             app: None,
             data: RefCell::default(),
             threads: RefCell::default(),

@@ -1,10 +1,16 @@
-// Tries to use the files that another program has open.
+// Tries to use the files and the channel that another program has open.
+const Channel = require('bare-channel')
 const fs = require('bare-fs')
 const path = require('bare-path')
 
-const numbers = JSON.parse(fs.readFileSync(path.join(__dirname, 'numbers.json'), 'utf8'))
-const results = { numbers: numbers.length, reached: 0, refused: 0 }
-for (const fd of numbers) {
+const { held, number } = JSON.parse(fs.readFileSync(path.join(__dirname, 'numbers.json'), 'utf8'))
+const handle = new SharedArrayBuffer(8)
+new Float64Array(handle)[0] = number
+const port = Channel.from(handle).connect()
+port.writeSync('not held')
+
+const results = { numbers: held.length, reached: 0, refused: 0 }
+for (const fd of held) {
   const uses = [
     () => fs.fstatSync(fd),
     () => fs.readSync(fd, Buffer.alloc(1)),
@@ -21,3 +27,4 @@ for (const fd of numbers) {
   }
 }
 fs.writeFileSync(path.join(__dirname, 'results.json'), JSON.stringify(results))
+port.close()
