@@ -345,6 +345,7 @@ impl Mounted {
     }
 
     /// Returns once the mount is gone, whoever took it down.
+    /// The folder can be mounted on again then; the drive can be written by another mount once the last clone of this is dropped.
     pub async fn ended(&self) {
         // An error means that the thread is gone, and the mount with it.
         let _ = self.inner.ended.clone().wait_for(|ended| *ended).await;
