@@ -58,7 +58,7 @@ pub use options::{Durability, Options, Seq, Space};
 pub use pome_wal::{Damage, Device, Recovery};
 pub use read::Part;
 pub use repair::{Action, LostKeys, Repair};
-pub use scan::Scan;
+pub use scan::{EntryRef, Scan};
 pub use seal::Key;
 pub use snapshot::{Range, Snapshot};
 pub use store::Store;

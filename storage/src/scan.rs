@@ -54,6 +54,9 @@ impl ReadAhead {
     }
 }
 
+/// A key and its value, lent until the next entry is asked for.
+pub type EntryRef<'a> = (&'a [u8], &'a [u8]);
+
 /// The entries of a space in key order, each lent until the next is asked for. See [`Snapshot::scan`](crate::Snapshot::scan).
 ///
 /// ```
@@ -119,7 +122,7 @@ impl<'a> Scan<'a> {
     ///
     /// # Errors
     /// `Corrupt` (never wrong bytes), `Io`, `Closed`.
-    pub fn next_entry(&mut self) -> Result<Option<(&[u8], &[u8])>, Error> {
+    pub fn next_entry(&mut self) -> Result<Option<EntryRef<'_>>, Error> {
         if self.is_over {
             return Ok(None);
         }
