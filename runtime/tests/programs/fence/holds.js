@@ -11,6 +11,7 @@ for (let i = 0; i < 3; i++) {
 }
 const channel = new Channel()
 const port = channel.connect()
+port.unref()
 const number = new Float64Array(channel.handle)[0]
 fs.writeFileSync(at('numbers.tmp'), JSON.stringify({ held, number }))
 fs.renameSync(at('numbers.tmp'), at('numbers.json'))
@@ -25,8 +26,7 @@ const timer = setInterval(() => {
   }
   // Nobody has taken the other end.
   const end = channel.connect()
+  end.unref()
   end.writeSync('held')
   if (port.readSync() !== 'held') throw new Error('something else was written')
-  end.close()
-  port.close()
 }, 5)

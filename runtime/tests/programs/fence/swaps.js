@@ -11,13 +11,15 @@ const gets = {}
 const is = (text) => typeof text === 'string' && text.includes('theirs')
 
 function move (from, to) {
+  let isThere = false
   while (true) {
     try {
+      if (isThere) fs.rmSync(path.join(own, to), { recursive: true, force: true })
       return fs.renameSync(path.join(own, from), path.join(own, to))
     } catch (error) {
-      // The call that is under way has made it anew.
+      // The call that is under way has made it anew, or something in it while it was removed.
       if (error.code !== 'ENOTEMPTY') throw error
-      fs.rmSync(path.join(own, to), { recursive: true })
+      isThere = true
     }
   }
 }
