@@ -392,6 +392,10 @@ impl Change {
         let mut head = Head {
             tree: self.merkle.into_tree(),
             contiguous: self.contiguous,
+            sizes: match self.cut {
+                Some(_) => Arc::default(),
+                None => self.core.head.read().sizes.clone(),
+            },
         };
         if let Some(verifier) = self.core.verifier() {
             head.tree.prologue = verifier.manifest().prologue;

@@ -27,6 +27,7 @@ use crate::{
     merkle::{Node, Tree},
     registry::Registry,
     replication::Shared,
+    sizes::Sizes,
     snapshot::Frozen,
     verifier::Verifier,
 };
@@ -40,6 +41,8 @@ pub(crate) struct Head {
     pub(crate) tree: Tree,
     /// Blocks that are here from 0 without a gap.
     pub(crate) contiguous: u64,
+    /// Of this history.
+    pub(crate) sizes: Arc<Sizes>,
 }
 
 /// Who signs.
@@ -146,6 +149,7 @@ pub(crate) fn head_from(
         return Ok(Head {
             tree,
             contiguous: 0,
+            sizes: Arc::default(),
         });
     };
     let record = HeadRecord::decode(record)?;
@@ -162,6 +166,7 @@ pub(crate) fn head_from(
     Ok(Head {
         tree,
         contiguous: record.contiguous,
+        sizes: Arc::default(),
     })
 }
 

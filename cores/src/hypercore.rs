@@ -638,9 +638,17 @@ impl Hypercore {
     ) -> Result<Option<(u64, u64)>, Error> {
         let session = &self.session;
         let look = || {
-            let (tree, padding) = (self.tree(), session.padding());
-            let nodes = |index| session.node(index);
-            Ok(match tree.seek(&nodes, byte_offset, padding)? {
+            let now;
+            let head = match &session.frozen {
+                Some(frozen) => &frozen.head,
+                None => {
+                    now = session.core.head.read().clone();
+                    &*now
+                }
+            };
+            let (nodes, padding) = (|index| session.node(index), session.padding());
+            let sought = head.sizes.seek(&head.tree, &nodes, byte_offset, padding);
+            Ok(match sought? {
                 Seek::Found { block, offset } => Some((block, offset)),
                 Seek::Within { .. } | Seek::Beyond => None,
             })

@@ -33,6 +33,7 @@ mod repair;
 pub mod replication;
 pub mod room;
 mod session;
+mod sizes;
 mod snapshot;
 mod static_core;
 mod streams;

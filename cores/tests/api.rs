@@ -317,6 +317,21 @@ async fn a_cipher_of_ones_own() {
 }
 
 #[tokio::test]
+async fn a_seek_after_a_truncation_knows_nothing_of_what_was_cut_off() {
+    let (_dir, cores) = cores();
+    let core = log(&cores, &["a", "bb", "ccc", "dddd", "e"]).await;
+    assert_eq!(core.seek(7).await.unwrap(), (3, 1));
+    let before = core.snapshot().unwrap();
+    core.truncate(1).await.unwrap();
+    core.append_batch(vec!["f".into(); 9]).await.unwrap();
+    for byte in 0..10 {
+        assert_eq!(core.seek(byte).await.unwrap(), (byte, 0));
+    }
+    assert_eq!(before.seek(7).await.unwrap(), (3, 1));
+    assert_eq!(before.seek(2).await.unwrap(), (1, 1));
+}
+
+#[tokio::test]
 async fn appends_within_a_length() {
     let (_dir, cores) = cores();
     let core = log(&cores, &["a", "b"]).await;

@@ -80,6 +80,14 @@ pub trait Nodes {
     fn required(&self, index: u64) -> Result<Node, Self::Error> {
         Ok(self.node(index)?.ok_or(TreeError::MissingNode { index })?)
     }
+
+    /// The bytes of all blocks below the node at a flat-tree index, padding included; `None` when the node is not here.
+    ///
+    /// # Errors
+    /// As [`node`](Self::node).
+    fn size(&self, index: u64) -> Result<Option<u64>, Self::Error> {
+        Ok(self.node(index)?.map(|node| node.size))
+    }
 }
 
 impl<F, E> Nodes for F

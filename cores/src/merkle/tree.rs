@@ -67,8 +67,11 @@ pub enum Seek {
 
 /// Bytes of a node without `padding` bytes per block.
 pub(crate) fn unpadded(node: &Node, padding: u64) -> u64 {
-    node.size
-        .saturating_sub(padding.saturating_mul(leaf_count(node.index)))
+    unpadded_size(node.index, node.size, padding)
+}
+
+fn unpadded_size(index: u64, size: u64, padding: u64) -> u64 {
+    size.saturating_sub(padding.saturating_mul(leaf_count(index)))
 }
 
 impl Tree {
@@ -188,13 +191,13 @@ impl Tree {
             }
             let mut at = root.index;
             while let Some(left) = left_child(at) {
-                let Some(node) = nodes.node(left)? else {
+                let Some(size) = nodes.size(left)? else {
                     return Ok(Seek::Within {
                         start: left_span(at) / 2,
                         end: right_span(at) / 2 + 1,
                     });
                 };
-                let size = unpadded(&node, padding);
+                let size = unpadded_size(left, size, padding);
                 if rest == size {
                     return Ok(found(right_span(left) + 2, 0));
                 }
