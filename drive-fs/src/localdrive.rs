@@ -32,6 +32,8 @@ pub use write::LocalWriter;
 const READ_BYTES: u64 = 1024 * 1024;
 /// Bytes that are asked for at least: some files do not say how long they are.
 const PROBE_BYTES: u64 = 8 * 1024;
+/// A walk hands over so many at a time: to wake who waits costs more than to look at a name.
+const SCANNED_AT_ONCE: usize = 64;
 /// How many links may follow each other.
 const LINKS_MAX: usize = 16;
 
@@ -260,16 +262,24 @@ impl Localdrive {
         let (drive, path) = (self.clone(), path.to_owned());
         async_stream::try_stream! {
             let path = path::normalize_folder(&path)?;
-            let (send, mut receive) = mpsc::channel(256);
+            let (send, mut receive) = mpsc::channel(4);
             let inner = drive.inner.clone();
             // Dropping the stream closes the channel, and that ends the walk.
             let walk = tokio::task::spawn_blocking(move || {
-                scan::scan(&inner.beneath, &path, &ignore, &mut |found| {
-                    send.blocking_send(found).is_ok()
-                })
+                let mut several = Vec::new();
+                let walked = scan::scan(&inner.beneath, &path, &ignore, &mut |found| {
+                    several.push(found);
+                    several.len() < SCANNED_AT_ONCE
+                        || send.blocking_send(std::mem::take(&mut several)).is_ok()
+                });
+                // What was met before a folder that cannot be read, too.
+                let _ = send.blocking_send(several);
+                walked
             });
-            while let Some(found) = receive.recv().await {
-                yield found;
+            while let Some(several) = receive.recv().await {
+                for found in several {
+                    yield found;
+                }
             }
             finished(walk.await)?;
         }

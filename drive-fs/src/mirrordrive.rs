@@ -2,7 +2,7 @@
 //!
 //! Import (folder to drive), export (drive to folder) and copies between two of a kind are one thing. Into a drive, many files share a
 //! commit, and large ones are streamed; memory stays bounded by a few MiB whatever the size of the tree. Both sides are listed side by
-//! side in the order of their paths, so there are no lookups.
+//! side in the order of their paths, so there are no lookups; the next few paths are read while one is written.
 //!
 //! What crosses the border between a folder and a drive: content, the executable flag, a symlink's target exactly as `readlink` gives it,
 //! mode and time (in [`posix`](crate::posix) metadata), and empty folders. Not: owners, set-uid and set-gid, hard links.
@@ -36,6 +36,8 @@ const BATCH_BYTES: u64 = 4 * 1024 * 1024;
 const BATCH_CHANGES: usize = 1024;
 /// A file above this is streamed.
 const WHOLE_BYTES: u64 = 1024 * 1024;
+/// So many paths are compared, and the contents of new files read, while those before them are written.
+const AHEAD: usize = 4;
 
 type Filter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 type SameMetadata = Arc<dyn Fn(Option<&Value>, Option<&Value>) -> bool + Send + Sync>;
@@ -245,6 +247,25 @@ enum Compared {
     Differs,
 }
 
+/// What is to be done about a path.
+enum Step {
+    /// Nothing, and nothing is told.
+    Pass,
+    Skip(MirrorEvent),
+    Take(Box<Taken>),
+}
+
+/// A path that both sides were asked about.
+struct Taken {
+    from: Box<Node>,
+    to: Option<Box<Node>>,
+    /// Of a link.
+    target: Option<String>,
+    compared: Compared,
+    /// Of a file that is to be written, where it was read already.
+    content: Option<Result<Content, Error>>,
+}
+
 impl Mirrordrive {
     /// Makes `target` like `source`.
     pub fn new(
@@ -311,20 +332,19 @@ impl Mirrordrive {
                     }
                 }
             }
-            let mut pairs = mirror.pairs()?;
-            while let Some(pair) = pairs.try_next().await? {
-                let (from, to) = match pair {
-                    Pair::Skipped { path, why } => {
-                        yield MirrorEvent::skip(path, why);
-                        continue;
-                    }
-                    Pair::Nodes(Some(from), to) => (from, to),
-                    Pair::Nodes(None, _) => continue,
+            let ahead = Arc::new(mirror.clone());
+            let steps = mirror.pairs()?.map(move |pair| {
+                let mirror = ahead.clone();
+                async move { mirror.prepare(pair?).await }
+            });
+            let mut steps = pin!(steps.buffered(AHEAD));
+            while let Some(step) = steps.try_next().await? {
+                let event = match step {
+                    Step::Pass => None,
+                    Step::Skip(event) => Some(event),
+                    Step::Take(taken) => mirror.take(&mut sink, *taken).await?,
                 };
-                if mirror.options.filter.as_ref().is_some_and(|f| !f(from.path())) {
-                    continue;
-                }
-                if let Some(event) = mirror.step(&mut sink, from, to).await? {
+                if let Some(event) = event {
                     yield event;
                 }
             }
@@ -361,34 +381,56 @@ impl Mirrordrive {
         Ok(stream::iter(each).flatten().boxed())
     }
 
-    async fn step(
-        &self,
-        sink: &mut Sink,
-        from: Box<Node>,
-        to: Option<Box<Node>>,
-    ) -> Result<Option<MirrorEvent>, Error> {
-        let (from, to) = (&*from, to.as_deref());
-        let path = from.path().to_owned();
-        let target = self.link_target(from).await?;
-        let compared = match self.compare(from, to, target.as_deref()).await {
+    /// Compares the two sides of a path. What is new and small is read.
+    async fn prepare(&self, pair: Pair) -> Result<Step, Error> {
+        let (from, to) = match pair {
+            Pair::Skipped { path, why } => return Ok(Step::Skip(MirrorEvent::skip(path, why))),
+            Pair::Nodes(Some(from), to) => (from, to),
+            Pair::Nodes(None, _) => return Ok(Step::Pass),
+        };
+        if (self.options.filter.as_ref()).is_some_and(|filter| !filter(from.path())) {
+            return Ok(Step::Pass);
+        }
+        let target = self.link_target(&from).await?;
+        let compared = match self.compare(&from, to.as_deref(), target.as_deref()).await {
             // Gone between listing and reading.
             Err(Error::NotFound { .. }) => {
-                return Ok(Some(MirrorEvent::skip(path, SkipReason::Gone)));
+                let path = from.path().to_owned();
+                return Ok(Step::Skip(MirrorEvent::skip(path, SkipReason::Gone)));
             }
             compared => compared?,
         };
+        let is_new_file = matches!(compared, Compared::Differs) && target.is_none();
+        let mut content = None;
+        if is_new_file && !self.options.dry_run && self.options.transformers.is_empty() {
+            let size = self.source.byte_length(&from).await?;
+            if size <= WHOLE_BYTES {
+                content = Some(Content::of(self, &from, size).await);
+            }
+        }
+        Ok(Step::Take(Box::new(Taken {
+            from,
+            to,
+            target,
+            compared,
+            content,
+        })))
+    }
+
+    async fn take(&self, sink: &mut Sink, taken: Taken) -> Result<Option<MirrorEvent>, Error> {
+        let (from, to) = (&*taken.from, taken.to.as_deref());
         let mut event = MirrorEvent {
-            op: match (&compared, to) {
+            op: match (&taken.compared, to) {
                 (Compared::Same, _) => MirrorOp::Equal,
                 (_, Some(_)) => MirrorOp::Change,
                 (_, None) => MirrorOp::Add,
             },
-            path,
+            path: from.path().to_owned(),
             bytes_added: 0,
             bytes_removed: 0,
             why: None,
         };
-        let written = match compared {
+        let written = match taken.compared {
             Compared::Same => {
                 return Ok(self.options.include_equals.then_some(event));
             }
@@ -398,11 +440,16 @@ impl Mirrordrive {
                     event.bytes_removed = self.target.byte_length(to).await?;
                 }
                 event.bytes_added = self.source.byte_length(from).await?;
-                match target {
+                match taken.target {
                     Some(target) => sink.link(from, to, &target).await,
                     None => {
                         let size = event.bytes_added;
-                        let content = || Content::of(self, from, size);
+                        let content = || async {
+                            match taken.content {
+                                Some(read) => read,
+                                None => Content::of(self, from, size).await,
+                            }
+                        };
                         sink.file(from, to, content).await
                     }
                 }

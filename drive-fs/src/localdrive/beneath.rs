@@ -8,7 +8,10 @@ use rustix::{
 };
 use std::{
     ffi::OsStr,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -20,8 +23,8 @@ pub(super) struct Beneath {
 }
 
 /// An open folder and a name in it.
-pub(super) struct Place<'a> {
-    pub(super) folder: OwnedFd,
+pub(super) struct Place<'a, F = OwnedFd> {
+    pub(super) folder: F,
     pub(super) name: &'a str,
     /// For messages.
     pub(super) path: PathBuf,
@@ -69,25 +72,22 @@ impl Beneath {
 
     /// Opens a folder; `None` when there is none at that path.
     pub(super) fn folder(&self, path: &str, create: bool) -> Result<Option<OwnedFd>, Error> {
-        let mut folder = self
-            .folder
-            .try_clone()
-            .map_err(|e| Error::io(&self.root, e))?;
+        let mut below: Option<OwnedFd> = None;
         let mut walked = self.root.clone();
         for name in path.split('/').filter(|name| !name.is_empty()) {
             walked.push(name);
-            folder = match self.step(&folder, name) {
+            let folder = below.as_ref().unwrap_or(&self.folder);
+            let next = match self.step(folder, name) {
                 Err(Errno::NOENT) if create => {
-                    match mkdirat(&folder, name, Mode::from_raw_mode(0o777)) {
+                    match mkdirat(folder, name, Mode::from_raw_mode(0o777)) {
                         Ok(()) | Err(Errno::EXIST) => {}
                         Err(e) => return Err(Error::io(walked, e)),
                     }
-                    self.step(&folder, name)
-                        .map_err(|e| Error::io(&walked, e))?
+                    self.step(folder, name).map_err(|e| Error::io(&walked, e))?
                 }
                 Err(Errno::NOENT) => return Ok(None),
                 Err(Errno::NOTDIR | Errno::LOOP) => {
-                    let stat = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW);
+                    let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
                     let link = stat.is_ok_and(|s| kind(&s) == FileType::Symlink);
                     return match (link, create) {
                         (true, _) => Err(Error::LinkInTheWay { path: walked }),
@@ -97,8 +97,12 @@ impl Beneath {
                 }
                 step => step.map_err(|e| Error::io(&walked, e))?,
             };
+            below = Some(next);
         }
-        Ok(Some(folder))
+        Ok(Some(match below {
+            Some(folder) => folder,
+            None => (self.folder.try_clone()).map_err(|e| Error::io(&self.root, e))?,
+        }))
     }
 
     fn step(&self, folder: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
@@ -136,7 +140,7 @@ impl Beneath {
     }
 }
 
-impl Place<'_> {
+impl<F: AsFd> Place<'_, F> {
     pub(super) fn error(&self, errno: Errno) -> Error {
         Error::io(&self.path, errno)
     }

@@ -12,7 +12,10 @@ use rustix::{
 use std::{
     ffi::{OsStr, OsString},
     io::ErrorKind,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::PathBuf,
 };
 
@@ -129,10 +132,7 @@ pub(super) fn scan(
                     continue;
                 }
                 let place = Place {
-                    folder: level
-                        .folder
-                        .try_clone()
-                        .map_err(|e| Error::io(on_disk(), e))?,
+                    folder: level.folder.as_fd(),
                     name,
                     path: on_disk(),
                 };
@@ -214,7 +214,7 @@ pub(super) enum Look {
 }
 
 impl Beneath {
-    pub(super) fn look(&self, place: &Place<'_>, path: &str) -> Result<Look, Error> {
+    pub(super) fn look(&self, place: &Place<'_, impl AsFd>, path: &str) -> Result<Look, Error> {
         let Some(stat) = place.stat_with(self.at_flags())? else {
             return Ok(Look::Skip(SkipReason::Gone));
         };
