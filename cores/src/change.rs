@@ -386,7 +386,7 @@ impl Change {
             let mut auth = self.core.auth.write();
             *auth = Auth {
                 verifier: Some(verifier),
-                key_pair: auth.key_pair.take(),
+                owner: auth.owner.take(),
             };
         }
         let mut head = Head {

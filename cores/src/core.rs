@@ -17,6 +17,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use pome_encoding::{DiscoveryKey, Key};
 use pome_storage::{Part, Seq, Space, Store};
 use tokio::sync::{Mutex as AsyncMutex, watch};
+use zeroize::Zeroizing;
 
 use crate::{
     branch::{Branches, Parent},
@@ -49,7 +50,27 @@ pub(crate) struct Head {
 pub(crate) struct Auth {
     /// With the manifest; none for a reader that has not met a peer yet.
     pub(crate) verifier: Option<Arc<Verifier>>,
-    pub(crate) key_pair: Option<KeyPair>,
+    pub(crate) owner: Option<Owner>,
+}
+
+/// A seed, of which a key pair is made when something is to be signed: that takes as long as opening a core.
+pub(crate) struct Owner {
+    seed: Zeroizing<[u8; 32]>,
+    pair: OnceLock<KeyPair>,
+}
+
+impl Owner {
+    fn new(seed: &Zeroizing<[u8; 32]>) -> Self {
+        Self {
+            seed: seed.clone(),
+            pair: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn key_pair(&self) -> KeyPair {
+        let made = || KeyPair::from_seed(&self.seed);
+        self.pair.get_or_init(made).clone()
+    }
 }
 
 /// See the module.
@@ -222,7 +243,7 @@ impl Core {
             discovery_key,
             auth: RwLock::new(Auth {
                 verifier,
-                key_pair: record.seed.as_ref().map(|seed| KeyPair::from_seed(seed)),
+                owner: record.seed.as_ref().map(Owner::new),
             }),
             write: Arc::default(),
             exclusive: OnceLock::new(),
@@ -256,7 +277,7 @@ impl Core {
             discovery_key: core.discovery_key,
             auth: RwLock::new(Auth {
                 verifier: None,
-                key_pair: None,
+                owner: None,
             }),
             write: Arc::default(),
             exclusive: OnceLock::new(),

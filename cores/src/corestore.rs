@@ -171,7 +171,7 @@ impl Corestore {
         }
         session.active.get_or_insert(self.active);
         let derived = |name: &Vec<u8>| {
-            let unknown = core.auth.read().key_pair.is_none();
+            let unknown = core.auth.read().owner.is_none();
             unknown.then(|| self.create_key_pair(name))
         };
         // a core that came here as a reader's is written by its name all the same

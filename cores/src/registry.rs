@@ -264,7 +264,7 @@ impl Registry {
         let auth = core.auth.read();
         if core.head.read().tree.length > 0
             || auth.verifier.is_some()
-            || auth.key_pair.is_some()
+            || auth.owner.is_some()
             || core.is_purged()
         {
             return false;

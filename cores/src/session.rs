@@ -287,14 +287,14 @@ impl Session {
     /// The key pair that signs here.
     pub(crate) fn signer(&self) -> Option<KeyPair> {
         let own = self.key_pair.clone();
-        own.or_else(|| self.core.auth.read().key_pair.clone())
+        own.or_else(|| Some(self.core.auth.read().owner.as_ref()?.key_pair()))
     }
 
     pub(crate) fn is_writable(&self) -> bool {
         self.writable
             && (self.core.is_branch()
                 || self.key_pair.is_some()
-                || self.core.auth.read().key_pair.is_some())
+                || self.core.auth.read().owner.is_some())
     }
 
     /// Refuses a change that this session must not make.

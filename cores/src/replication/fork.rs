@@ -201,7 +201,7 @@ impl Machine {
             .max();
         let was = core.replication.check_signing(core.key).is_err();
         core.replication.set_behind(longest);
-        let ours = core.auth.read().key_pair.is_some();
+        let ours = core.auth.read().owner.is_some();
         if was && ours && longest.is_none() && !core.replication.is_forked() {
             core.replication.emit(|| CoreEvent::Recovered { length });
             core.wake();

@@ -57,7 +57,7 @@ impl Drop for Updating {
 impl Machine {
     /// True when a longer length is to be asked for although no block beyond this one is.
     pub(super) fn wants_length(&self, core: &Core) -> bool {
-        let is_behind = || core.auth.read().key_pair.is_some() && core.replication.is_behind();
+        let is_behind = || core.auth.read().owner.is_some() && core.replication.is_behind();
         self.tuning.eager_upgrade || self.updates > 0 || is_behind()
     }
 }
