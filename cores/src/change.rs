@@ -37,6 +37,8 @@ pub(crate) struct Change {
     cut: Option<u64>,
     /// It removes blocks or tree nodes.
     removes: bool,
+    /// Nodes that were there become others: a repair.
+    mends: bool,
     /// A manifest that becomes known with it.
     learnt: Option<Arc<Verifier>>,
     /// Blocks that came and went.
@@ -81,6 +83,7 @@ impl Change {
             contiguous_before: contiguous,
             cut: None,
             removes: false,
+            mends: false,
             learnt: None,
             note: Note::default(),
         })
@@ -89,6 +92,11 @@ impl Change {
     /// The length as it will be.
     pub(crate) fn length(&self) -> u64 {
         self.merkle.tree().length
+    }
+
+    /// Nodes are put in the place of others that were wrong.
+    pub(crate) fn mend(&mut self) {
+        self.mends = true;
     }
 
     fn invalid(&self, what: &'static str) -> Error {
@@ -392,9 +400,9 @@ impl Change {
         let mut head = Head {
             tree: self.merkle.into_tree(),
             contiguous: self.contiguous,
-            sizes: match self.cut {
-                Some(_) => Arc::default(),
-                None => self.core.head.read().sizes.clone(),
+            sizes: match self.cut.is_some() || self.mends {
+                true => Arc::default(),
+                false => self.core.head.read().sizes.clone(),
             },
         };
         if let Some(verifier) = self.core.verifier() {

@@ -42,7 +42,7 @@ pub(crate) struct Head {
     pub(crate) tree: Tree,
     /// Blocks that are here from 0 without a gap.
     pub(crate) contiguous: u64,
-    /// Of this history.
+    /// What seeks in this history know of its nodes. A truncation begins with none (see [`Sizes`]).
     pub(crate) sizes: Arc<Sizes>,
 }
 
@@ -343,7 +343,11 @@ impl Core {
 
     pub(crate) fn node(&self, index: u64) -> Result<Option<Node>, Error> {
         match (node_in(&self.store, self.space, index)?, &self.parent) {
-            (None, Some(parent)) if parent.has_node(index) => parent.core.node(index),
+            (None, Some(parent)) if parent.has_node(index) => {
+                let node = parent.core.node(index)?;
+                // Of a history that began meanwhile it would be: what is shared no longer is said before that is committed.
+                Ok(node.filter(|_| parent.has_node(index)))
+            }
             (node, _) => Ok(node),
         }
     }
@@ -364,7 +368,8 @@ impl Core {
         let part = self.store.get_part(self.space, &key, wanted.clone())?;
         match (part, &self.parent) {
             (None, Some(parent)) if index < parent.shared() => {
-                parent.core.block_part(index, wanted)
+                let part = parent.core.block_part(index, wanted)?;
+                Ok(part.filter(|_| index < parent.shared()))
             }
             (part, _) => Ok(part),
         }

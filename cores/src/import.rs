@@ -154,6 +154,7 @@ impl Hypercore {
             }
             open.extend([left, right]);
         }
+        change.mend();
         for node in &import.nodes {
             if !verified.contains(&node.index) {
                 return Err(TreeError::InvalidChecksum { index: node.index }.into());

@@ -319,6 +319,9 @@ impl Hypercore {
                 nodes += 1;
             }
         }
+        if nodes > 0 {
+            change.mend();
+        }
         if lost.is_empty() && nodes + removed == 0 {
             return Ok(false);
         }

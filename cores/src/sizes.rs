@@ -4,22 +4,23 @@
 use std::{cell::RefCell, collections::HashMap};
 
 use foldhash::fast::FixedState;
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::RwLock;
 use smallvec::SmallVec;
 
 use crate::merkle::{Node, Nodes, Seek, Tree, flat_tree::depth};
 
-/// Of one core: they take about 140 KiB.
+/// Of one history of a core: they take about 140 KiB. Each snapshot and each branch that is sought in has its own.
 const KNOWN_MAX: usize = 4096;
 
-/// Those of one history of a core: what is truncated begins with none.
+/// Those of one history of a core: a head after a truncation begins with none, and never shares them with one before. A seek that still holds the head of
+/// before may meet nodes of after in the store; what it learns goes with that head.
 #[derive(Debug, Default)]
 pub(crate) struct Sizes(RwLock<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
     sizes: HashMap<u64, u64, FixedState>,
-    /// Nodes of a smaller depth are not kept: there were too many.
+    /// Nodes of a smaller depth are not kept any more: there were too many.
     floor: u32,
 }
 
@@ -47,15 +48,13 @@ impl Sizes {
         padding: u64,
     ) -> Result<Seek, N::Error> {
         let passing = Passing {
-            known: self.0.read(),
+            known: &self.0,
             nodes,
             met: RefCell::default(),
         };
         let found = tree.seek(&passing, bytes, padding);
-        let Passing { known, met, .. } = passing;
-        drop(known);
-        let met = met.into_inner();
-        // Where another seek is at it, the next one tells.
+        let met = passing.met.into_inner();
+        // Where another seek looks something up at this moment, a later one tells.
         if !met.is_empty()
             && let Some(mut known) = self.0.try_write()
         {
@@ -69,7 +68,7 @@ impl Sizes {
 
 /// Nodes as one seek sees them.
 struct Passing<'a, N> {
-    known: RwLockReadGuard<'a, Known>,
+    known: &'a RwLock<Known>,
     nodes: &'a N,
     /// What was not known.
     met: RefCell<SmallVec<[(u64, u64); 16]>>,
@@ -83,8 +82,9 @@ impl<N: Nodes> Nodes for Passing<'_, N> {
     }
 
     fn size(&self, index: u64) -> Result<Option<u64>, N::Error> {
-        if let Some(size) = self.known.sizes.get(&index) {
-            return Ok(Some(*size));
+        let known = self.known.read().sizes.get(&index).copied();
+        if known.is_some() {
+            return Ok(known);
         }
         let size = self.nodes.size(index)?;
         if let Some(size) = size {
@@ -98,8 +98,11 @@ impl<N: Nodes> Nodes for Passing<'_, N> {
 mod tests {
     use std::cell::Cell;
 
+    use bytes::Bytes;
+    use pome_storage::{Batch, Durability, Store};
+
     use super::*;
-    use crate::merkle::TreeError;
+    use crate::{CoreOptions, Corestore, layout, merkle::TreeError};
 
     #[test]
     fn what_was_met_is_not_asked_for_again_and_what_is_kept_is_bounded() {
@@ -137,5 +140,27 @@ mod tests {
         // About as many nodes as there are blocks lie to the left of another; each level that is left out halves them.
         let most = starts.iter().map(|start| seek(*start).1).max();
         assert_eq!(most, Some(3));
+    }
+
+    #[tokio::test]
+    async fn a_repair_forgets_what_was_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Default::default()).unwrap();
+        let cores = Corestore::open(store.clone()).unwrap();
+        let core = cores.get(CoreOptions::name("log")).await.unwrap();
+        let blocks = ["a", "bb", "ccc", "dddd"].map(Bytes::from);
+        core.append_batch(blocks.to_vec()).await.unwrap();
+        let mut wrong = core.node(1).await.unwrap().unwrap();
+        wrong.size = 5;
+        let (space, mut batch) = (core.session.core.space, Batch::new());
+        batch.put_slice(space, layout::node_key(1), &layout::node_value(&wrong));
+        store.commit(batch, Durability::Buffered).unwrap();
+        assert_ne!(core.seek(4).await.unwrap(), (2, 1));
+        let repaired = core.repair(|_| {}).await.unwrap();
+        assert!(
+            repaired.nodes > 0 && repaired.left.is_empty(),
+            "{repaired:?}"
+        );
+        assert_eq!(core.seek(4).await.unwrap(), (2, 1));
     }
 }

@@ -110,9 +110,12 @@ impl Frozen {
     /// A tree node of the snapshot.
     pub(crate) fn node(&self, core: &Core, index: u64) -> Result<Option<Node>, Error> {
         match self.has_node(index) {
-            // What a branch shares with its core stays.
             true => match node_at(core, &self.store(core), index)? {
-                None if core.is_branch() => core.node(index),
+                // What a branch shares with its core.
+                None if core.is_branch() && self.shares_node(index) => {
+                    let node = core.node(index)?;
+                    Ok(node.filter(|_| self.shares_node(index)))
+                }
                 node => Ok(node),
             },
             false => Ok(None),
@@ -127,6 +130,11 @@ impl Frozen {
     /// False for tree nodes that came with later blocks.
     pub(crate) fn has_node(&self, index: u64) -> bool {
         self.has_index(right_span(index) / 2)
+    }
+
+    /// True for tree nodes below which nothing was truncated since.
+    fn shares_node(&self, index: u64) -> bool {
+        right_span(index) / 2 < self.shared.load(Ordering::Acquire)
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Lengths> {

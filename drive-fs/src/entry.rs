@@ -178,7 +178,7 @@ impl EntryValue {
         }
     }
 
-    /// Whatever the fields are, and however often they come: the last of each name counts.
+    /// Whatever the fields are that nobody needs; of those that come twice the last counts.
     fn decode_leniently(text: &[u8]) -> Result<Self, &'static str> {
         let value: Value = serde_json::from_slice(text).map_err(|_| "JSON")?;
         let Value::Object(mut fields) = value else {

@@ -1,7 +1,7 @@
 //! Making one drive or folder like another: what differs is written, what is too much is removed.
 //!
 //! Import (folder to drive), export (drive to folder) and copies between two of a kind are one thing. Into a drive, many files share a
-//! commit, and large ones are streamed; memory stays bounded by a few MiB whatever the size of the tree. Both sides are listed side by
+//! commit, and large ones are streamed; memory stays bounded by some 16 MiB whatever the size of the tree. Both sides are listed side by
 //! side in the order of their paths, so there are no lookups; the next few paths are read while one is written.
 //!
 //! What crosses the border between a folder and a drive: content, the executable flag, a symlink's target exactly as `readlink` gives it,
@@ -27,6 +27,7 @@ pub use side::MirrorSide;
 use side::{Node, Pair, pairs, same_content};
 use sink::Sink;
 use std::{fmt, io::ErrorKind, pin::pin, sync::Arc};
+use tokio::task::JoinHandle;
 use transform::Content;
 pub use transform::{MirrorContent, MirrorTransformer};
 
@@ -36,7 +37,7 @@ const BATCH_BYTES: u64 = 4 * 1024 * 1024;
 const BATCH_CHANGES: usize = 1024;
 /// A file above this is streamed.
 const WHOLE_BYTES: u64 = 1024 * 1024;
-/// So many paths are compared, and the contents of new files read, while those before them are written.
+/// So many paths are compared, and small files that are to be written are read, while those before them are written.
 const AHEAD: usize = 4;
 
 type Filter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
@@ -45,7 +46,7 @@ type SameMetadata = Arc<dyn Fn(Option<&Value>, Option<&Value>) -> bool + Send + 
 /// What a mirror does.
 #[derive(Clone)]
 pub struct MirrorOptions {
-    /// Only these folders and files, one after the other (default `/`, which is all).
+    /// Only these folders and files, one after the other (default `/`, which is all). What is named twice may be written twice.
     pub prefixes: Vec<String>,
     /// Only these files and links, one after the other, instead of what a listing of the prefixes finds; empty folders and the attributes of folders are left as
     /// they are (default: none).
@@ -247,6 +248,28 @@ enum Compared {
     Differs,
 }
 
+/// A task that ends with whoever waits for it.
+struct AbortOnDrop<T>(JoinHandle<Result<T, Error>>);
+
+impl<T> AbortOnDrop<T> {
+    async fn answer(mut self) -> Result<T, Error> {
+        match (&mut self.0).await {
+            Ok(answer) => answer,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends.
+                Err(_) => Err(Error::Closed),
+            },
+        }
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// What is to be done about a path.
 enum Step {
     /// Nothing, and nothing is told.
@@ -335,7 +358,9 @@ impl Mirrordrive {
             let ahead = Arc::new(mirror.clone());
             let steps = mirror.pairs()?.map(move |pair| {
                 let mirror = ahead.clone();
-                async move { mirror.prepare(pair?).await }
+                // Tasks, since what is read ahead would stand still, with what it holds, while a path is written.
+                let task = AbortOnDrop(tokio::spawn(async move { mirror.prepare(pair?).await }));
+                task.answer()
             });
             let mut steps = pin!(steps.buffered(AHEAD));
             while let Some(step) = steps.try_next().await? {
@@ -381,7 +406,7 @@ impl Mirrordrive {
         Ok(stream::iter(each).flatten().boxed())
     }
 
-    /// Compares the two sides of a path. What is new and small is read.
+    /// Compares the two sides of a path. A small file that is to be written is read.
     async fn prepare(&self, pair: Pair) -> Result<Step, Error> {
         let (from, to) = match pair {
             Pair::Skipped { path, why } => return Ok(Step::Skip(MirrorEvent::skip(path, why))),
@@ -400,9 +425,9 @@ impl Mirrordrive {
             }
             compared => compared?,
         };
-        let is_new_file = matches!(compared, Compared::Differs) && target.is_none();
+        let is_written = matches!(compared, Compared::Differs) && target.is_none();
         let mut content = None;
-        if is_new_file && !self.options.dry_run && self.options.transformers.is_empty() {
+        if is_written && !self.options.dry_run && self.options.transformers.is_empty() {
             let size = self.source.byte_length(&from).await?;
             if size <= WHOLE_BYTES {
                 content = Some(Content::of(self, &from, size).await);
