@@ -126,6 +126,12 @@ mod tests {
             asked.set(asked.get() + 1);
             Ok::<_, TreeError>(stored.get(&index).copied())
         };
+        let afresh = |start: &u64| {
+            let sought = Sizes::default().seek(&tree, &nodes, *start, 0);
+            sought.map(|_| asked.take()).unwrap()
+        };
+        assert_eq!(starts.iter().step_by(97).map(afresh).max(), Some(14));
+
         let sizes = Sizes::default();
         let seek = |bytes| (sizes.seek(&tree, &nodes, bytes, 0).unwrap(), asked.take());
         let found = |block| Seek::Found { block, offset: 0 };

@@ -7,6 +7,7 @@
 use crate::{
     BlobId, BlobWriter, Error,
     block_map::{BLOCKS_MAX, BlockMap},
+    error,
 };
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
@@ -219,14 +220,7 @@ impl Blobs {
         let rest = async move { blobs.read_at(&other, middle, len - first).await };
         let rest = tokio::spawn(rest);
         let first = self.read_at(id, offset, first).await?;
-        let rest = match rest.await {
-            Ok(rest) => rest?,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime ends.
-                Err(_) => return Err(Error::Closed),
-            },
-        };
+        let rest = error::finished(rest.await)?;
         Ok(join(vec![first, rest]))
     }
 

@@ -11,7 +11,7 @@ use crate::{Error, json, path, posix::PosixMetadata};
 use bytes::Bytes;
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, IgnoredAny, MapAccess, Visitor},
+    de::{self, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::Value;
 use std::{fmt, io::Write as _};
@@ -203,10 +203,13 @@ impl EntryValue {
     }
 }
 
-/// An entry whose fields are what they should be: it is read without a list of all of them.
-struct Usual(EntryValue);
-
-struct UsualBlob(BlobId);
+/// An entry, or where its content lies, whose fields are what they should be: it is read without a list of all of them.
+#[derive(Default)]
+struct Usual {
+    entry: EntryValue,
+    numbers: [Option<u64>; 4],
+    block_map: bool,
+}
 
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "camelCase")]
@@ -226,7 +229,7 @@ enum Field {
 
 impl<'de> Deserialize<'de> for Usual {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Self(EntryValue::default()))
+        deserializer.deserialize_map(Self::default())
     }
 }
 
@@ -234,79 +237,58 @@ impl<'de> Visitor<'de> for Usual {
     type Value = Self;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an entry")
+        f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
-        let entry = &mut self.0;
         while let Some(field) = map.next_key()? {
             match field {
-                Field::Executable => entry.executable = map.next_value()?,
-                Field::Linkname => entry.linkname = map.next_value()?,
-                Field::Blob => entry.blob = map.next_value::<Option<UsualBlob>>()?.map(|b| b.0),
-                Field::Metadata => entry.metadata = map.next_value()?,
-                _ => drop(map.next_value::<IgnoredAny>()?),
+                Field::Executable => self.entry.executable = map.next_value()?,
+                Field::Linkname => self.entry.linkname = map.next_value()?,
+                Field::Blob => {
+                    let blob: Option<Self> = map.next_value()?;
+                    self.entry.blob = blob.map(Self::into_blob).transpose()?;
+                }
+                Field::Metadata => self.entry.metadata = map.next_value()?,
+                Field::BlockOffset => self.numbers[0] = map.next_value()?,
+                Field::ByteOffset => self.numbers[1] = map.next_value()?,
+                Field::BlockLength => self.numbers[2] = map.next_value()?,
+                Field::ByteLength => self.numbers[3] = map.next_value()?,
+                Field::BlockMap => self.block_map = map.next_value()?,
+                Field::Other => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         Ok(self)
     }
 }
 
-impl<'de> Deserialize<'de> for UsualBlob {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Self(BlobId::default()))
-    }
-}
-
-impl<'de> Visitor<'de> for UsualBlob {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("where a content lies")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
-        let (blob, mut numbers) = (&mut self.0, [false; 4]);
-        while let Some(field) = map.next_key()? {
-            let (number, which) = match field {
-                Field::BlockOffset => (&mut blob.block_offset, 0),
-                Field::ByteOffset => (&mut blob.byte_offset, 1),
-                Field::BlockLength => (&mut blob.block_length, 2),
-                Field::ByteLength => (&mut blob.byte_length, 3),
-                Field::BlockMap => {
-                    blob.block_map = map.next_value()?;
-                    continue;
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            };
-            *number = map.next_value()?;
-            numbers[which] = true;
-        }
-        match numbers == [true; 4] {
-            true => Ok(self),
-            false => Err(A::Error::custom("a number is missing")),
-        }
-    }
-}
-
 impl Usual {
-    fn into_value(self) -> Result<EntryValue, &'static str> {
-        let EntryValue {
-            executable,
-            linkname,
-            blob,
-            metadata,
-        } = self.0;
-        Ok(EntryValue {
-            executable,
-            // npm takes an empty target for no link
-            linkname: linkname.filter(|target| !target.is_empty()),
-            blob: blob.map(BlobId::checked).transpose()?,
-            metadata: metadata.filter(|metadata| !metadata.is_null()),
+    fn into_blob<E: de::Error>(self) -> Result<BlobId, E> {
+        let [
+            Some(block_offset),
+            Some(byte_offset),
+            Some(block_length),
+            Some(byte_length),
+        ] = self.numbers
+        else {
+            return Err(E::custom("a number is missing"));
+        };
+        Ok(BlobId {
+            block_offset,
+            byte_offset,
+            block_length,
+            byte_length,
+            block_map: self.block_map,
         })
+    }
+
+    fn into_value(self) -> Result<EntryValue, &'static str> {
+        let mut value = self.entry;
+        value.blob = value.blob.map(BlobId::checked).transpose()?;
+        // npm takes an empty target for no link
+        value.linkname = value.linkname.filter(|target| !target.is_empty());
+        value.metadata = value.metadata.filter(|metadata| !metadata.is_null());
+        Ok(value)
     }
 }
 
@@ -333,18 +315,17 @@ impl BlobId {
     }
 
     fn checked(self) -> Result<Self, &'static str> {
-        let id = self;
         let fits = |start: u64, len: u64| start.checked_add(len).is_some_and(|end| end < 1 << 53);
-        if !fits(id.block_offset, id.block_length) {
+        if !fits(self.block_offset, self.block_length) {
             return Err("blockLength");
         }
-        if !fits(id.byte_offset, id.byte_length) {
+        if !fits(self.byte_offset, self.byte_length) {
             return Err("byteLength");
         }
-        if id.block_length == 0 && id.byte_length > 0 {
+        if self.block_length == 0 && self.byte_length > 0 {
             return Err("byteLength");
         }
-        Ok(id)
+        Ok(self)
     }
 }
 

@@ -222,3 +222,14 @@ impl From<pome_bee::Error> for Error {
         Self::Bee(Arc::new(error))
     }
 }
+
+/// The answer of a task. One that panicked panics here; one that was ended, since the runtime ends, has no answer.
+pub(crate) fn finished<T>(
+    task: Result<Result<T, Error>, tokio::task::JoinError>,
+) -> Result<T, Error> {
+    match task {
+        Ok(answer) => answer,
+        Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
+        Err(_) => Err(Error::Closed),
+    }
+}

@@ -8,7 +8,7 @@ mod beneath;
 mod scan;
 mod write;
 
-use crate::{Error, Ignore, PosixMetadata, PutOptions, ReadOptions, Timestamp, path};
+use crate::{Error, Ignore, PosixMetadata, PutOptions, ReadOptions, Timestamp, error, path};
 use beneath::Beneath;
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
@@ -165,7 +165,7 @@ impl Localdrive {
         task: impl FnOnce(&Inner) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let inner = self.inner.clone();
-        finished(tokio::task::spawn_blocking(move || task(&inner)).await)
+        error::finished(tokio::task::spawn_blocking(move || task(&inner)).await)
     }
 
     /// The file or link at `path`; `None` when there is none, or a folder, socket, FIFO or device.
@@ -281,7 +281,7 @@ impl Localdrive {
                     yield found;
                 }
             }
-            finished(walk.await)?;
+            error::finished(walk.await)?;
         }
     }
 
@@ -401,14 +401,6 @@ impl Localdrive {
         let path = path::normalize_folder(path)?;
         self.blocking(move |inner| inner.set_attributes(&path, &posix, executable))
             .await
-    }
-}
-
-fn finished<T>(task: Result<Result<T, Error>, tokio::task::JoinError>) -> Result<T, Error> {
-    match task {
-        Ok(answer) => answer,
-        Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
-        Err(_) => Err(Error::Closed),
     }
 }
 

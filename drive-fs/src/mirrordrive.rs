@@ -14,7 +14,7 @@ mod side;
 mod sink;
 mod transform;
 
-use crate::{Error, Ignore, PosixMetadata, SkipReason};
+use crate::{Error, Ignore, PosixMetadata, SkipReason, error};
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::{
@@ -253,14 +253,7 @@ struct AbortOnDrop<T>(JoinHandle<Result<T, Error>>);
 
 impl<T> AbortOnDrop<T> {
     async fn answer(mut self) -> Result<T, Error> {
-        match (&mut self.0).await {
-            Ok(answer) => answer,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime ends.
-                Err(_) => Err(Error::Closed),
-            },
-        }
+        error::finished((&mut self.0).await)
     }
 }
 
@@ -285,6 +278,8 @@ struct Taken {
     /// Of a link.
     target: Option<String>,
     compared: Compared,
+    /// Of what is to be written.
+    byte_length: u64,
     /// Of a file that is to be written, where it was read already.
     content: Option<Result<Content, Error>>,
 }
@@ -425,12 +420,12 @@ impl Mirrordrive {
             }
             compared => compared?,
         };
-        let is_written = matches!(compared, Compared::Differs) && target.is_none();
-        let mut content = None;
-        if is_written && !self.options.dry_run && self.options.transformers.is_empty() {
-            let size = self.source.byte_length(&from).await?;
-            if size <= WHOLE_BYTES {
-                content = Some(Content::of(self, &from, size).await);
+        let (mut byte_length, mut content) = (0, None);
+        if matches!(compared, Compared::Differs) {
+            byte_length = self.source.byte_length(&from).await?;
+            let is_small = byte_length <= WHOLE_BYTES && self.options.transformers.is_empty();
+            if is_small && target.is_none() && !self.options.dry_run {
+                content = Some(Content::of(self, &from, byte_length).await);
             }
         }
         Ok(Step::Take(Box::new(Taken {
@@ -438,6 +433,7 @@ impl Mirrordrive {
             to,
             target,
             compared,
+            byte_length,
             content,
         })))
     }
@@ -464,15 +460,14 @@ impl Mirrordrive {
                 if let Some(to) = to {
                     event.bytes_removed = self.target.byte_length(to).await?;
                 }
-                event.bytes_added = self.source.byte_length(from).await?;
+                event.bytes_added = taken.byte_length;
                 match taken.target {
                     Some(target) => sink.link(from, to, &target).await,
                     None => {
-                        let size = event.bytes_added;
                         let content = || async {
                             match taken.content {
                                 Some(read) => read,
-                                None => Content::of(self, from, size).await,
+                                None => Content::of(self, from, taken.byte_length).await,
                             }
                         };
                         sink.file(from, to, content).await

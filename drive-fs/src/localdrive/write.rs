@@ -178,7 +178,7 @@ impl LocalWriter {
             file.write(&content)?;
             Ok(file)
         });
-        self.file = Some(super::finished(task.await)?);
+        self.file = Some(crate::error::finished(task.await)?);
         Ok(())
     }
 
@@ -188,6 +188,6 @@ impl LocalWriter {
     /// As [`write`](Self::write).
     pub async fn finish(mut self) -> Result<(), Error> {
         let file = self.file.take().ok_or(Error::Closed)?;
-        super::finished(tokio::task::spawn_blocking(move || file.finish()).await)
+        crate::error::finished(tokio::task::spawn_blocking(move || file.finish()).await)
     }
 }
