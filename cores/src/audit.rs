@@ -8,7 +8,7 @@ use crate::{
     crypto,
     error::Error,
     hypercore::Hypercore,
-    layout::{self, HeadRecord},
+    layout::{self, HeadRecord, Signed},
     merkle::{
         Node, Tree,
         flat_tree::{full_roots, left_child, right_child},
@@ -183,8 +183,12 @@ impl<F: FnMut(AuditProgress)> Auditor<'_, F> {
             length: record.length,
             byte_length,
             roots,
-            signature: Some(record.signature),
+            signature: None,
             prologue: None,
+        };
+        let signature = match record.signature {
+            Signed::Given(signature) => signature,
+            Signed::ByOwner(_) => core.owner_signature(&tree).unwrap_or_default(),
         };
         if tree.hash() != record.tree_hash
             || byte_length != record.byte_length
@@ -192,8 +196,7 @@ impl<F: FnMut(AuditProgress)> Auditor<'_, F> {
         {
             self.found(Problem::BadHead);
         }
-        let signature = tree.signature.as_deref().unwrap_or_default();
-        if !verifier.is_some_and(|verifier| verifier.verify(&tree, signature)) {
+        if !verifier.is_some_and(|verifier| verifier.verify(&tree, &signature)) {
             let (length, fork) = (tree.length, tree.fork);
             self.found(Problem::BadSignature { length, fork });
         }

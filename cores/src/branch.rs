@@ -21,7 +21,7 @@ use crate::{
     core::Core,
     error::Error,
     hypercore::Hypercore,
-    layout::{self, HeadRecord},
+    layout::{self, HeadRecord, Signed},
     merkle::{
         Tree, TreeError,
         flat_tree::{contains, parent, right_span},
@@ -184,7 +184,7 @@ impl Core {
             byte_length: tree.byte_length,
             contiguous: head.contiguous,
             tree_hash: tree.hash(),
-            signature: Bytes::new(),
+            signature: Signed::Given(Bytes::new()),
         };
         batch.put(space, layout::HEAD_KEY, head.encode());
         registry.commit(batch)?;

@@ -4,7 +4,10 @@
 //! signature and the head follow in [`seal`](Change::seal), once for everything; the core in memory changes in
 //! [`committed`](Change::committed), when nothing can fail any more. Dropping it before that changes nothing.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use pome_storage::{Batch, PAYLOAD_BYTES_MIN, Seq};
@@ -14,7 +17,7 @@ use crate::{
     core::{Auth, Core, Head},
     crypto::KeyPair,
     error::Error,
-    layout::{self, HeadRecord},
+    layout::{self, HeadRecord, Signed},
     manifest::Manifest,
     merkle::{
         MerkleBatch, TreeError,
@@ -39,6 +42,8 @@ pub(crate) struct Change {
     removes: bool,
     /// Nodes that were there become others: a repair.
     mends: bool,
+    /// The owner signs what it makes, when somebody asks.
+    by_owner: bool,
     /// A manifest that becomes known with it.
     learnt: Option<Arc<Verifier>>,
     /// Blocks that came and went.
@@ -84,6 +89,7 @@ impl Change {
             cut: None,
             removes: false,
             mends: false,
+            by_owner: false,
             learnt: None,
             note: Note::default(),
         })
@@ -279,7 +285,8 @@ impl Change {
         Ok(())
     }
 
-    /// Signs with `pair` what has changed.
+    /// Signs with `pair` what has changed. What the core's owner signs is signed when somebody asks for the signature: it takes longer than all else of
+    /// a small append, and most heads are followed by another before they are shown to anybody.
     pub(crate) fn sign(&mut self, batch: &mut Batch, pair: Option<&KeyPair>) -> Result<(), Error> {
         if !self.merkle.upgraded() {
             return Ok(());
@@ -319,9 +326,23 @@ impl Change {
         if verifier.manifest().signers.len() > 1 {
             return Err(self.invalid("it has several signers; append with their signature"));
         }
-        let signature = verifier.sign(self.merkle.tree(), pair)?;
-        self.merkle.set_signature(signature);
+        let owned = match &self.core.auth.read().owner {
+            Some(owner) => owner.key_pair().public == pair.public,
+            None => false,
+        };
+        if owned && verifier.is_signed_by(pair) {
+            self.merkle.unsign();
+            self.by_owner = true;
+        } else {
+            let signature = verifier.sign(self.merkle.tree(), pair)?;
+            self.merkle.set_signature(signature);
+        }
         Ok(())
+    }
+
+    /// Whether the owner signs the head as it will be: this change says so, or leaves the tree as it was.
+    fn is_by_owner(&self) -> bool {
+        self.by_owner || !self.merkle.upgraded() && self.core.head.read().by_owner
     }
 
     /// Takes a signature that was made elsewhere, if it holds.
@@ -382,7 +403,10 @@ impl Change {
                 byte_length: tree.byte_length,
                 contiguous: self.contiguous,
                 tree_hash: tree.hash(),
-                signature: tree.signature.clone().unwrap_or_default(),
+                signature: match self.is_by_owner() {
+                    true => Signed::ByOwner(self.core.discovery_key),
+                    false => Signed::Given(tree.signature.clone().unwrap_or_default()),
+                },
             };
             batch.put(space, layout::HEAD_KEY, head.encode());
         }
@@ -390,6 +414,7 @@ impl Change {
 
     /// The commit with this change has been made: the core becomes what it says.
     pub(crate) fn committed(self, seq: Seq) {
+        let by_owner = self.is_by_owner();
         if let Some(verifier) = self.learnt {
             let mut auth = self.core.auth.write();
             *auth = Auth {
@@ -398,6 +423,8 @@ impl Change {
             };
         }
         let mut head = Head {
+            by_owner,
+            made: OnceLock::new(),
             tree: self.merkle.into_tree(),
             contiguous: self.contiguous,
             sizes: match self.cut.is_some() || self.mends {

@@ -23,7 +23,7 @@ use crate::{
     branch::{Branches, Parent},
     crypto::KeyPair,
     error::Error,
-    layout::{self, CoreRecord, HeadRecord},
+    layout::{self, CoreRecord, HeadRecord, Signed},
     manifest::Manifest,
     merkle::{Node, Tree},
     registry::Registry,
@@ -39,7 +39,12 @@ pub(crate) type Lengths = (u64, u64);
 /// What changes when a core does.
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
+    /// With no signature where the owner makes it: see [`signature`](Self::signature).
     pub(crate) tree: Tree,
+    /// The core's owner signs this head when somebody asks for the signature.
+    pub(crate) by_owner: bool,
+    /// The signature that was made then.
+    pub(crate) made: OnceLock<Bytes>,
     /// Blocks that are here from 0 without a gap.
     pub(crate) contiguous: u64,
     /// What seeks in this history know of its nodes. A truncation begins with none (see [`Sizes`]).
@@ -53,10 +58,24 @@ pub(crate) struct Auth {
     pub(crate) owner: Option<Owner>,
 }
 
-/// A seed, of which a key pair is made when something is to be signed: that takes as long as opening a core.
+/// A seed, of which a key pair is made when something is to be signed: it takes longer than all else of opening a core.
 pub(crate) struct Owner {
     seed: Zeroizing<[u8; 32]>,
     pair: OnceLock<KeyPair>,
+}
+
+impl Head {
+    /// The signature of the tree; `None` where there is none, as in a branch.
+    pub(crate) fn signature(&self, core: &Core) -> Option<Bytes> {
+        if !self.by_owner {
+            return self.tree.signature.clone();
+        }
+        if let Some(made) = self.made.get() {
+            return Some(made.clone());
+        }
+        let signature = core.owner_signature(&self.tree)?;
+        Some(self.made.get_or_init(|| signature).clone())
+    }
 }
 
 impl Owner {
@@ -67,9 +86,8 @@ impl Owner {
         }
     }
 
-    pub(crate) fn key_pair(&self) -> KeyPair {
-        let made = || KeyPair::from_seed(&self.seed);
-        self.pair.get_or_init(made).clone()
+    pub(crate) fn key_pair(&self) -> &KeyPair {
+        self.pair.get_or_init(|| KeyPair::from_seed(&self.seed))
     }
 }
 
@@ -169,6 +187,8 @@ pub(crate) fn head_from(
         };
         return Ok(Head {
             tree,
+            by_owner: false,
+            made: OnceLock::new(),
             contiguous: 0,
             sizes: Arc::default(),
         });
@@ -182,12 +202,49 @@ pub(crate) fn head_from(
     if tree.byte_length != record.byte_length || record.contiguous > record.length {
         return corrupt("its lengths contradict each other");
     }
-    tree.signature = Some(record.signature).filter(|signature| !signature.is_empty());
     tree.prologue = prologue;
+    let by_owner = match record.signature {
+        Signed::ByOwner(_) => true,
+        Signed::Given(signature) => {
+            tree.signature = Some(signature).filter(|signature| !signature.is_empty());
+            false
+        }
+    };
     Ok(Head {
         tree,
+        by_owner,
+        made: OnceLock::new(),
         contiguous: record.contiguous,
         sizes: Arc::default(),
+    })
+}
+
+/// Who may sign a core, if its record says.
+fn verifier_of(record: &CoreRecord) -> Result<Option<Verifier>, Error> {
+    let key = record.key;
+    let corrupt = |what| Error::CorruptCore { key, what };
+    let Some(bytes) = &record.manifest else {
+        return Ok(None);
+    };
+    let manifest = Manifest::decode(bytes).map_err(|_| corrupt("its manifest does not decode"))?;
+    if !manifest.is_valid_for(&key) && !manifest.is_compat(&key) {
+        return Err(corrupt("its manifest does not hash to its key"));
+    }
+    Ok(Some(Verifier::with_key(key, manifest)))
+}
+
+/// The signature that the owner of a core, of which only the record is at hand, makes of one of its trees.
+pub(crate) fn owner_signature(record: &CoreRecord, tree: &Tree) -> Result<Bytes, Error> {
+    let verifier = verifier_of(record)?;
+    let signature = verifier
+        .zip(record.seed.as_ref())
+        .and_then(|(verifier, seed)| {
+            let pair = KeyPair::from_seed(seed);
+            verifier.sign(tree, &pair).ok()
+        });
+    signature.ok_or(Error::CorruptCore {
+        key: record.key,
+        what: "its head has no signature, and who would sign it is not known",
     })
 }
 
@@ -200,18 +257,7 @@ impl Core {
         record: &CoreRecord,
     ) -> Result<Self, Error> {
         let key = record.key;
-        let corrupt = |what| Error::CorruptCore { key, what };
-        let verifier = match &record.manifest {
-            Some(bytes) => {
-                let manifest =
-                    Manifest::decode(bytes).map_err(|_| corrupt("its manifest does not decode"))?;
-                if !manifest.is_valid_for(&key) && !manifest.is_compat(&key) {
-                    return Err(corrupt("its manifest does not hash to its key"));
-                }
-                Some(Arc::new(Verifier::with_key(key, manifest)))
-            }
-            None => None,
-        };
+        let verifier = verifier_of(record)?.map(Arc::new);
         let space = record.space;
         let head = store.get(space, &layout::HEAD_KEY)?;
         let manifest = verifier.as_ref().map(|verifier| verifier.manifest());
@@ -304,6 +350,13 @@ impl Core {
             Some(parent) => parent.core.verifier(),
             None => self.auth.read().verifier.clone(),
         }
+    }
+
+    /// What its owner signs `tree` with, when that is known here.
+    pub(crate) fn owner_signature(&self, tree: &Tree) -> Option<Bytes> {
+        let auth = self.auth.read();
+        let (verifier, owner) = (auth.verifier.as_ref()?, auth.owner.as_ref()?);
+        verifier.sign(tree, owner.key_pair()).ok()
     }
 
     pub(crate) fn is_branch(&self) -> bool {

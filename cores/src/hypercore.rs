@@ -638,17 +638,9 @@ impl Hypercore {
     ) -> Result<Option<(u64, u64)>, Error> {
         let session = &self.session;
         let look = || {
-            let now;
-            let head = match &session.frozen {
-                Some(frozen) => &frozen.head,
-                None => {
-                    now = session.core.head.read().clone();
-                    &*now
-                }
-            };
+            let (tree, sizes) = session.head(|head| (head.tree.clone(), head.sizes.clone()));
             let (nodes, padding) = (|index| session.node(index), session.padding());
-            let sought = head.sizes.seek(&head.tree, &nodes, byte_offset, padding);
-            Ok(match sought? {
+            Ok(match sizes.seek(&tree, &nodes, byte_offset, padding)? {
                 Seek::Found { block, offset } => Some((block, offset)),
                 Seek::Within { .. } | Seek::Beyond => None,
             })
@@ -741,7 +733,11 @@ impl Hypercore {
     /// The head of the tree: lengths, fork, roots and signature of one moment.
     #[must_use]
     pub fn tree(&self) -> Tree {
-        self.session.head(|head| head.tree.clone())
+        let core = &self.session.core;
+        self.session.head(|head| Tree {
+            signature: head.signature(core),
+            ..head.tree.clone()
+        })
     }
 
     /// The root hash of the tree at the current length.
@@ -759,7 +755,7 @@ impl Hypercore {
     /// [`Closed`](Error::Closed); [`BadArgument`](Error::BadArgument) for a length beyond the core's; else as [`get`](Self::get).
     pub async fn tree_hash_at(&self, length: u64) -> Result<[u8; 32], Error> {
         self.session.check_open()?;
-        let now = self.tree();
+        let now = self.session.head(|head| head.tree.clone());
         if length == now.length {
             return Ok(now.hash());
         }
@@ -816,7 +812,8 @@ impl Hypercore {
     /// The signature over the present length and fork, as the manifest demands it; none on an empty core that was never truncated.
     #[must_use]
     pub fn signature(&self) -> Option<Bytes> {
-        self.session.head(|head| head.tree.signature.clone())
+        let core = &self.session.core;
+        self.session.head(|head| head.signature(core))
     }
 
     /// A tree node by its flat-tree index; `None` when it is not here.

@@ -426,8 +426,20 @@ impl CoreRecord {
     }
 }
 
+/// What follows the tree hash of a head is the core whose owner signs it.
+const SIGNED_BY_OWNER: u8 = 2;
+
+/// The signature of a head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Signed {
+    /// As the manifest demands it; empty for none, as in a branch or a core that nobody can sign for.
+    Given(Bytes),
+    /// Nobody has asked for it yet, or it was not kept: the key pair that is stored with this core makes the same one each time.
+    ByOwner(DiscoveryKey),
+}
+
 /// The head of a core: `01` ‖ fork, length, byte length, contiguous length (each a `uint`) ‖ tree hash (32 bytes) ‖ signature (length
-/// first; empty for none, as in a core that nobody can sign for).
+/// first); or `02` ‖ the same, with the discovery key of the core (32 bytes) in the place of the signature, which its owner makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeadRecord {
     /// How often it was truncated.
@@ -440,38 +452,50 @@ pub(crate) struct HeadRecord {
     pub(crate) contiguous: u64,
     /// The hash over the roots.
     pub(crate) tree_hash: [u8; 32],
-    /// As the manifest demands it.
-    pub(crate) signature: Bytes,
+    pub(crate) signature: Signed,
 }
 
 impl HeadRecord {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(160);
-        out.push(VERSION);
+        out.push(match self.signature {
+            Signed::Given(_) => VERSION,
+            Signed::ByOwner(_) => SIGNED_BY_OWNER,
+        });
         put_uint(&mut out, self.fork);
         put_uint(&mut out, self.length);
         put_uint(&mut out, self.byte_length);
         put_uint(&mut out, self.contiguous);
         out.extend_from_slice(&self.tree_hash);
-        put_buffer(&mut out, &self.signature);
+        match &self.signature {
+            Signed::Given(signature) => put_buffer(&mut out, signature),
+            Signed::ByOwner(core) => out.extend_from_slice(&core.0),
+        }
         out
     }
 
     pub(crate) fn decode(value: &[u8]) -> Result<Self, Error> {
         let what = "head of a core";
         let mut input = Reader::new(value);
-        version(&mut input, what)?;
-        Self::fields(&mut input).map_err(|_| corrupt(what))
+        let by_owner = match input.u8().map_err(|_| corrupt(what))? {
+            VERSION => false,
+            SIGNED_BY_OWNER => true,
+            found => return Err(Error::UnknownVersion { what, found }),
+        };
+        Self::fields(&mut input, by_owner).map_err(|_| corrupt(what))
     }
 
-    fn fields(input: &mut Reader<'_>) -> Result<Self, pome_encoding::DecodeError> {
+    fn fields(input: &mut Reader<'_>, by_owner: bool) -> Result<Self, pome_encoding::DecodeError> {
         Ok(Self {
             fork: input.uint()?,
             length: input.uint()?,
             byte_length: input.uint()?,
             contiguous: input.uint()?,
             tree_hash: input.fixed()?,
-            signature: Bytes::copy_from_slice(input.buffer()?),
+            signature: match by_owner {
+                true => Signed::ByOwner(DiscoveryKey(input.fixed()?)),
+                false => Signed::Given(Bytes::copy_from_slice(input.buffer()?)),
+            },
         })
     }
 }
@@ -488,7 +512,12 @@ mod tests {
             byte_length: 1 << 40,
             contiguous: 1,
             tree_hash: [7; 32],
-            signature: Bytes::from_static(&[1; 68]),
+            signature: Signed::Given(Bytes::from_static(&[1; 68])),
+        };
+        assert_eq!(HeadRecord::decode(&head.encode()).unwrap(), head);
+        let head = HeadRecord {
+            signature: Signed::ByOwner(DiscoveryKey([2; 32])),
+            ..head
         };
         assert_eq!(HeadRecord::decode(&head.encode()).unwrap(), head);
         let record = CoreRecord {
@@ -512,19 +541,22 @@ mod tests {
 
     #[test]
     fn cut_and_foreign_records_are_errors() {
-        let full = HeadRecord {
+        let mut head = HeadRecord {
             fork: 0,
             length: 1,
             byte_length: 1,
             contiguous: 1,
             tree_hash: [0; 32],
-            signature: Bytes::from_static(&[1; 64]),
+            signature: Signed::ByOwner(DiscoveryKey([1; 32])),
+        };
+        for _ in 0..2 {
+            let full = head.encode();
+            for cut in 0..full.len() {
+                assert!(HeadRecord::decode(&full[..cut]).is_err());
+            }
+            head.signature = Signed::Given(Bytes::from_static(&[1; 64]));
         }
-        .encode();
-        for cut in 0..full.len() {
-            assert!(HeadRecord::decode(&full[..cut]).is_err());
-        }
-        let mut other = full;
+        let mut other = head.encode();
         other[0] = 9;
         assert!(matches!(
             HeadRecord::decode(&other),

@@ -287,7 +287,7 @@ impl Session {
     /// The key pair that signs here.
     pub(crate) fn signer(&self) -> Option<KeyPair> {
         let own = self.key_pair.clone();
-        own.or_else(|| Some(self.core.auth.read().owner.as_ref()?.key_pair()))
+        own.or_else(|| Some(self.core.auth.read().owner.as_ref()?.key_pair().clone()))
     }
 
     pub(crate) fn is_writable(&self) -> bool {

@@ -11,7 +11,7 @@ use crate::{
     crypto,
     error::Error,
     hypercore::Hypercore,
-    layout::{self, CoreRecord, HeadRecord},
+    layout::{self, CoreRecord, HeadRecord, Signed},
     manifest::{Manifest, ManifestOptions, Prologue},
     options::SessionOptions,
     registry::put_record,
@@ -58,7 +58,7 @@ impl Corestore {
                 byte_length: tree.byte_length,
                 contiguous: head.contiguous,
                 tree_hash: tree.hash(),
-                signature: Bytes::new(),
+                signature: Signed::Given(Bytes::new()),
             };
             let record = CoreRecord {
                 space,

@@ -182,6 +182,11 @@ impl Verifier {
         })
     }
 
+    /// True when `pair` is the only one that signs.
+    pub(crate) fn is_signed_by(&self, pair: &KeyPair) -> bool {
+        matches!(self.manifest.signers.as_slice(), [signer] if signer.public_key == pair.public)
+    }
+
     /// Signs a tree. With one signer the answer is what the core stores as its signature (an envelope from manifest version 1
     /// on); with several it is the bare 64 bytes of one of them, for a [`Part`].
     ///

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pome_cores::{
-    CoreOptions, Corestore, CorestoreOptions, Durability, Error, GetOptions, Key, KeyPair,
-    Manifest, SessionOptions, Store,
+    CoreOptions, Corestore, CorestoreOptions, Durability, Error, GetOptions, Hypercore, Key,
+    KeyPair, Manifest, SessionOptions, Store, Verifier,
 };
 
 fn store() -> (tempfile::TempDir, Store) {
@@ -120,6 +120,68 @@ async fn what_can_be_opened() {
     let compat = cores.get(compat).await.unwrap();
     compat.append("old").await.unwrap();
     assert_eq!(compat.signature().unwrap().len(), 64);
+}
+
+/// A head whose signature nobody has asked for has the one that it would have been given at once, for whoever asks later.
+#[tokio::test]
+async fn a_signature_is_what_it_was_whenever_it_is_made() {
+    let (dir, cores) = cores();
+    let log = cores.get(CoreOptions::name("log")).await.unwrap();
+    let (pair, verifier) = (
+        cores.create_key_pair("log"),
+        Verifier::new(log.manifest().unwrap()),
+    );
+    let signed = |core: &Hypercore| {
+        let tree = core.tree();
+        let signature = verifier.sign(&tree, &pair).unwrap();
+        assert_eq!(core.signature().unwrap(), signature);
+        assert_eq!(tree.signature.clone().unwrap(), signature);
+        assert!(verifier.verify(&tree, &signature));
+        signature
+    };
+    log.append("one").await.unwrap();
+    let first = signed(&log);
+    let early = log.snapshot().unwrap();
+    log.append("two").await.unwrap();
+    let middle = log.snapshot().unwrap();
+    log.append("three").await.unwrap();
+    log.truncate(1).await.unwrap();
+    log.clear(0..1).await.unwrap();
+    assert_eq!(signed(&early), first);
+    assert_eq!(middle.length(), 2);
+    signed(&middle);
+    let last = signed(&log);
+    assert_ne!(last, first);
+    drop((early, middle));
+
+    // Who opens a core with a key pair of their own leaves a signature, since the pair does not stay here.
+    let guest = KeyPair::from_seed(&[8; 32]);
+    let manifest = Manifest::single(guest.public);
+    let theirs = cores.get(CoreOptions::key(manifest.key())).await.unwrap();
+    let options = CoreOptions::key(manifest.key())
+        .with_manifest(manifest.clone())
+        .with_key_pair(guest.clone());
+    cores
+        .get(options)
+        .await
+        .unwrap()
+        .append("once")
+        .await
+        .unwrap();
+    cores.close().await.unwrap();
+    drop((log, theirs, cores));
+
+    let cores = Corestore::open(Store::open(dir.path(), Default::default()).unwrap()).unwrap();
+    let log = cores.get(CoreOptions::name("log")).await.unwrap();
+    assert_eq!(signed(&log), last);
+    assert!(log.audit(|_| {}).await.unwrap().problems.is_empty());
+    let theirs = cores.get(CoreOptions::key(manifest.key())).await.unwrap();
+    assert!(!theirs.writable());
+    let signature = Verifier::new(manifest)
+        .sign(&theirs.tree(), &guest)
+        .unwrap();
+    assert_eq!(theirs.signature().unwrap(), signature);
+    assert!(theirs.audit(|_| {}).await.unwrap().problems.is_empty());
 }
 
 #[tokio::test]

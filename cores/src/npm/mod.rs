@@ -27,10 +27,11 @@ use pome_encoding::DiscoveryKey;
 use pome_storage::{Batch, Durability, Snapshot, Space, Store};
 
 use crate::{
+    core::owner_signature,
     crypto,
     error::Error,
-    layout::{self, CoreRecord, HeadRecord, REGISTRY},
-    merkle::Node,
+    layout::{self, CoreRecord, HeadRecord, REGISTRY, Signed},
+    merkle::{Node, Tree},
 };
 use place::Place;
 
@@ -362,7 +363,24 @@ impl NpmMoment {
             Some(stamp) => value::uint(&stamp)?,
             None => 0,
         };
-        Ok(Some(value::head(&head, stamp)))
+        let signature = self.signature(space, &head)?;
+        Ok(Some(value::head(&head, &signature, stamp)))
+    }
+
+    /// The signature of a head, which is made now where the core's owner was not asked for it yet.
+    fn signature(&self, space: Space, head: &HeadRecord) -> Result<Bytes, Error> {
+        let key = match &head.signature {
+            Signed::Given(signature) => return Ok(signature.clone()),
+            Signed::ByOwner(key) => key,
+        };
+        let nodes = |index| self.node(space, index);
+        let tree = Tree::load(&nodes, head.length, head.fork)?;
+        match self.record(key)? {
+            Some(record) => owner_signature(&record, &tree),
+            None => Err(Error::StorageEmpty {
+                discovery_key: *key,
+            }),
+        }
     }
 
     /// npm's own hints, but how many blocks are here without a gap is what is so; and a core that may have been signed further in another copy of the store is recovering: npm's

@@ -129,12 +129,12 @@ fn bits_are_made_of_blocks() {
         byte_length: 0,
         contiguous: 0,
         tree_hash: [4; 32],
-        signature: Bytes::new(),
+        signature: layout::Signed::Given(Bytes::new()),
     };
     let node = value::node(1, 9, &[8; 32]);
     let first = vec![
         put(place::node_key(space, 1), node.clone()),
-        put(head_key.clone(), value::head(&head, 77)),
+        put(head_key.clone(), value::head(&head, &[], 77)),
         put(place::block_key(space, 1), *b"second"),
     ];
     rows.commit(first).unwrap();
@@ -153,7 +153,7 @@ fn bits_are_made_of_blocks() {
     assert_eq!((kept.contiguous, kept.byte_length), (2, 9));
     assert_eq!(
         rows.moment().get(&head_key).unwrap().unwrap(),
-        value::head(&head, 77)
+        value::head(&head, &[], 77)
     );
     assert_eq!(
         rows.moment()
@@ -166,7 +166,7 @@ fn bits_are_made_of_blocks() {
     let mut longer = head;
     longer.length = 3;
     assert!(
-        rows.commit(vec![put(head_key, value::head(&longer, 0))])
+        rows.commit(vec![put(head_key, value::head(&longer, &[], 0))])
             .is_err()
     );
     let (start, end) = (place::block_key(space, 1), place::block_key(space, 2));
@@ -179,6 +179,26 @@ fn bits_are_made_of_blocks() {
         ),
         (0b1, 1)
     );
+}
+
+#[tokio::test]
+async fn a_head_that_its_owner_signs_is_signed_for_npm() {
+    let (_folder, rows) = rows();
+    let cores = Corestore::open(rows.store().clone()).unwrap();
+    let core = cores.get(CoreOptions::name("log")).await.unwrap();
+    core.append("a").await.unwrap();
+    let row = rows.moment().get(&place::core_key(&core.discovery_key()));
+    let (_, space) = value::core_parse(&row.unwrap().unwrap()).unwrap();
+    let stored = rows.moment().head(Space(space)).unwrap().unwrap();
+    let by_owner = layout::Signed::ByOwner(core.discovery_key());
+    assert_eq!(stored.signature, by_owner);
+    let mut key = vec![4];
+    place::put(&mut key, space);
+    key.push(0);
+    let row = rows.moment().get(&key).unwrap().unwrap();
+    let (head, _) = value::head_parse(&row).unwrap();
+    let signature = core.signature().unwrap();
+    assert_eq!(head.signature, layout::Signed::Given(signature));
 }
 
 /// npm truncates a core and leaves its branches as they are, so that they would show what is appended later.
@@ -222,7 +242,7 @@ async fn what_a_core_loses_its_branches_lose() {
             length,
             ..before
         };
-        put(column(space, 0), value::head(&head, 0))
+        put(column(space, 0), value::head(&head, &[], 0))
     };
     let cut = |from: u64, to: u64| {
         let (from, to) = (place::block_key(space, from), place::block_key(space, to));

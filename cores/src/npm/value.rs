@@ -8,7 +8,7 @@ use crate::{
     Manifest,
     crypto::KeyPair,
     error::Error,
-    layout::{CoreRecord, HeadRecord},
+    layout::{CoreRecord, HeadRecord, Signed},
     manifest::{Prologue, Signer},
     merkle::Node,
 };
@@ -325,12 +325,12 @@ pub(super) fn dependency_parse(value: &[u8]) -> Result<(Space, u64), Error> {
 }
 
 /// `@core/head`; `stamp` 0 is none.
-pub(super) fn head(head: &HeadRecord, stamp: u64) -> Vec<u8> {
+pub(super) fn head(head: &HeadRecord, signature: &[u8], stamp: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(120);
     put_uint(&mut out, head.fork);
     put_uint(&mut out, head.length);
     out.extend_from_slice(&head.tree_hash);
-    put_buffer(&mut out, &head.signature);
+    put_buffer(&mut out, signature);
     put_uint(&mut out, u64::from(stamp != 0));
     if stamp != 0 {
         out.extend_from_slice(&stamp.to_le_bytes());
@@ -347,7 +347,7 @@ pub(super) fn head_parse(value: &[u8]) -> Result<(HeadRecord, u64), Error> {
             byte_length: 0,
             contiguous: 0,
             tree_hash: input.fixed()?,
-            signature: input.buffer()?.to_vec().into(),
+            signature: Signed::Given(input.buffer()?.to_vec().into()),
         };
         let has_stamp = !input.is_empty() && input.uint()? & 1 != 0;
         let stamp = match has_stamp {

@@ -283,7 +283,11 @@ impl Machine {
                 };
                 upgrade?;
                 let nodes = |index| core.node(index);
-                shown.tree.proof(&nodes, &request, None).ok()
+                let mut proof = shown.tree.proof(&nodes, &request, None).ok()?;
+                if let Some(upgrade) = &mut proof.upgrade {
+                    upgrade.signature = shown.signature(core);
+                }
+                Some(proof)
             });
             if let Some(peer) = self.peers.get_mut(&id) {
                 if let Some(proof) = ours {

@@ -106,6 +106,9 @@ impl Machine {
             return Ok(Answer::Again);
         }
         let mut proof = proof?;
+        if let Some(upgrade) = &mut proof.upgrade {
+            upgrade.signature = shown.signature(core);
+        }
         proof.manifest = manifest;
         Ok(Answer::Proof(Box::new(proof)))
     }
