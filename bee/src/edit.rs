@@ -20,13 +20,6 @@ const SEEDED_BLOCKS_MAX: usize = 1024;
 type NodeId = usize;
 type SlotId = usize;
 
-/// A key of a node: the block that has it, and its bytes once they are known.
-#[derive(Debug, Clone)]
-struct Key {
-    seq: u64,
-    bytes: Option<Bytes>,
-}
-
 /// A place for a child in a node: where the child is stored, and the child itself once it is loaded.
 #[derive(Debug)]
 struct Slot {
@@ -37,7 +30,7 @@ struct Slot {
 
 #[derive(Debug)]
 struct Node {
-    keys: Vec<Key>,
+    keys: Vec<LevelKey>,
     children: Vec<SlotId>,
     /// The block that the node was read from; none when it is new or was written by this batch.
     block: Option<(Arc<Block>, u64)>,
@@ -139,10 +132,7 @@ impl Editor {
                     {
                         return Ok(false);
                     }
-                    self.nodes[node].keys[at] = Key {
-                        seq,
-                        bytes: Some(key.clone()),
-                    };
+                    self.nodes[node].keys[at] = LevelKey::new(seq, Some(key.clone()));
                     self.nodes[node].changed = true;
                     self.write(root, seq, key, value);
                     return Ok(true);
@@ -153,13 +143,7 @@ impl Editor {
         };
         self.check()?;
         self.broken = true;
-        let mut added = (
-            Key {
-                seq,
-                bytes: Some(key.clone()),
-            },
-            None,
-        );
+        let mut added = (LevelKey::new(seq, Some(key.clone())), None);
         loop {
             let (new_key, child) = added;
             let this = &mut self.nodes[node];
@@ -239,13 +223,14 @@ impl Editor {
         let mut newest = Vec::new();
         for (i, pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
             let Pending { block, mut index } = pending;
-            if i + 1 < count {
+            let is_last = i + 1 == count;
+            if !is_last {
                 self.drop_superseded(&mut index, block.seq);
             }
             let levels: Vec<Level> = index
                 .iter()
                 .map(|slot| match slot.and_then(|slot| self.slots[slot].node) {
-                    Some(node) => self.level(node),
+                    Some(node) => self.level(node, is_last),
                     None => Level::default(),
                 })
                 .collect();
@@ -283,14 +268,15 @@ impl Editor {
         }
     }
 
-    fn level(&self, node: NodeId) -> Level {
-        let node = &self.nodes[node];
+    /// A node as its block has it. Its keys are `taken` for the last block, which has each node once and is the last to have any; in a batch two blocks may
+    /// write one node.
+    fn level(&mut self, node: NodeId, taken: bool) -> Level {
+        let node = &mut self.nodes[node];
         Level {
-            keys: node
-                .keys
-                .iter()
-                .map(|key| LevelKey::new(key.seq, key.bytes.clone()))
-                .collect(),
+            keys: match taken {
+                true => std::mem::take(&mut node.keys),
+                false => node.keys.clone(),
+            },
             children: node
                 .children
                 .iter()
@@ -329,7 +315,7 @@ impl Editor {
         offset as u64
     }
 
-    fn add(&mut self, keys: Vec<Key>, children: Vec<SlotId>) -> NodeId {
+    fn add(&mut self, keys: Vec<LevelKey>, children: Vec<SlotId>) -> NodeId {
         self.nodes.push(Node {
             keys,
             children,
@@ -374,12 +360,9 @@ impl Editor {
         let keys = level
             .keys
             .iter()
-            .map(|key| Key {
-                seq: key.seq,
-                bytes: match key.bytes.get() {
-                    None if key.seq == block.seq => Some(block.key.clone()),
-                    known => known.cloned(),
-                },
+            .map(|key| match key.bytes.get() {
+                None if key.seq == block.seq => LevelKey::new(key.seq, Some(block.key.clone())),
+                _ => key.clone(),
             })
             .collect();
         let children = level
@@ -418,8 +401,8 @@ impl Editor {
         Ok(child)
     }
 
-    async fn load_key_of(&self, key: &Key) -> Result<Bytes> {
-        match &key.bytes {
+    async fn load_key_of(&self, key: &LevelKey) -> Result<Bytes> {
+        match key.bytes.get() {
             Some(bytes) => Ok(bytes.clone()),
             None => Ok(self.view.block(key.seq).await?.key.clone()),
         }
@@ -431,7 +414,7 @@ impl Editor {
         while start < end {
             let middle = (start + end) / 2;
             let this = &self.nodes[node];
-            if this.keys[middle].bytes.is_none() {
+            if this.keys[middle].bytes.get().is_none() {
                 let bytes = match &this.block {
                     // through the stored node, which remembers it for the next reader
                     Some((block, offset)) if this.is_as_stored(middle) => {
@@ -440,10 +423,11 @@ impl Editor {
                     }
                     _ => self.load_key_of(&this.keys[middle]).await?,
                 };
-                self.nodes[node].keys[middle].bytes = Some(bytes);
+                let key = &mut self.nodes[node].keys[middle];
+                *key = LevelKey::new(key.seq, Some(bytes));
             }
-            let other = self.nodes[node].keys[middle].bytes.as_deref();
-            match Some(key).cmp(&other) {
+            let other = self.nodes[node].keys[middle].bytes.get();
+            match Some(key).cmp(&other.map(|bytes| &bytes[..])) {
                 std::cmp::Ordering::Equal => return Ok(Ok(middle)),
                 std::cmp::Ordering::Less => end = middle,
                 std::cmp::Ordering::Greater => start = middle + 1,
@@ -484,7 +468,7 @@ impl Editor {
     }
 
     /// Cuts a node of nine keys into two of four; the fifth goes up.
-    fn split(&mut self, node: NodeId) -> (Key, NodeId) {
+    fn split(&mut self, node: NodeId) -> (LevelKey, NodeId) {
         let this = &mut self.nodes[node];
         let half = this.keys.len() / 2;
         let keys = this.keys.split_off(this.keys.len() - half);
@@ -552,24 +536,10 @@ impl Source for Editor {
         }
     }
 
-    fn known_key<'a>(&'a self, node: &'a NodeRef, index: usize) -> Option<&'a [u8]> {
+    fn keys<'a>(&'a self, node: &'a NodeRef) -> &'a [LevelKey] {
         match node {
-            NodeRef::Stored(..) => self.view.known_key(node, index),
-            NodeRef::Live(node) => self.nodes[*node].keys[index].bytes.as_deref(),
-        }
-    }
-
-    fn key_seq(&self, node: &NodeRef, index: usize) -> u64 {
-        match node {
-            NodeRef::Stored(..) => self.view.key_seq(node, index),
-            NodeRef::Live(node) => self.nodes[*node].keys[index].seq,
-        }
-    }
-
-    fn key_count(&self, node: &NodeRef) -> usize {
-        match node {
-            NodeRef::Stored(..) => self.view.key_count(node),
-            NodeRef::Live(node) => self.nodes[*node].keys.len(),
+            NodeRef::Stored(..) => self.view.keys(node),
+            NodeRef::Live(node) => &self.nodes[*node].keys,
         }
     }
 

@@ -9,6 +9,7 @@
 //! of the tree at that version (in a batch, only in its last block).
 //! Source: hyperbee 2.27.3, `lib/messages.js` and `index.js` (`deflate`, `inflate`, `BlockEntry`). Vectors: `bee.json`.
 use bytes::{BufMut, Bytes, BytesMut};
+use once_cell::sync::OnceCell;
 use std::sync::OnceLock;
 
 /// Fewest keys of a node other than the root.
@@ -37,14 +38,15 @@ pub(crate) struct Level {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LevelKey {
     pub(crate) seq: u64,
-    pub(crate) bytes: OnceLock<Bytes>,
+    /// Not std's `OnceLock`, which goes through its `Once` even when it is made of a value.
+    pub(crate) bytes: OnceCell<Bytes>,
 }
 
 impl LevelKey {
     pub(crate) fn new(seq: u64, bytes: Option<Bytes>) -> Self {
         Self {
             seq,
-            bytes: bytes.map_or_else(OnceLock::new, OnceLock::from),
+            bytes: bytes.map_or_else(OnceCell::new, OnceCell::with_value),
         }
     }
 }

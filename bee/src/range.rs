@@ -3,7 +3,7 @@ use crate::{
     ahead::{Ahead, Coming},
     error::Result,
     hyperbee::{Entry, Hyperbee},
-    node::{Block, MAX_DEPTH},
+    node::{Block, LevelKey, MAX_DEPTH},
     view::{NodeRef, Source, TOO_DEEP},
 };
 use bytes::Bytes;
@@ -453,14 +453,8 @@ impl<S: Source> Source for &S {
     fn key(&self, node: &NodeRef, index: usize) -> impl Future<Output = Result<Bytes>> + Send {
         (**self).key(node, index)
     }
-    fn known_key<'a>(&'a self, node: &'a NodeRef, index: usize) -> Option<&'a [u8]> {
-        (**self).known_key(node, index)
-    }
-    fn key_seq(&self, node: &NodeRef, index: usize) -> u64 {
-        (**self).key_seq(node, index)
-    }
-    fn key_count(&self, node: &NodeRef) -> usize {
-        (**self).key_count(node)
+    fn keys<'a>(&'a self, node: &'a NodeRef) -> &'a [LevelKey] {
+        (**self).keys(node)
     }
     fn is_leaf(&self, node: &NodeRef) -> bool {
         (**self).is_leaf(node)

@@ -4,7 +4,7 @@ use crate::{
     cache::Cache,
     error::{Error, Result},
     extension::Hint,
-    node::{Block, Fault, Level, MAX_DEPTH, Value},
+    node::{Block, Fault, Level, LevelKey, MAX_DEPTH, Value},
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -50,13 +50,19 @@ pub(crate) trait Source: Send + Sync {
     fn value(&self, block: &Block) -> impl Future<Output = Result<Option<Bytes>>> + Send;
     fn child(&self, node: &NodeRef, index: usize) -> impl Future<Output = Result<NodeRef>> + Send;
     fn key(&self, node: &NodeRef, index: usize) -> impl Future<Output = Result<Bytes>> + Send;
-    /// The key, when somebody has looked it up before: to look at, which costs less than to have.
-    fn known_key<'a>(&'a self, node: &'a NodeRef, index: usize) -> Option<&'a [u8]>;
-    fn key_seq(&self, node: &NodeRef, index: usize) -> u64;
-    fn key_count(&self, node: &NodeRef) -> usize;
+    /// The keys of a node, each with its bytes where somebody has looked it up before.
+    fn keys<'a>(&'a self, node: &'a NodeRef) -> &'a [LevelKey];
     fn is_leaf(&self, node: &NodeRef) -> bool;
     /// The error for a block that breaks the rules.
     fn fault(&self, seq: u64, what: Fault) -> Error;
+
+    fn key_seq(&self, node: &NodeRef, index: usize) -> u64 {
+        self.keys(node)[index].seq
+    }
+
+    fn key_count(&self, node: &NodeRef) -> usize {
+        self.keys(node).len()
+    }
 
     /// True when all blocks are here: there is nothing to look ahead for.
     fn is_whole(&self) -> bool {
@@ -87,10 +93,11 @@ pub(crate) trait Source: Send + Sync {
     ) -> impl Future<Output = Result<Result<usize, usize>>> + Send {
         async move {
             let search = async {
-                let (mut start, mut end) = (0, self.key_count(node));
+                let keys = self.keys(node);
+                let (mut start, mut end) = (0, keys.len());
                 while start < end {
                     let middle = (start + end) / 2;
-                    let ordering = match self.known_key(node, middle) {
+                    let ordering = match keys[middle].bytes.get() {
                         Some(other) => key.cmp(other),
                         None => key.cmp(&self.key(node, middle).await?),
                     };
@@ -270,17 +277,8 @@ impl Source for View {
         Ok(key.bytes.get_or_init(|| bytes).clone())
     }
 
-    fn known_key<'a>(&'a self, node: &'a NodeRef, index: usize) -> Option<&'a [u8]> {
-        let (_, level) = self.checked(node);
-        level.keys[index].bytes.get().map(|bytes| &bytes[..])
-    }
-
-    fn key_seq(&self, node: &NodeRef, index: usize) -> u64 {
-        self.checked(node).1.keys[index].seq
-    }
-
-    fn key_count(&self, node: &NodeRef) -> usize {
-        self.checked(node).1.keys.len()
+    fn keys<'a>(&'a self, node: &'a NodeRef) -> &'a [LevelKey] {
+        &self.checked(node).1.keys
     }
 
     fn is_leaf(&self, node: &NodeRef) -> bool {
