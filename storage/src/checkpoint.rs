@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     format::{TABLE_PREFIX, TableMeta, file_name},
     index::{Layer, Merge, RangeSet, Slot, Table, TableWriter},
-    payload::LiveCounts,
+    payload::{LiveCounts, Older},
     store::Inner,
     view::Lower,
 };
@@ -191,6 +191,7 @@ impl Inner {
             (live, switch.manifest.next_table - 1)
         };
         let mut counted = Ok(());
+        let mut hidden = Older::new(older);
         let table = if layers.is_empty() {
             None
         } else {
@@ -198,7 +199,7 @@ impl Inner {
                 // What goes in is counted in any case: a segment with too low a count would be removed with living values.
                 live.add(slot);
                 if counted.is_ok() && !bottom {
-                    counted = live.replace(key, &ranges, older);
+                    counted = live.replace(key, &ranges, &mut hidden);
                 }
             })?
         };

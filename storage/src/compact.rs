@@ -94,7 +94,8 @@ impl Aim {
         Self {
             dead_percent: options.dead_percent.saturating_mul(4),
             dead_bytes,
-            fresh_body: dead_bytes / 4,
+            // Of a log that is written without a pause the checkpoints see to that.
+            fresh_body: dead_bytes,
             fresh_payload: dead_bytes,
             fresh_deletes: true,
             all: false,
