@@ -186,9 +186,11 @@ impl<F: FnMut(AuditProgress)> Auditor<'_, F> {
             signature: None,
             prologue: None,
         };
+        let signable = record.signable();
         let signature = match record.signature {
             Signed::Given(signature) => signature,
-            Signed::ByOwner(_) => core.owner_signature(&tree).unwrap_or_default(),
+            // What was signed, or would be, is what the head says.
+            Signed::ByOwner(_) => core.owner_signature(signable).unwrap_or_default(),
         };
         if tree.hash() != record.tree_hash
             || byte_length != record.byte_length

@@ -415,6 +415,10 @@ impl Change {
     /// The commit with this change has been made: the core becomes what it says.
     pub(crate) fn committed(self, seq: Seq) {
         let by_owner = self.is_by_owner();
+        let made = match self.merkle.upgraded() {
+            true => OnceLock::new(),
+            false => self.core.head.read().made.clone(),
+        };
         if let Some(verifier) = self.learnt {
             let mut auth = self.core.auth.write();
             *auth = Auth {
@@ -424,7 +428,7 @@ impl Change {
         }
         let mut head = Head {
             by_owner,
-            made: OnceLock::new(),
+            made,
             tree: self.merkle.into_tree(),
             contiguous: self.contiguous,
             sizes: match self.cut.is_some() || self.mends {

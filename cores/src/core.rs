@@ -30,7 +30,7 @@ use crate::{
     replication::Shared,
     sizes::Sizes,
     snapshot::Frozen,
-    verifier::Verifier,
+    verifier::{Signable, Verifier},
 };
 
 /// Length and fork of a core, as [`Hypercore::watch`](crate::Hypercore::watch) shows them.
@@ -73,7 +73,7 @@ impl Head {
         if let Some(made) = self.made.get() {
             return Some(made.clone());
         }
-        let signature = core.owner_signature(&self.tree)?;
+        let signature = core.owner_signature((&self.tree).into())?;
         Some(self.made.get_or_init(|| signature).clone())
     }
 }
@@ -233,14 +233,14 @@ fn verifier_of(record: &CoreRecord) -> Result<Option<Verifier>, Error> {
     Ok(Some(Verifier::with_key(key, manifest)))
 }
 
-/// The signature that the owner of a core, of which only the record is at hand, makes of one of its trees.
-pub(crate) fn owner_signature(record: &CoreRecord, tree: &Tree) -> Result<Bytes, Error> {
+/// The signature that the owner of a core, of which only the record is at hand, makes.
+pub(crate) fn owner_signature(record: &CoreRecord, of: Signable) -> Result<Bytes, Error> {
     let verifier = verifier_of(record)?;
     let signature = verifier
         .zip(record.seed.as_ref())
         .and_then(|(verifier, seed)| {
             let pair = KeyPair::from_seed(seed);
-            verifier.sign(tree, &pair).ok()
+            verifier.sign_hash(of, &pair).ok()
         });
     signature.ok_or(Error::CorruptCore {
         key: record.key,
@@ -352,11 +352,11 @@ impl Core {
         }
     }
 
-    /// What its owner signs `tree` with, when that is known here.
-    pub(crate) fn owner_signature(&self, tree: &Tree) -> Option<Bytes> {
+    /// The signature that its owner makes, when that is known here.
+    pub(crate) fn owner_signature(&self, of: Signable) -> Option<Bytes> {
         let auth = self.auth.read();
         let (verifier, owner) = (auth.verifier.as_ref()?, auth.owner.as_ref()?);
-        verifier.sign(tree, owner.key_pair()).ok()
+        verifier.sign_hash(of, owner.key_pair()).ok()
     }
 
     pub(crate) fn is_branch(&self) -> bool {

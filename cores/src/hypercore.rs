@@ -734,7 +734,7 @@ impl Hypercore {
     #[must_use]
     pub fn tree(&self) -> Tree {
         let core = &self.session.core;
-        self.session.head(|head| Tree {
+        self.session.head_held(|head| Tree {
             signature: head.signature(core),
             ..head.tree.clone()
         })
@@ -813,7 +813,7 @@ impl Hypercore {
     #[must_use]
     pub fn signature(&self) -> Option<Bytes> {
         let core = &self.session.core;
-        self.session.head(|head| head.signature(core))
+        self.session.head_held(|head| head.signature(core))
     }
 
     /// A tree node by its flat-tree index; `None` when it is not here.

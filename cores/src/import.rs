@@ -52,7 +52,13 @@ impl Hypercore {
             None => None,
         };
         let nodes = |index| self.session.node(index);
-        self.tree().proof(&nodes, request, block)
+        self.session.head_held(|head| {
+            let mut proof = head.tree.proof(&nodes, request, block)?;
+            if let Some(upgrade) = &mut proof.upgrade {
+                upgrade.signature = head.signature(&self.session.core);
+            }
+            Ok(proof)
+        })
     }
 
     /// Checks a proof of a peer against the tree and the signers, and stores what it brings. False: it is of another fork, or brings an

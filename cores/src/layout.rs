@@ -37,7 +37,7 @@ use pome_encoding::{DiscoveryKey, Key, Reader, put_buffer, put_uint};
 use pome_storage::Space;
 use zeroize::Zeroizing;
 
-use crate::{crypto, error::Error, merkle::Node};
+use crate::{crypto, error::Error, merkle::Node, verifier::Signable};
 
 /// The space of the registry.
 pub(crate) const REGISTRY: Space = Space(0);
@@ -456,6 +456,15 @@ pub(crate) struct HeadRecord {
 }
 
 impl HeadRecord {
+    /// What a signature of it is of.
+    pub(crate) fn signable(&self) -> Signable {
+        Signable {
+            hash: self.tree_hash,
+            length: self.length,
+            fork: self.fork,
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(160);
         out.push(match self.signature {

@@ -284,6 +284,17 @@ impl Session {
         }
     }
 
+    /// As [`head`](Self::head), for what takes a while: commits wait for who looks at the head itself.
+    pub(crate) fn head_held<T>(&self, read: impl FnOnce(&Head) -> T) -> T {
+        match &self.frozen {
+            Some(frozen) => read(&frozen.head),
+            None => {
+                let head = self.core.head.read().clone();
+                read(&head)
+            }
+        }
+    }
+
     /// The key pair that signs here.
     pub(crate) fn signer(&self) -> Option<KeyPair> {
         let own = self.key_pair.clone();

@@ -30,7 +30,7 @@ impl Corestore {
     pub async fn staticify(&self, core: &Hypercore) -> Result<Hypercore, Error> {
         core.refuse_branch()?;
         let source = core.snapshot()?;
-        let tree = source.tree();
+        let tree = source.session.head(|head| head.tree.clone());
         if tree.length == 0 {
             return Err(Error::BadArgument {
                 what: "an empty core has nothing to make a static core of",

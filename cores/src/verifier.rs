@@ -8,6 +8,7 @@ use bytes::Bytes;
 use pome_encoding::Key;
 
 use crate::{
+    caps,
     crypto::{self, KeyPair},
     manifest::{Manifest, ManifestError, Signer},
     merkle::{MerkleBatch, Node, Nodes, Proof, Tree, TreeError, UpgradeProof, upgrade_indexes},
@@ -36,6 +37,25 @@ pub struct Verifier {
     manifest: Manifest,
     compat: bool,
     legacy: bool,
+}
+
+/// What a signature is of.
+pub(crate) struct Signable {
+    /// The tree hash.
+    pub(crate) hash: [u8; 32],
+    /// In blocks.
+    pub(crate) length: u64,
+    pub(crate) fork: u64,
+}
+
+impl From<&Tree> for Signable {
+    fn from(tree: &Tree) -> Self {
+        Self {
+            hash: tree.hash(),
+            length: tree.length,
+            fork: tree.fork,
+        }
+    }
 }
 
 /// What a proof brings, checked.
@@ -117,17 +137,19 @@ impl Verifier {
         !self.compat && self.manifest.allow_patch
     }
 
-    fn with_signable<T>(&self, signer: &Signer, tree: &Tree, then: impl FnOnce(&[u8]) -> T) -> T {
+    fn with_signable<T>(&self, signer: &Signer, of: Signable, then: impl FnOnce(&[u8]) -> T) -> T {
+        let Signable { hash, length, fork } = &of;
+        let (length, fork) = (*length, *fork);
         match (self.compat, self.version()) {
-            (true, _) if self.legacy => then(&tree.signable_legacy()),
-            (true, _) => then(&tree.signable_compat()),
-            (false, 0) => then(&tree.signable(&signer.namespace)),
-            (false, _) => then(&tree.signable(&self.key.0)),
+            (true, _) if self.legacy => then(&caps::tree_signable_legacy(hash, length, fork)),
+            (true, _) => then(&caps::tree_signable_compat(hash, length, fork)),
+            (false, 0) => then(&caps::tree_signable(&signer.namespace, hash, length, fork)),
+            (false, _) => then(&caps::tree_signable(&self.key.0, hash, length, fork)),
         }
     }
 
     fn verify_one(&self, signer: &Signer, tree: &Tree, signature: &[u8]) -> bool {
-        self.with_signable(signer, tree, |signable| {
+        self.with_signable(signer, tree.into(), |signable| {
             crypto::verify(signable, signature, &signer.public_key)
         })
     }
@@ -193,12 +215,17 @@ impl Verifier {
     /// # Errors
     /// [`NotASigner`](ManifestError::NotASigner).
     pub fn sign(&self, tree: &Tree, pair: &KeyPair) -> Result<Bytes, ManifestError> {
+        self.sign_hash(tree.into(), pair)
+    }
+
+    /// As [`sign`](Self::sign), where only the hash of the tree is at hand.
+    pub(crate) fn sign_hash(&self, of: Signable, pair: &KeyPair) -> Result<Bytes, ManifestError> {
         let signers = &self.manifest.signers;
         let signer = signers
             .iter()
             .find(|signer| signer.public_key == pair.public)
             .ok_or(ManifestError::NotASigner)?;
-        let signature = self.with_signable(signer, tree, |signable| pair.sign(signable));
+        let signature = self.with_signable(signer, of, |signable| pair.sign(signable));
         Ok(if signers.len() != 1 || self.version() == 0 {
             Bytes::copy_from_slice(&signature)
         } else {

@@ -31,7 +31,7 @@ use crate::{
     crypto,
     error::Error,
     layout::{self, CoreRecord, HeadRecord, REGISTRY, Signed},
-    merkle::{Node, Tree},
+    merkle::Node,
 };
 use place::Place;
 
@@ -367,17 +367,15 @@ impl NpmMoment {
         Ok(Some(value::head(&head, &signature, stamp)))
     }
 
-    /// The signature of a head, which is made now where the core's owner was not asked for it yet.
+    /// The signature of a head, which is made now where the core's owner was not asked for it yet: of what the head says, whatever became of its nodes.
     fn signature(&self, space: Space, head: &HeadRecord) -> Result<Bytes, Error> {
         let key = match &head.signature {
             Signed::Given(signature) => return Ok(signature.clone()),
             Signed::ByOwner(key) => key,
         };
-        let nodes = |index| self.node(space, index);
-        let tree = Tree::load(&nodes, head.length, head.fork)?;
         match self.record(key)? {
-            Some(record) => owner_signature(&record, &tree),
-            None => Err(Error::StorageEmpty {
+            Some(record) if record.space == space => owner_signature(&record, head.signable()),
+            _ => Err(Error::StorageEmpty {
                 discovery_key: *key,
             }),
         }

@@ -199,6 +199,13 @@ async fn a_head_that_its_owner_signs_is_signed_for_npm() {
     let (head, _) = value::head_parse(&row).unwrap();
     let signature = core.signature().unwrap();
     assert_eq!(head.signature, layout::Signed::Given(signature));
+    // It is of what the head says: npm's can look at the head of a core whose nodes are gone, and another tree is not signed.
+    let root = place::node_key(Space(space), 0);
+    let other = vec![put(root.clone(), value::node(0, 9, &[8; 32]))];
+    rows.commit(other).unwrap();
+    assert_eq!(rows.moment().get(&key).unwrap().unwrap(), row);
+    rows.commit(vec![NpmChange::Delete(root.into())]).unwrap();
+    assert_eq!(rows.moment().get(&key).unwrap().unwrap(), row);
 }
 
 /// npm truncates a core and leaves its branches as they are, so that they would show what is appended later.
