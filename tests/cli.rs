@@ -5,7 +5,7 @@ mod process;
 
 use process::{MountProcess, Pome, fuse_works, lines};
 use serde_json::json;
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Stdio, time::Duration};
 
 fn pome() -> (tempfile::TempDir, Pome) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -444,6 +444,27 @@ fn clients_notice_an_owner_that_does_not_answer() {
         (3, "NOT_FOUND".into()),
         "what was given up was not done"
     );
+}
+
+/// A command that comes while a mount ends, which publishes what was written, waits for that.
+#[test]
+fn what_was_written_is_there_while_it_is_unmounted() {
+    if !fuse_works("what_was_written_is_there_while_it_is_unmounted") {
+        return;
+    }
+    let (folder, pome) = pome();
+    let at = folder.path().join("mnt");
+    let mut mount = pome.mount(&at, &[]);
+    for n in 0..600 {
+        fs::write(at.join(n.to_string()), "written").unwrap();
+    }
+    let mut unmount = pome.command(&["unmount", at.to_str().unwrap()]);
+    let mut unmount = unmount.stdout(Stdio::null()).spawn().unwrap();
+    for _ in 0..6 {
+        assert_eq!(pome.ok(&["drive", "get", "/599"]), b"written");
+    }
+    assert!(unmount.wait().unwrap().success());
+    assert!(mount.child.wait().unwrap().success());
 }
 
 #[test]

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -58,6 +58,8 @@ const OWNER_ENDS: &str = "the owner ends";
 #[derive(Default)]
 pub(crate) struct Mounts {
     all: Mutex<BTreeMap<PathBuf, Arc<Mount>>>,
+    /// Those that are being unmounted, which publishes what was written into them.
+    ending: Mutex<Vec<Weak<Mount>>>,
 }
 
 impl Mounts {
@@ -116,10 +118,20 @@ impl Mounts {
         all.iter().filter(is_in).map(|(at, _)| at.clone()).collect()
     }
 
-    /// Publishes what was written into the drive's mounts, so that a command sees it.
+    /// Publishes what was written into the drive's mounts, so that a command sees it; what is written into one that ends, that end publishes.
     pub(crate) async fn publish(&self, key: Key) -> Result<(), Failure> {
         for mount in self.of_drive(key).iter().filter(|mount| mount.writable) {
             mount.mounted.publish_now().await?;
+        }
+        let ending: Vec<Arc<Mount>> = self
+            .ending
+            .lock()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect();
+        for mount in ending.iter().filter(|mount| mount.key == key) {
+            // The sender lives in `mount`, which outlives this.
+            let _ = mount.ended.subscribe().wait_for(Option::is_some).await;
         }
         Ok(())
     }
@@ -147,8 +159,17 @@ impl Mounts {
         mountpoint: &Path,
         why: &'static str,
     ) -> Result<Option<Unmounted>, Failure> {
-        let mount = self.all.lock().remove(mountpoint);
-        let Some(mount) = mount else { return Ok(None) };
+        let mount = {
+            let mut all = self.all.lock();
+            let Some(mount) = all.remove(mountpoint) else {
+                return Ok(None);
+            };
+            // Whoever finds it in neither comes after all is published.
+            let mut ending = self.ending.lock();
+            ending.retain(|mount| mount.strong_count() > 0);
+            ending.push(Arc::downgrade(&mount));
+            mount
+        };
         let work = async move {
             let told = Told(mount, why);
             told.0.mounted.unmount().await
