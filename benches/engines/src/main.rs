@@ -15,16 +15,12 @@ mod turns;
 use clap::{Parser, ValueEnum};
 use data::{BIG, SMALL, Size};
 use engine::Result;
-use pome_bench_support::Allocator;
 use report::{Measured, Run};
 use run::Sample;
 use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-
-#[global_allocator]
-static ALLOCATOR: Allocator = Allocator;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {

@@ -4,11 +4,7 @@
 mod engine;
 
 use engine::Result;
-use pome_bench_support::Allocator;
 use pome_bench_work::{Job, store};
-
-#[global_allocator]
-static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();

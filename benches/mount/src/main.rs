@@ -11,14 +11,11 @@ mod work;
 
 use clap::Parser;
 use places::{PLACES, Place};
-use pome_bench_support::{Allocator, Machine, measure_or_render};
+use pome_bench_support::{Machine, measure_or_render};
 use remote::{DOWNLOAD, MOUNT, REMOTE};
 use report::Measured;
 use std::{path::PathBuf, process::Command};
 use work::{Amount, Given, PARTS, WORK};
-
-#[global_allocator]
-static ALLOCATOR: Allocator = Allocator;
 
 /// What went wrong, as text: nothing is done about it.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -7,7 +7,7 @@
 mod report;
 
 use clap::{Parser, ValueEnum};
-use pome_bench_support::{Allocator, Machine, measure_or_render, run_in_namespace};
+use pome_bench_support::{Machine, measure_or_render, run_in_namespace};
 use pome_bench_work::{
     Helper,
     network::{self, Connected, Downloaded, Memory, Network, Order, Serving, Shaken, Shared, tell},
@@ -17,9 +17,6 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
-
-#[global_allocator]
-static ALLOCATOR: Allocator = Allocator;
 
 /// What went wrong, as text: nothing is done about it.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

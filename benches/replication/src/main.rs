@@ -11,13 +11,10 @@ use std::path::{Path, PathBuf};
 
 use child::{Child, Engine};
 use clap::{Parser, ValueEnum};
-use pome_bench_support::{Allocator, Numbers, measure_or_render, rotated};
+use pome_bench_support::{Numbers, measure_or_render, rotated};
 use pome_bench_work::{machine, replicate, sealed};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
-
-#[global_allocator]
-static ALLOCATOR: Allocator = Allocator;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {

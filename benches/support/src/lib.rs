@@ -49,6 +49,3 @@ pub use turns::rotated;
 pub use used::Used;
 pub use watched::{RunError, watch, words};
 pub use worker::{Done, Worker};
-
-/// What the program `pome` allocates with, for programs that measure it or what is beside it.
-pub use mimalloc::MiMalloc as Allocator;

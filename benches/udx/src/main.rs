@@ -7,7 +7,7 @@ mod path;
 mod report;
 
 use clap::{Parser, ValueEnum};
-use pome_bench_support::{Allocator, Machine, measure_or_render};
+use pome_bench_support::{Machine, measure_or_render};
 use pome_bench_work::udx::{self, Go, Read};
 use report::{Measured, OnPath};
 use std::{
@@ -16,9 +16,6 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::Duration,
 };
-
-#[global_allocator]
-static ALLOCATOR: Allocator = Allocator;
 
 /// What went wrong, as text: nothing is done about it.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
