@@ -3,7 +3,7 @@
 use crate::{
     places::PLACES,
     remote::{DOWNLOAD, MOUNT, REMOTE},
-    work::WORK,
+    work::{TIMES, WORK},
 };
 use pome_bench_support::{Spread, ratio_text};
 use serde::{Deserialize, Serialize};
@@ -96,8 +96,9 @@ impl Measured {
         )?;
         writeln!(
             out,
-            "The large file has {} MiB. *Cold*: what the kernel had of the file is dropped, in the mount and below it. `find` comes after all names were dropped. *Settled*: what\n\
-             comes after the work, until all is on the disk, and a version of the drive.\n",
+            "The large file has {} MiB. *Cold*: what the kernel had of the file is dropped, in the mount and below it. `find` comes after all names were dropped.\n\
+             The warm read, `find` and the one transaction are over soon and are done {TIMES} times in each round; the middle one counts. *Settled*: what comes after the work, until\n\
+             all is on the disk, and a version of the drive.\n",
             self.mib
         )?;
         writeln!(
