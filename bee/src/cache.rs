@@ -1,5 +1,5 @@
 //! The blocks that were read or written lately, shared by all views of a bee, and by as many bees as one likes.
-use crate::node::Block;
+use crate::{edit::Tree, node::Block};
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use std::{
 };
 
 /// Default bound on the memory of a cache, in bytes.
-const CACHE_BYTES: usize = 32 << 20;
+const CACHE_BYTES: usize = 40 << 20;
 
 /// A cache for the blocks of many bees, which bounds their memory together. Cheap to clone.
 ///
@@ -37,12 +37,15 @@ const CACHE_BYTES: usize = 32 << 20;
 #[derive(Clone)]
 pub struct BeeCache(Arc<Shared>);
 
-/// Two generations: what is found in the old one moves to the young one; when the young one has half of the bytes, it becomes the old one and the old
-/// one goes. So a lookup costs a hash or two, and what is used stays.
+/// Two generations: what is found in the old one moves to the young one; when the young one has its half of the bytes, it becomes the old one and the old
+/// one goes. So a lookup costs a hash or two, and what is used stays. A fifth of the whole is beside them, for the tree of the bee that was written last.
 struct Shared {
     half_bytes: usize,
+    tree_bytes: usize,
     bees: AtomicU64,
     inner: Mutex<Inner>,
+    /// Whose it is, and the tree.
+    tree: Mutex<Option<(u64, Tree)>>,
 }
 
 #[derive(Default)]
@@ -84,7 +87,7 @@ impl fmt::Debug for BeeCache {
 }
 
 impl Default for BeeCache {
-    /// 32 MiB.
+    /// 40 MiB.
     fn default() -> Self {
         Self::new(CACHE_BYTES)
     }
@@ -95,9 +98,11 @@ impl BeeCache {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self(Arc::new(Shared {
-            half_bytes: bytes / 2,
+            half_bytes: bytes / 5 * 2,
+            tree_bytes: bytes / 5,
             bees: AtomicU64::new(0),
             inner: Mutex::default(),
+            tree: Mutex::default(),
         }))
     }
 
@@ -134,6 +139,21 @@ impl Cache {
         let mut inner = self.shared.inner.lock();
         let place = (self.bee, fork, block.seq);
         self.shared.insert(&mut inner, place, block);
+    }
+
+    /// What the bee's last change left of its tree, if it is of this version.
+    pub(crate) fn take_tree(&self, fork: u64, version: u64) -> Option<Tree> {
+        let kept = self.shared.tree.lock().take_if(|(bee, _)| *bee == self.bee);
+        let (_, tree) = kept?;
+        (tree.fork == fork && tree.version == version).then_some(tree)
+    }
+
+    /// Keeps what a change left of the bee's tree for the next one, unless it is too much.
+    pub(crate) fn keep_tree(&self, tree: Tree) {
+        if tree.weight() <= self.shared.tree_bytes {
+            let before = self.shared.tree.lock().replace((self.bee, tree));
+            drop(before);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ mod balance;
 use crate::{
     error::{Error, Result},
     hyperbee::Cas,
-    node::{Block, Fault, Level, LevelKey, MAX_KEYS, Value, encode_node},
+    node::{Block, Fault, Level, LevelKey, MAX_KEYS, Value, encode_block, put_level},
     view::{NodeRef, Source, TOO_DEEP, View},
 };
 use bytes::Bytes;
@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 /// How many blocks of a batch go into the cache as they are written.
 const SEEDED_BLOCKS_MAX: usize = 1024;
+/// What a node takes in memory, about, without the bytes of its keys.
+const NODE_BYTES: usize = 600;
 
 type NodeId = usize;
 type SlotId = usize;
@@ -52,8 +54,39 @@ impl Node {
 #[derive(Debug)]
 struct Pending {
     block: Arc<Block>,
-    /// The nodes that the block writes: the root (0), then slots.
+    root: NodeId,
+    /// The nodes that the block writes: the root (none), then slots.
     index: Vec<Option<SlotId>>,
+}
+
+/// What a change has left in memory of the tree, for the next one: its nodes need not be read again where nothing was written since.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    pub(crate) fork: u64,
+    /// The version that it is of.
+    pub(crate) version: u64,
+    nodes: Vec<Node>,
+    slots: Vec<Slot>,
+    root: Option<NodeId>,
+    /// See [`Editor::held`].
+    held: usize,
+}
+
+impl Tree {
+    /// How much memory it takes, about, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        self.nodes.len() * NODE_BYTES + self.slots.len() * size_of::<Slot>() + self.held
+    }
+}
+
+/// What comes of a change.
+pub(crate) struct Written {
+    /// Ready to be appended at the place that [`Editor::new`] was told.
+    pub(crate) blocks: Vec<Bytes>,
+    /// The last ones, as readers will see them.
+    pub(crate) newest: Vec<Block>,
+    /// The tree, once the blocks are appended.
+    pub(crate) tree: Option<Tree>,
 }
 
 /// What a put or del is given beside key and value.
@@ -75,22 +108,32 @@ pub(crate) struct Editor {
     slots: Vec<Slot>,
     root: Option<NodeId>,
     pending: Vec<Pending>,
+    /// Bytes of keys and of blocks that the nodes have in memory. What is let go of is not taken off.
+    held: usize,
     /// Set while the tree is between two states.
     broken: bool,
+    /// Set while nodes are marked for a write that was not made, which the next tree has not.
+    marked: bool,
 }
 
 impl Editor {
-    /// Changes to the tree of `view`, in blocks from `first` on.
-    pub(crate) fn new(view: View, first: u64, fork: u64) -> Self {
+    /// Changes to the tree of `view`, in blocks from `first` on. `tree` is what is in memory of that version.
+    pub(crate) fn new(view: View, first: u64, fork: u64, tree: Option<Tree>) -> Self {
+        let (nodes, slots, root, held) = match tree {
+            Some(tree) => (tree.nodes, tree.slots, tree.root, tree.held),
+            None => Default::default(),
+        };
         Self {
             view,
             first,
             fork,
-            nodes: Vec::new(),
-            slots: Vec::new(),
-            root: None,
+            nodes,
+            slots,
+            root,
             pending: Vec::new(),
+            held,
             broken: false,
+            marked: false,
         }
     }
 
@@ -123,6 +166,7 @@ impl Editor {
                 path.push(node);
                 // only a mark: if a condition says no, the next write of the batch writes this node again, as upstream
                 self.nodes[node].changed = true;
+                self.marked = true;
             }
             match self.search_loading(node, &key).await? {
                 Ok(at) => {
@@ -213,47 +257,66 @@ impl Editor {
         Ok(true)
     }
 
-    /// The blocks, ready to be appended at the place that [`Editor::new`] was told, and the last ones as readers will see them.
-    pub(crate) fn into_blocks(mut self) -> Result<(Vec<Bytes>, Vec<Block>)> {
+    /// The blocks, and what they leave in memory.
+    pub(crate) fn into_blocks(mut self) -> Result<Written> {
         if self.broken {
             return Err(Error::BatchFailed);
         }
+        let version = self.next_seq();
         let count = self.pending.len();
         let mut blocks = Vec::with_capacity(count);
-        let mut newest = Vec::new();
+        let mut newest = Vec::with_capacity(count.min(SEEDED_BLOCKS_MAX));
+        let mut encoded = Vec::new();
         for (i, pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
-            let Pending { block, mut index } = pending;
-            let is_last = i + 1 == count;
-            if !is_last {
+            let Pending {
+                block,
+                root,
+                mut index,
+            } = pending;
+            let left = count - i;
+            if left > 1 {
                 self.drop_superseded(&mut index, block.seq);
             }
-            let levels: Vec<Level> = index
+            let nodes = index
                 .iter()
-                .map(|slot| match slot.and_then(|slot| self.slots[slot].node) {
-                    Some(node) => self.level(node, is_last),
-                    None => Level::default(),
-                })
-                .collect();
+                .map(|slot| slot.map_or(Some(root), |slot| self.slots[slot].node));
+            encoded.clear();
+            for node in nodes.clone() {
+                let node = node.map(|node| &self.nodes[node]);
+                let keys = node.map_or(&[][..], |node| &node.keys[..]);
+                let children = node.map_or(&[][..], |node| &node.children[..]);
+                let places = children.iter().map(|slot| self.place(*slot));
+                put_level(&mut encoded, keys.iter().map(|key| key.seq), places);
+            }
             let value = match &block.value {
                 Value::Here(value) => Some(&value[..]),
                 _ => None,
             };
-            let raw = encode_node(&block.key, value, &levels);
-            if i + SEEDED_BLOCKS_MAX >= count
-                && let Ok(block) = Block::decode(block.seq, &raw)
-            {
-                newest.push(block.kept().with_levels(levels));
+            let raw = encode_block(&encoded, &block.key, value);
+            if left <= SEEDED_BLOCKS_MAX {
+                let levels = nodes.map(|node| self.level(node)).collect();
+                let seen = block.written(encoded.len(), &raw).kept();
+                newest.push(seen.with_levels(levels));
             }
             blocks.push(raw);
         }
-        Ok((blocks, newest))
+        let tree = (!self.marked).then_some(Tree {
+            fork: self.fork,
+            version,
+            nodes: self.nodes,
+            slots: self.slots,
+            root: self.root,
+            held: self.held,
+        });
+        Ok(Written {
+            blocks,
+            newest,
+            tree,
+        })
     }
 
     /// Takes out the root and the nodes that a later block writes again. The last node moves into each gap, and children learn their new place.
     fn drop_superseded(&mut self, index: &mut Vec<Option<SlotId>>, seq: u64) {
-        if let Some(root) = index.first_mut() {
-            *root = None;
-        }
         let mut at = 0;
         while at < index.len() {
             match index[at] {
@@ -268,31 +331,33 @@ impl Editor {
         }
     }
 
-    /// A node as its block has it. Its keys are `taken` for the last block, which has each node once and is the last to have any; in a batch two blocks may
-    /// write one node.
-    fn level(&mut self, node: NodeId, taken: bool) -> Level {
-        let node = &mut self.nodes[node];
+    /// A node as its block has it.
+    fn level(&self, node: Option<NodeId>) -> Level {
+        let Some(node) = node.map(|node| &self.nodes[node]) else {
+            return Level::default();
+        };
         Level {
-            keys: match taken {
-                true => std::mem::take(&mut node.keys),
-                false => node.keys.clone(),
-            },
-            children: node
-                .children
-                .iter()
-                .map(|slot| (self.slots[*slot].seq, self.slots[*slot].offset))
-                .collect(),
+            keys: node.keys.clone(),
+            children: node.children.iter().map(|slot| self.place(*slot)).collect(),
         }
+    }
+
+    /// Where the child of a slot is: block and level.
+    fn place(&self, slot: SlotId) -> (u64, u64) {
+        let Slot { seq, offset, .. } = self.slots[slot];
+        (seq, offset)
     }
 
     /// Adds the block that makes `root` the tree.
     fn write(&mut self, root: NodeId, seq: u64, key: Bytes, value: Option<Bytes>) {
         let mut index = Vec::with_capacity(8);
         self.collect_changed(root, seq, &mut index);
-        index[0] = Some(self.slot(seq, 0, Some(root)));
         self.root = Some(root);
+        self.marked = false;
+        self.held += key.len();
         self.pending.push(Pending {
             block: Arc::new(Block::pending(seq, key, value)),
+            root,
             index,
         });
     }
@@ -377,6 +442,7 @@ impl Editor {
                 self.slots.len() - 1
             })
             .collect();
+        self.held += block.weight();
         self.nodes.push(Node {
             keys,
             children,
@@ -423,6 +489,7 @@ impl Editor {
                     }
                     _ => self.load_key_of(&this.keys[middle]).await?,
                 };
+                self.held += bytes.len();
                 let key = &mut self.nodes[node].keys[middle];
                 *key = LevelKey::new(key.seq, Some(bytes));
             }

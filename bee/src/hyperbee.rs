@@ -2,7 +2,7 @@
 use crate::{
     batch::Batch,
     cache::{BeeCache, Cache},
-    edit::{Conditions, Editor},
+    edit::{Conditions, Editor, Tree, Written},
     error::{Error, Result},
     node::{Block, Header, Metadata},
     view::{Source, View},
@@ -141,7 +141,7 @@ impl Hyperbee {
         self
     }
 
-    /// Bound on the memory of the block cache, in bytes (default: 32 MiB). This bee and clones made from here on get a cache of their own.
+    /// Bound on the memory of the block cache, in bytes (default: 40 MiB). This bee and clones made from here on get a cache of their own.
     #[must_use]
     pub fn with_cache_bytes(self, bytes: usize) -> Self {
         self.with_cache(&BeeCache::new(bytes))
@@ -432,14 +432,19 @@ impl Hyperbee {
         let header =
             (self.core.length() == 0).then(|| Header::new(self.settings.metadata.clone()).encode());
         let first = view.version;
-        Ok((guard, Editor::new(view, first, fork), header))
+        let tree = self.cache.take_tree(fork, first);
+        Ok((guard, Editor::new(view, first, fork, tree), header))
     }
 
     /// The blocks of a change, checked to still fit the core.
     pub(crate) fn blocks(&self, editor: Editor, header: Option<Bytes>) -> Result<Blocks> {
         let first = editor.view.version - u64::from(header.is_some());
         let fork = editor.fork;
-        let (mut blocks, newest) = editor.into_blocks()?;
+        let Written {
+            mut blocks,
+            newest,
+            tree,
+        } = editor.into_blocks()?;
         if let Some(header) = header {
             blocks.insert(0, header);
         }
@@ -455,6 +460,7 @@ impl Hyperbee {
             blocks,
             first,
             newest,
+            tree,
         })
     }
 
@@ -469,24 +475,27 @@ impl Hyperbee {
             blocks,
             first,
             newest,
+            tree,
         } = self.blocks(editor, header)?;
-        if blocks.is_empty() {
-            return Ok(());
+        if !blocks.is_empty() {
+            // another bee of this core, or a transaction, may append or truncate while this waits for the core
+            let appended = self.core.append_at((first, fork), blocks, durability).await;
+            appended.map_err(|error| match error {
+                pome_cores::Error::Moved { key, length, .. } => Error::Conflict {
+                    key,
+                    expected: first,
+                    found: length,
+                },
+                error => error.into(),
+            })?;
         }
-        // another bee of this core, or a transaction, may append or truncate while this waits for the core
-        let appended = self.core.append_at((first, fork), blocks, durability).await;
-        appended.map_err(|error| match error {
-            pome_cores::Error::Moved { key, length, .. } => Error::Conflict {
-                key,
-                expected: first,
-                found: length,
-            },
-            error => error.into(),
-        })?;
         // the next write starts at these
         if self.core.fork() == fork {
             for block in newest {
                 self.cache.insert(fork, Arc::new(block));
+            }
+            if let Some(tree) = tree {
+                self.cache.keep_tree(tree);
             }
         }
         Ok(())
@@ -499,6 +508,7 @@ pub(crate) struct Blocks {
     /// Where they go.
     pub(crate) first: u64,
     newest: Vec<Block>,
+    tree: Option<Tree>,
 }
 
 impl fmt::Debug for Hyperbee {

@@ -113,6 +113,21 @@ impl Block {
         })
     }
 
+    /// A block that waited, as [`decode`](Self::decode) reads it of `raw`, the bytes that it was just encoded to with an index of so many bytes.
+    pub(crate) fn written(&self, index_bytes: usize, raw: &Bytes) -> Self {
+        let index = 1 + varint_len(index_bytes as u64);
+        Self {
+            seq: self.seq,
+            key: self.key.clone(),
+            value: match &self.value {
+                Value::Here(value) => Value::Here(raw.slice(raw.len() - value.len()..)),
+                _ => Value::None,
+            },
+            index: raw.slice(index..index + index_bytes),
+            levels: OnceLock::new(),
+        }
+    }
+
     /// The same block with its nodes, which the caller has just encoded.
     pub(crate) fn with_levels(mut self, levels: Vec<Level>) -> Self {
         let nodes = levels.into_iter().map(|node| LazyLevel {
@@ -236,41 +251,44 @@ impl Level {
     }
 }
 
-/// The bytes of a block.
-pub(crate) fn encode_node<'a>(
-    key: &[u8],
-    value: Option<&[u8]>,
-    levels: impl IntoIterator<Item = &'a Level>,
-) -> Bytes {
-    let mut index = Vec::with_capacity(128);
-    for level in levels {
-        let keys: usize = level.keys.iter().map(|k| varint_len(k.seq)).sum();
-        let children: usize = level
-            .children
-            .iter()
-            .map(|(seq, offset)| varint_len(*seq) + varint_len(*offset))
-            .sum();
+/// Adds a node to an index: its keys, and where its children are.
+pub(crate) fn put_level(
+    index: &mut Vec<u8>,
+    keys: impl Iterator<Item = u64> + Clone,
+    children: impl Iterator<Item = (u64, u64)> + Clone,
+) {
+    let keys_len: usize = keys.clone().map(varint_len).sum();
+    let children_len: usize = children
+        .clone()
+        .map(|(seq, offset)| varint_len(seq) + varint_len(offset))
+        .sum();
+    index.put_u8(0x0a);
+    put_varint(
+        index,
+        (field_len(keys_len) + field_len(children_len)) as u64,
+    );
+    if keys_len > 0 {
         index.put_u8(0x0a);
-        put_varint(&mut index, (field_len(keys) + field_len(children)) as u64);
-        if keys > 0 {
-            index.put_u8(0x0a);
-            put_varint(&mut index, keys as u64);
-            for key in &level.keys {
-                put_varint(&mut index, key.seq);
-            }
-        }
-        if children > 0 {
-            index.put_u8(0x12);
-            put_varint(&mut index, children as u64);
-            for (seq, offset) in &level.children {
-                put_varint(&mut index, *seq);
-                put_varint(&mut index, *offset);
-            }
+        put_varint(index, keys_len as u64);
+        for seq in keys {
+            put_varint(index, seq);
         }
     }
+    if children_len > 0 {
+        index.put_u8(0x12);
+        put_varint(index, children_len as u64);
+        for (seq, offset) in children {
+            put_varint(index, seq);
+            put_varint(index, offset);
+        }
+    }
+}
+
+/// The bytes of a block.
+pub(crate) fn encode_block(index: &[u8], key: &[u8], value: Option<&[u8]>) -> Bytes {
     let length = index.len() + key.len() + value.map_or(0, <[u8]>::len) + 33;
     let mut out = BytesMut::with_capacity(length);
-    put_bytes(&mut out, 0x0a, &index);
+    put_bytes(&mut out, 0x0a, index);
     put_bytes(&mut out, 0x12, key);
     if let Some(value) = value {
         put_bytes(&mut out, 0x1a, value);
@@ -466,8 +484,14 @@ mod tests {
         ) {
             let keyed = |keys: Vec<u64>| keys.into_iter().map(|seq| LevelKey::new(seq, None)).collect();
             let levels: Vec<_> = levels.into_iter().map(|(keys, children)| Level { keys: keyed(keys), children }).collect();
-            let raw = encode_node(&key, value.as_deref(), &levels);
+            let mut index = Vec::new();
+            for level in &levels {
+                put_level(&mut index, level.keys.iter().map(|key| key.seq), level.children.iter().copied());
+            }
+            let raw = encode_block(&index, &key, value.as_deref());
             let block = Block::decode(1, &raw).unwrap();
+            let written = Block::pending(1, key.clone().into(), value.clone().map(Bytes::from)).written(index.len(), &raw);
+            prop_assert_eq!((&written.key, &written.value, &written.index), (&block.key, &block.value, &block.index));
             prop_assert_eq!(&block.key[..], &key[..]);
             prop_assert_eq!(&block.value, &value.map_or(Value::None, |v| Value::Here(v.into())));
             let read: Vec<_> = block.levels().unwrap().iter().map(|l| Level::decode(&l.bytes).unwrap()).collect();

@@ -35,7 +35,7 @@ pub struct DriveOptions {
     pub key: Option<Key>,
     /// Encrypts the blocks of both cores (Hypercore's block encryption: what peers get is encrypted too).
     pub encryption_key: Option<[u8; 32]>,
-    /// For the blocks of the database, shared with other bees and drives (default: 32 MiB of its own).
+    /// For the blocks of the database, shared with other bees and drives (default: 40 MiB of its own).
     pub cache: Option<BeeCache>,
 }
 
