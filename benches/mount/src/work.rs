@@ -141,6 +141,7 @@ pub(crate) fn all(place: &mut Place, given: &Given, amount: &Amount) -> Result<V
             numbers.put(reads as f64 / timed(|| read_pages(&large, reads, threads))?);
         }
         fs::remove_file(&large)?;
+        settle(place)?;
     }
     numbers.up_to("create, files/s");
     if amount.has("create") {
