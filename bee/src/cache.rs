@@ -141,11 +141,12 @@ impl Cache {
         self.shared.insert(&mut inner, place, block);
     }
 
-    /// What the bee's last change left of its tree, if it is of this version.
-    pub(crate) fn take_tree(&self, fork: u64, version: u64) -> Option<Tree> {
+    /// The tree of this version, with what the bee's last change left of it.
+    pub(crate) fn take_tree(&self, fork: u64, version: u64) -> Tree {
         let kept = self.shared.tree.lock().take_if(|(bee, _)| *bee == self.bee);
-        let (_, tree) = kept?;
-        (tree.fork == fork && tree.version == version).then_some(tree)
+        kept.map(|(_, tree)| tree)
+            .filter(|tree| (tree.fork, tree.version) == (fork, version))
+            .unwrap_or_else(|| Tree::new(fork, version))
     }
 
     /// Keeps what a change left of the bee's tree for the next one, unless it is too much.

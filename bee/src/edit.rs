@@ -54,25 +54,37 @@ impl Node {
 #[derive(Debug)]
 struct Pending {
     block: Arc<Block>,
-    root: NodeId,
-    /// The nodes that the block writes: the root (none), then slots.
-    index: Vec<Option<SlotId>>,
+    /// The nodes that the block writes, each with its slot: first the root, which has none.
+    index: Vec<(Option<SlotId>, NodeId)>,
 }
 
-/// What a change has left in memory of the tree, for the next one: its nodes need not be read again where nothing was written since.
+/// What a change has in memory of the tree. It is left to the next one, whose nodes need not be read again where nothing was written since.
 #[derive(Debug)]
 pub(crate) struct Tree {
+    /// Fork of the core that it was read from.
     pub(crate) fork: u64,
-    /// The version that it is of.
+    /// The version that it is of: the seq of the first block that a change makes.
     pub(crate) version: u64,
     nodes: Vec<Node>,
     slots: Vec<Slot>,
     root: Option<NodeId>,
-    /// See [`Editor::held`].
+    /// Bytes of keys and of blocks that the nodes have in memory. What is let go of is not taken off.
     held: usize,
 }
 
 impl Tree {
+    /// A tree of which nothing was read yet.
+    pub(crate) fn new(fork: u64, version: u64) -> Self {
+        Self {
+            fork,
+            version,
+            nodes: Vec::new(),
+            slots: Vec::new(),
+            root: None,
+            held: 0,
+        }
+    }
+
     /// How much memory it takes, about, in bytes.
     pub(crate) fn weight(&self) -> usize {
         self.nodes.len() * NODE_BYTES + self.slots.len() * size_of::<Slot>() + self.held
@@ -81,7 +93,7 @@ impl Tree {
 
 /// What comes of a change.
 pub(crate) struct Written {
-    /// Ready to be appended at the place that [`Editor::new`] was told.
+    /// Ready to be appended at the version of the tree that [`Editor::new`] was given.
     pub(crate) blocks: Vec<Bytes>,
     /// The last ones, as readers will see them.
     pub(crate) newest: Vec<Block>,
@@ -100,38 +112,21 @@ pub(crate) struct Conditions {
 /// A tree in memory, on top of that of a version, and the blocks that make it out of that version.
 pub(crate) struct Editor {
     pub(crate) view: View,
-    /// Seq of the first block that this makes.
-    first: u64,
-    /// Fork of the core that the tree was read from.
-    pub(crate) fork: u64,
-    nodes: Vec<Node>,
-    slots: Vec<Slot>,
-    root: Option<NodeId>,
+    pub(crate) tree: Tree,
     pending: Vec<Pending>,
-    /// Bytes of keys and of blocks that the nodes have in memory. What is let go of is not taken off.
-    held: usize,
     /// Set while the tree is between two states.
     broken: bool,
-    /// Set while nodes are marked for a write that was not made, which the next tree has not.
+    /// Set while nodes are marked for a write that was not made, which the next change must not find.
     marked: bool,
 }
 
 impl Editor {
-    /// Changes to the tree of `view`, in blocks from `first` on. `tree` is what is in memory of that version.
-    pub(crate) fn new(view: View, first: u64, fork: u64, tree: Option<Tree>) -> Self {
-        let (nodes, slots, root, held) = match tree {
-            Some(tree) => (tree.nodes, tree.slots, tree.root, tree.held),
-            None => Default::default(),
-        };
+    /// Changes to the tree of `view`, of which `tree` is in memory.
+    pub(crate) fn new(view: View, tree: Tree) -> Self {
         Self {
             view,
-            first,
-            fork,
-            nodes,
-            slots,
-            root,
+            tree,
             pending: Vec::new(),
-            held,
             broken: false,
             marked: false,
         }
@@ -143,7 +138,7 @@ impl Editor {
     }
 
     fn next_seq(&self) -> u64 {
-        self.first + self.pending.len() as u64
+        self.tree.version + self.pending.len() as u64
     }
 
     /// Sets `key`; false when a condition said no, and then nothing was added.
@@ -161,11 +156,11 @@ impl Editor {
         let mut root = node;
         let mut path = Vec::new();
         let mut place = loop {
-            let leaf = self.nodes[node].children.is_empty();
+            let leaf = self.tree.nodes[node].children.is_empty();
             if !leaf {
                 path.push(node);
                 // only a mark: if a condition says no, the next write of the batch writes this node again, as upstream
-                self.nodes[node].changed = true;
+                self.tree.nodes[node].changed = true;
                 self.marked = true;
             }
             match self.search_loading(node, &key).await? {
@@ -176,8 +171,8 @@ impl Editor {
                     {
                         return Ok(false);
                     }
-                    self.nodes[node].keys[at] = LevelKey::new(seq, Some(key.clone()));
-                    self.nodes[node].changed = true;
+                    self.tree.nodes[node].keys[at] = LevelKey::new(seq, Some(key.clone()));
+                    self.tree.nodes[node].changed = true;
                     self.write(root, seq, key, value);
                     return Ok(true);
                 }
@@ -190,7 +185,7 @@ impl Editor {
         let mut added = (LevelKey::new(seq, Some(key.clone())), None);
         loop {
             let (new_key, child) = added;
-            let this = &mut self.nodes[node];
+            let this = &mut self.tree.nodes[node];
             this.keys.insert(place, new_key);
             if let Some(child) = child {
                 this.children.insert(place + 1, child);
@@ -228,7 +223,7 @@ impl Editor {
         let place = loop {
             match self.search_loading(node, &key).await? {
                 Ok(at) => break at,
-                Err(_) if self.nodes[node].children.is_empty() => return Ok(false),
+                Err(_) if self.tree.nodes[node].children.is_empty() => return Ok(false),
                 Err(at) => {
                     node = self.load_child(node, at, path.len()).await?;
                     path.push(node);
@@ -243,13 +238,13 @@ impl Editor {
         }
         self.check()?;
         self.broken = true;
-        if self.nodes[node].children.is_empty() {
-            self.nodes[node].keys.remove(place);
+        if self.tree.nodes[node].children.is_empty() {
+            self.tree.nodes[node].keys.remove(place);
         } else {
             self.take_from_nearest_leaf(node, place, &mut path).await?;
         }
         for node in &path {
-            self.nodes[*node].changed = true;
+            self.tree.nodes[*node].changed = true;
         }
         let root = self.rebalance(path).await?;
         self.write(root, seq, key, None);
@@ -268,23 +263,14 @@ impl Editor {
         let mut newest = Vec::with_capacity(count.min(SEEDED_BLOCKS_MAX));
         let mut encoded = Vec::new();
         for (i, pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
-            let Pending {
-                block,
-                root,
-                mut index,
-            } = pending;
+            let Pending { block, mut index } = pending;
             let left = count - i;
             if left > 1 {
                 self.drop_superseded(&mut index, block.seq);
             }
-            let nodes = index
-                .iter()
-                .map(|slot| slot.map_or(Some(root), |slot| self.slots[slot].node));
             encoded.clear();
-            for node in nodes.clone() {
-                let node = node.map(|node| &self.nodes[node]);
-                let keys = node.map_or(&[][..], |node| &node.keys[..]);
-                let children = node.map_or(&[][..], |node| &node.children[..]);
+            for (_, node) in &index {
+                let Node { keys, children, .. } = &self.tree.nodes[*node];
                 let places = children.iter().map(|slot| self.place(*slot));
                 put_level(&mut encoded, keys.iter().map(|key| key.seq), places);
             }
@@ -294,34 +280,27 @@ impl Editor {
             };
             let raw = encode_block(&encoded, &block.key, value);
             if left <= SEEDED_BLOCKS_MAX {
-                let levels = nodes.map(|node| self.level(node)).collect();
+                let levels = index.iter().map(|(_, node)| self.level(*node)).collect();
                 let seen = block.written(encoded.len(), &raw).kept();
                 newest.push(seen.with_levels(levels));
             }
             blocks.push(raw);
         }
-        let tree = (!self.marked).then_some(Tree {
-            fork: self.fork,
-            version,
-            nodes: self.nodes,
-            slots: self.slots,
-            root: self.root,
-            held: self.held,
-        });
+        self.tree.version = version;
         Ok(Written {
             blocks,
             newest,
-            tree,
+            tree: (!self.marked).then_some(self.tree),
         })
     }
 
     /// Takes out the root and the nodes that a later block writes again. The last node moves into each gap, and children learn their new place.
-    fn drop_superseded(&mut self, index: &mut Vec<Option<SlotId>>, seq: u64) {
+    fn drop_superseded(&mut self, index: &mut Vec<(Option<SlotId>, NodeId)>, seq: u64) {
         let mut at = 0;
         while at < index.len() {
-            match index[at] {
-                Some(slot) if self.slots[slot].seq == seq => {
-                    self.slots[slot].offset = at as u64;
+            match index[at].0 {
+                Some(slot) if self.tree.slots[slot].seq == seq => {
+                    self.tree.slots[slot].offset = at as u64;
                     at += 1;
                 }
                 _ => {
@@ -332,67 +311,69 @@ impl Editor {
     }
 
     /// A node as its block has it.
-    fn level(&self, node: Option<NodeId>) -> Level {
-        let Some(node) = node.map(|node| &self.nodes[node]) else {
-            return Level::default();
-        };
+    fn level(&self, node: NodeId) -> Level {
+        let Node { keys, children, .. } = &self.tree.nodes[node];
         Level {
-            keys: node.keys.clone(),
-            children: node.children.iter().map(|slot| self.place(*slot)).collect(),
+            keys: keys.clone(),
+            children: children.iter().map(|slot| self.place(*slot)).collect(),
         }
     }
 
     /// Where the child of a slot is: block and level.
     fn place(&self, slot: SlotId) -> (u64, u64) {
-        let Slot { seq, offset, .. } = self.slots[slot];
+        let Slot { seq, offset, .. } = self.tree.slots[slot];
         (seq, offset)
     }
 
     /// Adds the block that makes `root` the tree.
     fn write(&mut self, root: NodeId, seq: u64, key: Bytes, value: Option<Bytes>) {
         let mut index = Vec::with_capacity(8);
-        self.collect_changed(root, seq, &mut index);
-        self.root = Some(root);
+        self.collect_changed(None, root, seq, &mut index);
+        self.tree.root = Some(root);
         self.marked = false;
-        self.held += key.len();
+        self.tree.held += key.len();
         self.pending.push(Pending {
             block: Arc::new(Block::pending(seq, key, value)),
-            root,
             index,
         });
     }
 
-    fn collect_changed(&mut self, node: NodeId, seq: u64, index: &mut Vec<Option<SlotId>>) -> u64 {
-        let offset = index.len();
-        index.push(None);
-        self.nodes[node].changed = false;
-        self.nodes[node].block = None;
-        for i in 0..self.nodes[node].children.len() {
-            let slot = self.nodes[node].children[i];
-            let Some(child) = self.slots[slot].node.filter(|c| self.nodes[*c].changed) else {
-                continue;
-            };
-            self.slots[slot].seq = seq;
-            let at = self.collect_changed(child, seq, index);
-            self.slots[slot].offset = at;
-            index[at as usize] = Some(slot);
+    fn collect_changed(
+        &mut self,
+        slot: Option<SlotId>,
+        node: NodeId,
+        seq: u64,
+        index: &mut Vec<(Option<SlotId>, NodeId)>,
+    ) {
+        if let Some(slot) = slot {
+            let slot = &mut self.tree.slots[slot];
+            (slot.seq, slot.offset) = (seq, index.len() as u64);
         }
-        offset as u64
+        index.push((slot, node));
+        self.tree.nodes[node].changed = false;
+        self.tree.nodes[node].block = None;
+        for i in 0..self.tree.nodes[node].children.len() {
+            let slot = self.tree.nodes[node].children[i];
+            let child = self.tree.slots[slot].node;
+            if let Some(child) = child.filter(|child| self.tree.nodes[*child].changed) {
+                self.collect_changed(Some(slot), child, seq, index);
+            }
+        }
     }
 
     fn add(&mut self, keys: Vec<LevelKey>, children: Vec<SlotId>) -> NodeId {
-        self.nodes.push(Node {
+        self.tree.nodes.push(Node {
             keys,
             children,
             block: None,
             changed: true,
         });
-        self.nodes.len() - 1
+        self.tree.nodes.len() - 1
     }
 
     fn slot(&mut self, seq: u64, offset: u64, node: Option<NodeId>) -> SlotId {
-        self.slots.push(Slot { seq, offset, node });
-        self.slots.len() - 1
+        self.tree.slots.push(Slot { seq, offset, node });
+        self.tree.slots.len() - 1
     }
 
     fn check(&self) -> Result<()> {
@@ -404,17 +385,17 @@ impl Editor {
 
     async fn load_root(&mut self) -> Result<Option<NodeId>> {
         self.check()?;
-        if let Some(root) = self.root {
+        if let Some(root) = self.tree.root {
             if self.pending.is_empty() {
-                self.nodes[root].changed = false;
+                self.tree.nodes[root].changed = false;
             }
             return Ok(Some(root));
         }
         let Some(NodeRef::Stored(block, offset)) = self.view.root().await? else {
             return Ok(None);
         };
-        self.root = Some(self.adopt(block, offset)?);
-        Ok(self.root)
+        self.tree.root = Some(self.adopt(block, offset)?);
+        Ok(self.tree.root)
     }
 
     /// Takes a stored node into memory.
@@ -434,36 +415,36 @@ impl Editor {
             .children
             .iter()
             .map(|(seq, offset)| {
-                self.slots.push(Slot {
+                self.tree.slots.push(Slot {
                     seq: *seq,
                     offset: *offset,
                     node: None,
                 });
-                self.slots.len() - 1
+                self.tree.slots.len() - 1
             })
             .collect();
-        self.held += block.weight();
-        self.nodes.push(Node {
+        self.tree.held += block.weight();
+        self.tree.nodes.push(Node {
             keys,
             children,
             block: Some((block, offset)),
             changed: false,
         });
-        Ok(self.nodes.len() - 1)
+        Ok(self.tree.nodes.len() - 1)
     }
 
     async fn load_child(&mut self, node: NodeId, index: usize, depth: usize) -> Result<NodeId> {
         if depth > crate::node::MAX_DEPTH {
             return Err(self.fault(self.view.version.saturating_sub(1), TOO_DEEP));
         }
-        let slot = self.nodes[node].children[index];
-        let Slot { seq, offset, node } = self.slots[slot];
+        let slot = self.tree.nodes[node].children[index];
+        let Slot { seq, offset, node } = self.tree.slots[slot];
         if let Some(node) = node {
             return Ok(node);
         }
         let block = self.view.block(seq).await?;
         let child = self.adopt(block, offset)?;
-        self.slots[slot].node = Some(child);
+        self.tree.slots[slot].node = Some(child);
         Ok(child)
     }
 
@@ -476,10 +457,10 @@ impl Editor {
 
     /// As [`Source::search`], and keeps the keys that it had to look up.
     async fn search_loading(&mut self, node: NodeId, key: &[u8]) -> Result<Result<usize, usize>> {
-        let (mut start, mut end) = (0, self.nodes[node].keys.len());
+        let (mut start, mut end) = (0, self.tree.nodes[node].keys.len());
         while start < end {
             let middle = (start + end) / 2;
-            let this = &self.nodes[node];
+            let this = &self.tree.nodes[node];
             if this.keys[middle].bytes.get().is_none() {
                 let bytes = match &this.block {
                     // through the stored node, which remembers it for the next reader
@@ -489,11 +470,11 @@ impl Editor {
                     }
                     _ => self.load_key_of(&this.keys[middle]).await?,
                 };
-                self.held += bytes.len();
-                let key = &mut self.nodes[node].keys[middle];
+                self.tree.held += bytes.len();
+                let key = &mut self.tree.nodes[node].keys[middle];
                 *key = LevelKey::new(key.seq, Some(bytes));
             }
-            let other = self.nodes[node].keys[middle].bytes.get();
+            let other = self.tree.nodes[node].keys[middle].bytes.get();
             match Some(key).cmp(&other.map(|bytes| &bytes[..])) {
                 std::cmp::Ordering::Equal => return Ok(Ok(middle)),
                 std::cmp::Ordering::Less => end = middle,
@@ -517,7 +498,7 @@ impl Editor {
         if conditions.cas.is_none() && !unequal {
             return Ok(true);
         }
-        let previous = self.block(self.nodes[node].keys[at].seq).await?;
+        let previous = self.block(self.tree.nodes[node].keys[at].seq).await?;
         let previous_value = self.value(&previous).await?;
         if let Some(cas) = conditions.cas.take() {
             let entry = |seq, key: &Bytes, value| crate::Entry {
@@ -536,7 +517,7 @@ impl Editor {
 
     /// Cuts a node of nine keys into two of four; the fifth goes up.
     fn split(&mut self, node: NodeId) -> (LevelKey, NodeId) {
-        let this = &mut self.nodes[node];
+        let this = &mut self.tree.nodes[node];
         let half = this.keys.len() / 2;
         let keys = this.keys.split_off(this.keys.len() - half);
         let median = this.keys.pop().expect("a node that is split has nine keys");
@@ -556,7 +537,7 @@ impl Source for Editor {
 
     async fn root(&self) -> Result<Option<NodeRef>> {
         self.check()?;
-        match self.root {
+        match self.tree.root {
             Some(root) => Ok(Some(self.reference(root))),
             None => self.view.root().await,
         }
@@ -568,7 +549,7 @@ impl Source for Editor {
 
     async fn block(&self, seq: u64) -> Result<Arc<Block>> {
         let waiting = seq
-            .checked_sub(self.first)
+            .checked_sub(self.tree.version)
             .and_then(|i| self.pending.get(usize::try_from(i).ok()?));
         match waiting {
             Some(pending) => Ok(pending.block.clone()),
@@ -584,7 +565,7 @@ impl Source for Editor {
         match node {
             NodeRef::Stored(..) => self.view.child(node, index).await,
             NodeRef::Live(node) => {
-                let slot = &self.slots[self.nodes[*node].children[index]];
+                let slot = &self.tree.slots[self.tree.nodes[*node].children[index]];
                 match slot.node {
                     Some(node) => Ok(self.reference(node)),
                     None => {
@@ -599,21 +580,21 @@ impl Source for Editor {
     async fn key(&self, node: &NodeRef, index: usize) -> Result<Bytes> {
         match node {
             NodeRef::Stored(..) => self.view.key(node, index).await,
-            NodeRef::Live(node) => self.load_key_of(&self.nodes[*node].keys[index]).await,
+            NodeRef::Live(node) => self.load_key_of(&self.tree.nodes[*node].keys[index]).await,
         }
     }
 
     fn keys<'a>(&'a self, node: &'a NodeRef) -> &'a [LevelKey] {
         match node {
             NodeRef::Stored(..) => self.view.keys(node),
-            NodeRef::Live(node) => &self.nodes[*node].keys,
+            NodeRef::Live(node) => &self.tree.nodes[*node].keys,
         }
     }
 
     fn is_leaf(&self, node: &NodeRef) -> bool {
         match node {
             NodeRef::Stored(..) => self.view.is_leaf(node),
-            NodeRef::Live(node) => self.nodes[*node].children.is_empty(),
+            NodeRef::Live(node) => self.tree.nodes[*node].children.is_empty(),
         }
     }
 
@@ -625,7 +606,7 @@ impl Source for Editor {
 impl Editor {
     /// A node as a reader sees it: one that was not written by this batch is the stored one.
     fn reference(&self, node: NodeId) -> NodeRef {
-        match &self.nodes[node].block {
+        match &self.tree.nodes[node].block {
             Some((block, offset)) => NodeRef::Stored(block.clone(), *offset),
             None => NodeRef::Live(node),
         }

@@ -431,15 +431,14 @@ impl Hyperbee {
         let view = self.view();
         let header =
             (self.core.length() == 0).then(|| Header::new(self.settings.metadata.clone()).encode());
-        let first = view.version;
-        let tree = self.cache.take_tree(fork, first);
-        Ok((guard, Editor::new(view, first, fork, tree), header))
+        let tree = self.cache.take_tree(fork, view.version);
+        Ok((guard, Editor::new(view, tree), header))
     }
 
     /// The blocks of a change, checked to still fit the core.
     pub(crate) fn blocks(&self, editor: Editor, header: Option<Bytes>) -> Result<Blocks> {
-        let first = editor.view.version - u64::from(header.is_some());
-        let fork = editor.fork;
+        let first = editor.tree.version - u64::from(header.is_some());
+        let fork = editor.tree.fork;
         let Written {
             mut blocks,
             newest,
@@ -470,7 +469,7 @@ impl Hyperbee {
         header: Option<Bytes>,
         durability: Durability,
     ) -> Result<()> {
-        let fork = editor.fork;
+        let fork = editor.tree.fork;
         let Blocks {
             blocks,
             first,

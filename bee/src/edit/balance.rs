@@ -21,17 +21,21 @@ impl Editor {
     ) -> Result<()> {
         let left = self.spine(node, at, true, path.len()).await?;
         let right = self.spine(node, at + 1, false, path.len()).await?;
-        let size = |spine: &[NodeId]| spine.last().map_or(0, |leaf| self.nodes[*leaf].keys.len());
+        let size = |spine: &[NodeId]| {
+            spine
+                .last()
+                .map_or(0, |leaf| self.tree.nodes[*leaf].keys.len())
+        };
         let from_right = size(&left) < size(&right);
         let spine = if from_right { right } else { left };
         let leaf = *spine.last().expect("a spine has its first node");
-        let keys = &mut self.nodes[leaf].keys;
+        let keys = &mut self.tree.nodes[leaf].keys;
         let key = match keys.len() {
             0 => return Err(self.fault(self.view.version.saturating_sub(1), EMPTY_LEAF)),
             _ if from_right => keys.remove(0),
             last => keys.remove(last - 1),
         };
-        self.nodes[node].keys[at] = key;
+        self.tree.nodes[node].keys[at] = key;
         path.extend(spine);
         Ok(())
     }
@@ -47,7 +51,7 @@ impl Editor {
         let mut spine = vec![self.load_child(node, at, depth).await?];
         loop {
             let below = spine[spine.len() - 1];
-            let at = match self.nodes[below].children.len() {
+            let at = match self.tree.nodes[below].children.len() {
                 0 => return Ok(spine),
                 n if last => n - 1,
                 _ => 0,
@@ -62,36 +66,36 @@ impl Editor {
         while path.len() > 1 {
             let (node, parent) = (path[path.len() - 1], path[path.len() - 2]);
             path.pop();
-            if self.nodes[node].keys.len() >= MIN_KEYS {
+            if self.tree.nodes[node].keys.len() >= MIN_KEYS {
                 return Ok(root);
             }
-            let at = self.nodes[parent]
+            let at = self.tree.nodes[parent]
                 .children
                 .iter()
-                .position(|slot| self.slots[*slot].node == Some(node))
+                .position(|slot| self.tree.slots[*slot].node == Some(node))
                 .ok_or_else(|| self.fault(self.view.version.saturating_sub(1), NOT_A_TREE))?;
             let depth = path.len();
             let left = match at {
                 0 => None,
                 _ => Some(self.load_child(parent, at - 1, depth).await?),
             };
-            let right = match at + 1 < self.nodes[parent].children.len() {
+            let right = match at + 1 < self.tree.nodes[parent].children.len() {
                 true => Some(self.load_child(parent, at + 1, depth).await?),
                 false => None,
             };
-            let leaf = self.nodes[node].children.is_empty();
+            let leaf = self.tree.nodes[node].children.is_empty();
             if [left, right]
                 .iter()
                 .flatten()
-                .any(|n| self.nodes[*n].children.is_empty() != leaf)
+                .any(|n| self.tree.nodes[*n].children.is_empty() != leaf)
             {
                 return Err(self.fault(self.view.version.saturating_sub(1), NOT_A_TREE));
             }
-            if let Some(left) = left.filter(|n| self.nodes[*n].keys.len() > MIN_KEYS) {
+            if let Some(left) = left.filter(|n| self.tree.nodes[*n].keys.len() > MIN_KEYS) {
                 self.borrow(left, node, parent, at - 1, true);
                 return Ok(root);
             }
-            if let Some(right) = right.filter(|n| self.nodes[*n].keys.len() > MIN_KEYS) {
+            if let Some(right) = right.filter(|n| self.tree.nodes[*n].keys.len() > MIN_KEYS) {
                 self.borrow(right, node, parent, at, false);
                 return Ok(root);
             }
@@ -103,7 +107,7 @@ impl Editor {
                 }
             }
         }
-        match self.nodes[root].keys.is_empty() && !self.nodes[root].children.is_empty() {
+        match self.tree.nodes[root].keys.is_empty() && !self.tree.nodes[root].children.is_empty() {
             true => self.load_child(root, 0, 1).await,
             false => Ok(root),
         }
@@ -111,17 +115,17 @@ impl Editor {
 
     /// Moves a key of `from` up into `parent` at `at`, and the one that was there down into `to`; the child next to it goes along.
     fn borrow(&mut self, from: NodeId, to: NodeId, parent: NodeId, at: usize, from_left: bool) {
-        let Node { keys, children, .. } = &mut self.nodes[from];
+        let Node { keys, children, .. } = &mut self.tree.nodes[from];
         let (key, child) = if from_left {
             (keys.pop(), children.pop())
         } else {
             let child = (!children.is_empty()).then(|| children.remove(0));
             (Some(keys.remove(0)), child)
         };
-        self.nodes[from].changed = true;
+        self.tree.nodes[from].changed = true;
         let key = key.expect("a sibling that can spare a key has five");
-        let down = std::mem::replace(&mut self.nodes[parent].keys[at], key);
-        let to = &mut self.nodes[to];
+        let down = std::mem::replace(&mut self.tree.nodes[parent].keys[at], key);
+        let to = &mut self.tree.nodes[to];
         if from_left {
             to.keys.insert(0, down);
             if let Some(child) = child {
@@ -135,16 +139,16 @@ impl Editor {
 
     /// Joins two children of `parent` and the key `at` between them in the left one.
     fn merge(&mut self, left: NodeId, right: NodeId, parent: NodeId, at: usize) {
-        let median = self.nodes[parent].keys.remove(at);
-        let freed = self.nodes[parent].children.remove(at + 1);
-        self.slots[freed].seq = 0;
-        self.nodes[parent].changed = true;
+        let median = self.tree.nodes[parent].keys.remove(at);
+        let freed = self.tree.nodes[parent].children.remove(at + 1);
+        self.tree.slots[freed].seq = 0;
+        self.tree.nodes[parent].changed = true;
         // the right one is left as it is: an earlier block of the batch may still name it
         let (keys, children) = (
-            self.nodes[right].keys.clone(),
-            self.nodes[right].children.clone(),
+            self.tree.nodes[right].keys.clone(),
+            self.tree.nodes[right].children.clone(),
         );
-        let left = &mut self.nodes[left];
+        let left = &mut self.tree.nodes[left];
         left.keys.push(median);
         left.keys.extend(keys);
         left.children.extend(children);
