@@ -115,7 +115,7 @@ fn measure(args: &Args) -> Result<Measured> {
         }
         if amount.has("remote") {
             let room = tempfile::tempdir_in(&dir)?;
-            let (download, mount) = remote::round(room.path(), args.mib)?;
+            let (download, mount) = remote::round(round, room.path(), args.mib)?;
             for (place, number) in [(DOWNLOAD, download), (MOUNT, mount)] {
                 eprintln!("round {round}: {place}: {REMOTE}: {number:.3}");
                 measured.add(REMOTE, place, number);

@@ -106,15 +106,14 @@ impl Place {
         forget(self.below.parent().unwrap_or(&self.below))
     }
 
-    /// The most memory that the process that serves it had, in MiB; `None` where there is none.
-    pub(crate) fn memory(&self) -> Option<f64> {
+    /// The memory that the process that serves it has for itself, in KiB, without files of the kernel's that it looks into; `None` where there is none.
+    pub(crate) fn memory(&self) -> Option<u64> {
         let server = self.server.as_ref()?;
         let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).ok()?;
         let line = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kib / 1024.0)
+            .find_map(|line| line.strip_prefix("RssAnon:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse().ok()
     }
 
     /// Takes it down.

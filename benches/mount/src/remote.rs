@@ -2,7 +2,7 @@
 //! joined over loopback.
 
 use crate::Result;
-use pome_bench_support::{end, ended};
+use pome_bench_support::{end, ended, touch_memory};
 use pome_cores::{Corestore, Key, KeyPair, Store};
 use pome_drive_fs::{
     DriveOptions, Hyperdrive, PutOptions,
@@ -14,7 +14,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -78,49 +78,87 @@ fn text(path: &Path) -> Result<&str> {
     Ok(path.to_str().ok_or("a path that is no text")?)
 }
 
-/// MiB/s of the download, and of the read through a mount.
-pub(crate) fn round(room: &Path, mib: usize) -> Result<(f64, f64)> {
-    let folder = |name: &str| -> Result<PathBuf> {
-        let folder = room.join(name);
-        std::fs::create_dir(&folder)?;
-        Ok(folder)
-    };
-    let (from, loaded, shown, at) = (
-        folder("from")?,
-        folder("loaded")?,
-        folder("shown")?,
-        folder("at")?,
-    );
-    let amount = mib.to_string();
-    let mut writer = Side::start(&["write", text(&from)?, &amount])?;
-    let said = writer.line()?;
-    let (key, port) = said.split_once(' ').ok_or("it says nothing")?;
-    rustix::fs::sync();
-    let mut reader = Side::start(&["download", text(&loaded)?, key, port])?;
-    let seconds: f64 = reader.line()?.parse()?;
-    reader.end()?;
-    let download = mib as f64 / seconds;
-    rustix::fs::sync();
-    let mut reader = Side::start(&["mount", text(&shown)?, key, port, text(&at)?])?;
-    reader.line()?;
-    let mut file = File::open(at.join(NAME))?;
-    let mut buffer = vec![0; 1 << 20];
-    let began = Instant::now();
-    let mut read = 0;
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            count => read += count,
+/// A drive that a process serves.
+struct Far {
+    writer: Side,
+    key: String,
+    port: String,
+    mib: usize,
+}
+
+impl Far {
+    fn start(room: &Path, mib: usize) -> Result<Self> {
+        let mut writer = Side::start(&["write", text(room)?, &mib.to_string()])?;
+        let said = writer.line()?;
+        let (key, port) = said.split_once(' ').ok_or("it says nothing")?;
+        let (key, port) = (key.to_owned(), port.to_owned());
+        Ok(Self {
+            writer,
+            key,
+            port,
+            mib,
+        })
+    }
+
+    /// MiB/s of a download into `room`.
+    fn download(&self, room: &Path) -> Result<f64> {
+        self.before();
+        let mut reader = Side::start(&["download", text(room)?, &self.key, &self.port])?;
+        let seconds: f64 = reader.line()?.parse()?;
+        reader.end()?;
+        Ok(self.mib as f64 / seconds)
+    }
+
+    /// MiB/s of a read through a mount.
+    fn mount(&self, room: &Path) -> Result<f64> {
+        let (below, at) = (room.join("below"), room.join("at"));
+        std::fs::create_dir(&below)?;
+        std::fs::create_dir(&at)?;
+        self.before();
+        let words = ["mount", text(&below)?, &self.key, &self.port, text(&at)?];
+        let mut reader = Side::start(&words)?;
+        reader.line()?;
+        let mut file = File::open(at.join(NAME))?;
+        let mut buffer = vec![0; 1 << 20];
+        let began = Instant::now();
+        let mut read = 0;
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                count => read += count,
+            }
         }
+        let seconds = began.elapsed().as_secs_f64();
+        drop(file);
+        if read != self.mib << 20 {
+            return Err(format!("{read} bytes came").into());
+        }
+        reader.end()?;
+        Ok(self.mib as f64 / seconds)
     }
-    let seconds = began.elapsed().as_secs_f64();
-    drop(file);
-    if read != mib << 20 {
-        return Err(format!("{read} bytes came").into());
+
+    /// Neither finds the disk busy with what the other left, nor memory that only the other has used.
+    fn before(&self) {
+        rustix::fs::sync();
+        touch_memory(3 * self.mib);
     }
-    reader.end()?;
-    writer.end()?;
-    Ok((download, mib as f64 / seconds))
+}
+
+/// MiB/s of the download, and of the read through a mount; which is first changes with the round.
+pub(crate) fn round(number: usize, room: &Path, mib: usize) -> Result<(f64, f64)> {
+    let from = tempfile::tempdir_in(room)?;
+    let far = Far::start(from.path(), mib)?;
+    let download = || far.download(tempfile::tempdir_in(room)?.path());
+    let mount = || far.mount(tempfile::tempdir_in(room)?.path());
+    let both = match number % 2 {
+        0 => (download()?, mount()?),
+        _ => {
+            let mount = mount()?;
+            (download()?, mount)
+        }
+    };
+    far.writer.end()?;
+    Ok(both)
 }
 
 /// What a process of this program does.

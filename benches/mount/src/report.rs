@@ -98,7 +98,9 @@ impl Measured {
             out,
             "The large file has {} MiB. *Cold*: what the kernel had of the file is dropped, in the mount and below it. `find` comes after all names were dropped.\n\
              The warm read, `find` and the one transaction are over soon and are done {TIMES} times in each round; the middle one counts. *Settled*: what comes after the work, until\n\
-             all is on the disk, and a version of the drive.\n",
+             all is on the disk, and a version of the drive. *Memory*: what the process that serves it has for itself after each work, files that it looks into left out.\n\
+             Memory is used and given back before each work, as much as it takes: the host of a virtual machine takes back what is free, and the first use of a page is then\n\
+             several times as slow as the next.\n",
             self.mib
         )?;
         writeln!(

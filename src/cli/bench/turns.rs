@@ -2,7 +2,8 @@
 
 use super::{Failure, Peer, Peers, args::BenchArgs, leave, stop};
 use pome_bench_support::{
-    Absent, Machine, Measured, Row, RunError, Series, human, rotated, unmount_below, watch, words,
+    Absent, Machine, Measured, Row, RunError, Series, human, rotated, touch_memory, unmount_below,
+    watch, words,
 };
 use pome_bench_work::{Workload, write_tree};
 use std::{
@@ -15,6 +16,9 @@ use std::{
 
 /// How long one run may take.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Memory that is used before each run.
+const TOUCHED_MIB: usize = 256;
 
 /// A folder that goes when it is dropped, with all that is mounted in it.
 struct Room(PathBuf);
@@ -324,6 +328,7 @@ impl<'a> Turns<'a> {
             .command(workload, &folder, amount, &source)
             .map_err(Broken::Here)?;
         let typed = words(&command);
+        touch_memory(TOUCHED_MIB);
         let outcome = watch(command, &folder, PATIENCE, self.stopped);
         if outcome.is_err() {
             // One that failed may have left a mount in it.
