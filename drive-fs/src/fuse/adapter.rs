@@ -1,6 +1,9 @@
 //! One method per request: unpack, call, reply.
 
-use super::answer::{asked, attr, kind, nothing, special};
+use super::{
+    answer::{asked, attr, kind, nothing, special},
+    mount::MountOptions,
+};
 use crate::vfs::{
     Allocate, Ino, Listed, OpenMode, Owner, RenameMode, SeekFor, SetAttrs, Stat, Time, Vfs,
     VfsError, XattrMode, errno,
@@ -19,7 +22,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::{Duration, SystemTime},
 };
@@ -41,20 +47,25 @@ pub(super) struct Adapter {
     deadline: Duration,
     /// The kernel may keep writes for a moment.
     write_back: bool,
+    /// Threads that answer the kernel, and how many of them wait for the disk.
+    threads: usize,
+    at_disk: AtomicUsize,
 }
 
 impl Adapter {
     pub(super) fn new(
         vfs: Arc<Vfs>,
         runtime: Handle,
-        deadline: Duration,
+        options: &MountOptions,
         write_back: bool,
     ) -> Self {
         Self {
             vfs,
             runtime,
-            deadline,
+            deadline: options.deadline,
             write_back,
+            threads: options.threads,
+            at_disk: AtomicUsize::new(0),
         }
     }
 
@@ -105,6 +116,18 @@ impl Adapter {
             Ok(result) => done(reply, result),
             Err(_) => tracing::error!("a request panicked and was answered with EIO"),
         }
+    }
+
+    /// Waits for the disk on this thread, which takes less time than to wake another that does and a third that answers; as a task where no thread would be
+    /// left for what else the kernel asks.
+    fn sync(&self, reply: ReplyEmpty) {
+        let others = self.at_disk.fetch_add(1, Ordering::Relaxed);
+        if others + 1 < self.threads {
+            self.at_once(reply, Vfs::sync_blocking, empty);
+        } else {
+            self.answer(reply, |vfs| async move { vfs.sync().await }, empty);
+        }
+        self.at_disk.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -571,11 +594,11 @@ impl Filesystem for Adapter {
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.answer(reply, |vfs| async move { vfs.sync().await }, empty);
+        self.sync(reply);
     }
 
     fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.answer(reply, |vfs| async move { vfs.sync().await }, empty);
+        self.sync(reply);
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {

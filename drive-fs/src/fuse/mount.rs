@@ -159,7 +159,7 @@ pub async fn mount(
     };
     let runtime = Handle::current();
     let write_back = options.write_back && !read_only;
-    let adapter = Adapter::new(vfs.clone(), runtime.clone(), options.deadline, write_back);
+    let adapter = Adapter::new(vfs.clone(), runtime.clone(), &options, write_back);
     let at = mountpoint.clone();
     let config = config(&options, read_only);
     let session = tokio::task::spawn_blocking(move || Session::new(adapter, &at, &config)?.spawn());

@@ -510,6 +510,15 @@ impl Vfs {
         store.synced(seq).await.map_err(pome_cores::Error::from)?;
         Ok(())
     }
+
+    /// As [`sync`](Self::sync), and blocks the thread.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn sync_blocking(&self) -> Result<()> {
+        let (store, _) = self.state.lock().overlay.last_commit();
+        Ok(store.sync().map_err(pome_cores::Error::from)?)
+    }
 }
 
 impl State {

@@ -11,6 +11,7 @@
 use super::{Device, File, FileStamp, pwrite::PwriteDevice};
 use io_uring::{IoUring, opcode, types};
 use parking_lot::Mutex;
+use rustix::{fs::fdatasync, io::retry_on_intr};
 use std::{
     io,
     os::fd::{AsRawFd, BorrowedFd},
@@ -82,11 +83,15 @@ impl Rings {
         }
     }
 
-    /// Syncs all files.
+    /// Syncs all files: the last of them on this thread, which is awake, and meanwhile the others.
     fn sync(&self, files: &[BorrowedFd<'_>]) -> Result<(), SyncFailed> {
+        let Some((mine, files)) = files.split_last() else {
+            return Ok(());
+        };
         let mut ring = self.take().map_err(SyncFailed::Refused)?;
-        let mut failed: Option<(usize, i32)> = None;
+        let mut failed: Option<(usize, io::Error)> = None;
         let (mut next, mut done, mut submitted) = (0, 0, 0);
+        let mut mine = Some(mine);
         while done < files.len() {
             let mut queue = ring.submission();
             while next < files.len() && next - done < DEPTH as usize {
@@ -101,7 +106,9 @@ impl Rings {
                 next += 1;
             }
             drop(queue);
-            match ring.submit_and_wait(1) {
+            // What has ended meanwhile is not asked for.
+            let wanted = usize::from(mine.is_none() && ring.completion().is_empty());
+            match ring.submit_and_wait(wanted) {
                 Ok(n) => submitted += n,
                 Err(e) => match e.raw_os_error() {
                     // A signal, or the kernel is short of memory: what is under way ends, then there is room.
@@ -114,10 +121,18 @@ impl Rings {
                     _ => return Err(SyncFailed::File(0, e)),
                 },
             }
+            // Not before the ring has taken one: whether a sync has failed is told once.
+            if submitted > 0
+                && let Some(mine) = mine.take()
+                && let Err(e) = retry_on_intr(|| fdatasync(mine))
+            {
+                failed = Some((files.len(), e.into()));
+            }
             for completed in ring.completion() {
                 done += 1;
                 if completed.result() < 0 && failed.is_none() {
-                    failed = Some((completed.user_data() as usize, -completed.result()));
+                    let error = io::Error::from_raw_os_error(-completed.result());
+                    failed = Some((completed.user_data() as usize, error));
                 }
             }
         }
@@ -126,7 +141,7 @@ impl Rings {
             kept.push(ring);
         }
         match failed {
-            Some((file, code)) => Err(SyncFailed::File(file, io::Error::from_raw_os_error(code))),
+            Some((file, error)) => Err(SyncFailed::File(file, error)),
             None => Ok(()),
         }
     }
