@@ -106,11 +106,13 @@ fn measure(args: &Args) -> Result<Measured> {
             let mut place = Place::open(name, room.path())?;
             let numbers = work::all(&mut place, &given.0, &amount)?;
             place.close()?;
-            for ((work, _), number) in WORK.iter().zip(numbers) {
-                if let Some(number) = number {
-                    eprintln!("round {round}: {name}: {work}: {number:.3}");
-                    measured.add(work, name, number);
+            for ((work, _), outcome) in WORK.iter().zip(numbers) {
+                match &outcome {
+                    Some(Ok(number)) => eprintln!("round {round}: {name}: {work}: {number:.3}"),
+                    Some(Err(why)) => eprintln!("round {round}: {name}: {work} FAILED: {why}"),
+                    None => continue,
                 }
+                measured.add(work, name, outcome.and_then(|outcome| outcome.ok()));
             }
         }
         if amount.has("remote") {
@@ -118,7 +120,7 @@ fn measure(args: &Args) -> Result<Measured> {
             let (download, mount) = remote::round(round, room.path(), args.mib)?;
             for (place, number) in [(DOWNLOAD, download), (MOUNT, mount)] {
                 eprintln!("round {round}: {place}: {REMOTE}: {number:.3}");
-                measured.add(REMOTE, place, number);
+                measured.add(REMOTE, place, Some(number));
             }
         }
     }

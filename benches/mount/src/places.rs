@@ -46,6 +46,13 @@ struct Server {
 }
 
 impl Place {
+    /// Whether a program serves it that is not ours.
+    pub(crate) fn is_peer(&self) -> bool {
+        self.server
+            .as_ref()
+            .is_some_and(|server| server.say.is_none())
+    }
+
     /// Makes it in `room`, an empty folder.
     pub(crate) fn open(name: &str, room: &Path) -> Result<Self> {
         let (at, below) = (room.join("at"), room.join("below"));

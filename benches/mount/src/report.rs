@@ -16,8 +16,8 @@ pub(crate) struct Measured {
     pub(crate) rounds: usize,
     /// Size of the large file.
     pub(crate) mib: usize,
-    /// By the work, of each place, round by round.
-    pub(crate) numbers: BTreeMap<String, BTreeMap<String, Vec<f64>>>,
+    /// By the work, of each place, round by round; nothing where the work failed.
+    pub(crate) numbers: BTreeMap<String, BTreeMap<String, Vec<Option<f64>>>>,
 }
 
 /// Work, the place beside which it is looked at, and how many times as fast a mount should at least be.
@@ -55,25 +55,42 @@ const SEALED_WORK: &[&str] = &[
 const REMOTE_GOAL: f64 = 0.7;
 
 impl Measured {
-    pub(crate) fn add(&mut self, work: &str, place: &str, number: f64) {
+    pub(crate) fn add(&mut self, work: &str, place: &str, number: Option<f64>) {
         let places = self.numbers.entry(work.into()).or_default();
         places.entry(place.into()).or_default().push(number);
     }
 
-    fn of(&self, work: &str, place: &str) -> &[f64] {
+    fn of(&self, work: &str, place: &str) -> &[Option<f64>] {
         let places = self.numbers.get(work);
         places
             .and_then(|places| places.get(place))
             .map_or(&[], Vec::as_slice)
     }
 
+    /// The middle one of the rounds in which a place did the work.
+    fn middle(&self, work: &str, place: &str) -> f64 {
+        let numbers: Vec<f64> = self.of(work, place).iter().copied().flatten().collect();
+        Spread::of(&numbers).middle
+    }
+
     /// How many times as fast one place is as another, round by round.
     fn times(&self, work: &str, more_is_better: bool, place: &str, other: &str) -> Spread {
-        let (place, other) = (self.of(work, place), self.of(work, other));
+        let rounds = self.of(work, place).iter().zip(self.of(work, other));
+        let (place, other): (Vec<f64>, Vec<f64>) = rounds
+            .filter_map(|(place, other)| (*place).zip(*other))
+            .unzip();
         match more_is_better {
-            true => Spread::of_ratios(place, other),
-            false => Spread::of_ratios(other, place),
+            true => Spread::of_ratios(&place, &other),
+            false => Spread::of_ratios(&other, &place),
         }
+    }
+
+    /// What was tried and not done, of all rounds.
+    fn failed(&self) -> impl Iterator<Item = (&str, &str)> {
+        WORK.iter().flat_map(|(work, _)| {
+            let failed = |place: &&&str| self.of(work, place).contains(&None);
+            PLACES.iter().filter(failed).map(|place| (*work, *place))
+        })
     }
 
     pub(crate) fn markdown(&self) -> String {
@@ -112,8 +129,7 @@ impl Measured {
         for (work, _) in WORK {
             write!(out, "| {work} |")?;
             for place in PLACES {
-                let middle = Spread::of(self.of(work, place)).middle;
-                match middle {
+                match self.middle(work, place) {
                     n if n.is_nan() => write!(out, " – |")?,
                     n if n >= 100.0 => write!(out, " {n:.0} |")?,
                     n if n >= 10.0 => write!(out, " {n:.1} |")?,
@@ -121,6 +137,9 @@ impl Measured {
                 }
             }
             writeln!(out)?;
+        }
+        for (work, place) in self.failed() {
+            writeln!(out, "\n{place} failed at *{work}* in some of the rounds.")?;
         }
         writeln!(
             out,
@@ -155,15 +174,14 @@ impl Measured {
         }
         let remote = self.times(REMOTE, true, MOUNT, DOWNLOAD);
         goal_line(out, REMOTE, DOWNLOAD, REMOTE_GOAL, remote)?;
-        let middle = |place| Spread::of(self.of(REMOTE, place)).middle;
         if !remote.middle.is_nan() {
             writeln!(
                 out,
                 "\n*remote read*: a file of {} MiB of a drive that another process serves over loopback, read once through a mount ({:.0} MiB/s), and the same blocks downloaded\n\
                  without one ({:.0} MiB/s).",
                 self.mib,
-                middle(MOUNT),
-                middle(DOWNLOAD)
+                self.middle(REMOTE, MOUNT),
+                self.middle(REMOTE, DOWNLOAD)
             )?;
         }
         Ok(())

@@ -121,8 +121,15 @@ impl Given {
     }
 }
 
-/// Does all of it, and answers the numbers in the order of [`WORK`]; `None` where there is none to tell.
-pub(crate) fn all(place: &mut Place, given: &Given, amount: &Amount) -> Result<Vec<Option<f64>>> {
+/// The number of a work, or why a peer could not do it.
+pub(crate) type Outcome = std::result::Result<f64, String>;
+
+/// Does all of it, and answers what came of it in the order of [`WORK`]; `None` where there is none to tell.
+pub(crate) fn all(
+    place: &mut Place,
+    given: &Given,
+    amount: &Amount,
+) -> Result<Vec<Option<Outcome>>> {
     let (mut settled, mut memory) = (0.0, None);
     let mut settle = |place: &mut Place| -> Result<()> {
         memory = memory.max(place.memory());
@@ -184,10 +191,10 @@ pub(crate) fn all(place: &mut Place, given: &Given, amount: &Amount) -> Result<V
     numbers.up_to("sqlite, one transaction, s");
     if amount.has("sqlite") {
         touch_memory(TOUCHED_MIB);
-        numbers.put(middle(|time| {
-            sqlite(&at.join(format!("one-{time}.db")), "DELETE", "FULL", ROWS)
-        })?);
-        numbers.put(sqlite(&at.join("wal.db"), "WAL", "NORMAL", 1)?);
+        let one = |time| sqlite(&at.join(format!("one-{time}.db")), "DELETE", "FULL", ROWS);
+        numbers.put_or_why(place, middle(one))?;
+        let wal = sqlite(&at.join("wal.db"), "WAL", "NORMAL", 1);
+        numbers.put_or_why(place, wal)?;
     }
     numbers.up_to("cargo build, s");
     if amount.has("build") {
@@ -207,17 +214,27 @@ pub(crate) fn all(place: &mut Place, given: &Given, amount: &Amount) -> Result<V
     }
     numbers.up_to("settled in all, s");
     numbers.put(settled);
-    numbers.0.push(memory.map(|kib| kib as f64 / 1024.0));
+    numbers.0.push(memory.map(|kib| Ok(kib as f64 / 1024.0)));
     Ok(numbers.0)
 }
 
-/// Numbers in the order of [`WORK`].
+/// What came of each, in the order of [`WORK`].
 #[derive(Default)]
-struct Numbers(Vec<Option<f64>>);
+struct Numbers(Vec<Option<Outcome>>);
 
 impl Numbers {
     fn put(&mut self, number: f64) {
-        self.0.push(Some(number));
+        self.0.push(Some(Ok(number)));
+    }
+
+    /// The same, where a peer may fail: rclone's cache lost a journal of sqlite in one round, whose database was malformed then.
+    fn put_or_why(&mut self, place: &Place, number: Result<f64>) -> Result<()> {
+        let outcome = match number {
+            Err(error) if place.is_peer() => Err(error.to_string()),
+            ours => Ok(ours?),
+        };
+        self.0.push(Some(outcome));
+        Ok(())
     }
 
     /// What comes before this was not done.
