@@ -244,6 +244,12 @@ impl Store {
         inner.wait_synced(inner.log.committed_seq()).map(drop)
     }
 
+    /// The disk begins to write what was committed and is not on it; this does not wait. Worth its call where much is committed that will be
+    /// [synced](Self::sync) in a moment: the sync then waits for less. Without it the disk is left alone until a sync is due.
+    pub fn write_back(&self) {
+        self.inner().log.write_back();
+    }
+
     /// The newest commit that is known to be on disk.
     pub fn synced_seq(&self) -> Seq {
         Seq(self.inner().log.synced_seq())

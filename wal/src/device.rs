@@ -10,6 +10,8 @@ mod sim;
 mod uring;
 #[allow(unsafe_code)]
 mod view;
+#[allow(unsafe_code)]
+mod write_back;
 
 pub use pwrite::PwriteDevice;
 #[cfg(feature = "sim")]
@@ -93,6 +95,8 @@ pub trait File: Send + Sync {
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<()>;
     /// Returns when all bytes written so far, and the length, are on disk (fdatasync).
     fn sync(&self) -> io::Result<()>;
+    /// A hint: somebody will [`sync`](Self::sync) soon, and waits for less then. A device may begin to write what is not on the disk; nothing is on it for sure.
+    fn write_back(&self) {}
     /// Cuts the file, or grows it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// The bytes of `range`, which must lie within the file, without a copy where the device can. The view stays valid after the

@@ -473,6 +473,15 @@ impl Log {
         self.wait_synced(self.committed_seq())
     }
 
+    /// The disk begins to write what was committed and is not on it; this does not wait. For whoever syncs in a moment, and goes on committing until then.
+    pub fn write_back(&self) {
+        // Not under the lock: the kernel may have no room for more at once.
+        let files = self.writer.lock().dirty.files();
+        for file in files {
+            file.write_back();
+        }
+    }
+
     /// The newest commit that is known to be on disk.
     pub fn synced_seq(&self) -> u64 {
         self.shared.synced.load(Ordering::Acquire)

@@ -123,10 +123,13 @@ impl Dirty {
     pub(crate) fn add_dir(&mut self) {
         self.dir = true;
     }
+    /// The files that have something to sync.
+    pub(crate) fn files(&self) -> Vec<Arc<dyn File>> {
+        self.files.iter().map(|(_, file)| file.clone()).collect()
+    }
     /// Syncs everything. A failure is final.
     pub(crate) fn sync(&self, device: &dyn Device, poison: &Poison) -> Result<(), Error> {
-        let files: Vec<_> = self.files.iter().map(|(_, file)| file.clone()).collect();
-        device.sync_many(&files).map_err(|(i, e)| {
+        device.sync_many(&self.files()).map_err(|(i, e)| {
             let name = self.files.get(i).map(|(id, _)| id.to_string());
             poison.set("sync", name.as_deref().unwrap_or("log"), e)
         })?;

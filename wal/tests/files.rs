@@ -97,6 +97,9 @@ fn commits_come_back_across_segments_and_reopens(kind: DeviceKind) {
                 assert_eq!(log.read(at).unwrap(), payload);
             }
             expected.push((i, body, payloads));
+            if i.is_multiple_of(50) {
+                log.write_back();
+            }
         }
         match round {
             0 => {}

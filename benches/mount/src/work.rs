@@ -146,6 +146,7 @@ pub(crate) fn all(
         numbers.put(mib / timed(|| write(&large, amount.mib))?);
         settle(place)?;
         place.forget()?;
+        touch_memory(3 * amount.mib);
         numbers.put(mib / timed(|| read(&large))?);
         numbers.put(mib / middle(|_| timed(|| read(&large)))?);
         for threads in [1, 4] {

@@ -1,6 +1,6 @@
 //! The folder of a real filesystem: pread, pwritev, fdatasync, mmap.
 
-use super::{Device, File, FileStamp, view::Mapping};
+use super::{Device, File, FileStamp, view::Mapping, write_back::write_back};
 use bytes::Bytes;
 use parking_lot::RwLock;
 use rustix::{
@@ -309,6 +309,9 @@ impl File for PwriteFile {
     }
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+    fn write_back(&self) {
+        write_back(&self.file);
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)?;

@@ -5,7 +5,7 @@
 //! in one of our mappings: the read goes on, the crc above does not fit, and the caller gets `Corrupt`. Any other SIGBUS goes to
 //! whoever handled it before.
 //!
-//! This is the one room of the crate with `unsafe`. What its soundness rests on:
+//! What the soundness of the `unsafe` here rests on:
 //! - bytes that were handed out are not written again: frames that count are never changed (recovery, which writes them again, writes
 //!   the same bytes, before anything is handed out), and a slice is only made of the range that was asked for, never of a whole
 //!   mapping, whose other bytes may still be written;
