@@ -25,8 +25,6 @@ const ARROWS: &[(&str, &[&str])] = &[
 const UNSAFE_ROOMS: &[&str] = &[
     "wal/src/device/view.rs",
     "wal/src/device/write_back.rs",
-    "wal/src/device/sigbus.rs",
-    "wal/src/device/pwrite.rs",
     "wal/src/device/uring.rs",
     "benches/engines/src/engine/lmdb.rs",
     "runtime/src/bare/io/poll.rs",

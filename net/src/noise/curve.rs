@@ -8,8 +8,9 @@ use curve25519_dalek::{
     edwards::{CompressedEdwardsY, EdwardsPoint},
     traits::IsIdentity,
 };
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{Digest, Sha512};
 use parking_lot::Mutex;
+use pome_cores::KeyPair;
 use snow::types::{Dh, Random};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -19,8 +20,15 @@ use zeroize::Zeroizing;
 /// `None` when `public` is no point that may be used, as libsodium has it: not on the curve, not in canonical form, of small order, or
 /// outside of the main subgroup. A peer that could send such a point would know the outcome.
 pub fn dh(seed: &[u8; 32], public: &[u8; 32]) -> Option<[u8; 32]> {
-    let scalar = Zeroizing::new(SigningKey::from_bytes(seed).to_scalar_bytes());
-    Some(point(public)?.mul_clamped(*scalar).compress().0)
+    Some(point(public)?.mul_clamped(*scalar(seed)).compress().0)
+}
+
+/// The secret scalar of the key pair that `seed` makes, before it is clamped.
+fn scalar(seed: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+    let hash = Zeroizing::new(<[u8; 64]>::from(Sha512::digest(seed)));
+    let mut scalar = Zeroizing::new([0; 32]);
+    scalar.copy_from_slice(&hash[..32]);
+    scalar
 }
 
 /// The point in these bytes, if it may be used.
@@ -71,18 +79,21 @@ impl Points {
 /// [`dh`] in the shape that snow asks for. The private key is the seed.
 pub(super) struct Ed25519 {
     seed: Zeroizing<[u8; 32]>,
-    /// What `seed` makes: the factor, before it is clamped, and the point.
+    /// What `seed` makes: the scalar, before it is clamped, and the point.
     scalar: Zeroizing<[u8; 32]>,
     public: [u8; 32],
+    /// The lasting pair of this side, whose public key need not be made again.
+    local: KeyPair,
     points: Points,
 }
 
 impl Ed25519 {
-    pub(super) fn blank(points: Points) -> Self {
+    pub(super) fn blank(local: KeyPair, points: Points) -> Self {
         Self {
             seed: Zeroizing::new([0; 32]),
             scalar: Zeroizing::new([0; 32]),
             public: [0; 32],
+            local,
             points,
         }
     }
@@ -100,9 +111,11 @@ impl Dh for Ed25519 {
     }
     fn set(&mut self, seed: &[u8]) {
         self.seed.copy_from_slice(seed);
-        let pair = SigningKey::from_bytes(&self.seed);
-        self.scalar = Zeroizing::new(pair.to_scalar_bytes());
-        self.public = pair.verifying_key().to_bytes();
+        self.scalar = scalar(&self.seed);
+        self.public = match *self.local.seed() == *self.seed {
+            true => self.local.public,
+            false => EdwardsPoint::mul_base_clamped(*self.scalar).compress().0,
+        };
     }
     fn generate(&mut self, rng: &mut dyn Random) -> Result<(), snow::Error> {
         let mut seed = Zeroizing::new([0; 32]);

@@ -148,6 +148,7 @@ impl Handshake {
     ) -> Result<Self, Error> {
         let resolver = Resolver {
             ephemeral: Zeroizing::new(ephemeral),
+            local: local.clone(),
             points: Points::default(),
         };
         let seed = local.seed();

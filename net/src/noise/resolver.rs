@@ -6,6 +6,7 @@ use chacha20poly1305::{
     ChaCha20Poly1305, KeyInit,
     aead::{AeadInOut, Nonce, Tag},
 };
+use pome_cores::KeyPair;
 use snow::{
     params::{CipherChoice, DHChoice, HashChoice},
     resolvers::CryptoResolver,
@@ -18,6 +19,7 @@ const TAG: usize = 16;
 /// Gives snow its primitives. `ephemeral` is the seed of the one key pair that a handshake makes up.
 pub(super) struct Resolver {
     pub(super) ephemeral: Zeroizing<[u8; 32]>,
+    pub(super) local: KeyPair,
     pub(super) points: Points,
 }
 
@@ -26,7 +28,10 @@ impl CryptoResolver for Resolver {
         Some(Box::new(Brought(Some(self.ephemeral.clone()))))
     }
     fn resolve_dh(&self, _: &DHChoice) -> Option<Box<dyn Dh>> {
-        Some(Box::new(Ed25519::blank(self.points.clone())))
+        Some(Box::new(Ed25519::blank(
+            self.local.clone(),
+            self.points.clone(),
+        )))
     }
     fn resolve_hash(&self, _: &HashChoice) -> Option<Box<dyn Hash>> {
         Some(Box::new(Blake2b(State::new())))
