@@ -10,12 +10,12 @@ mod report;
 mod work;
 
 use clap::Parser;
-use places::{PLACES, Place};
+use places::PLACES;
 use pome_bench_support::{Machine, measure_or_render};
 use remote::{DOWNLOAD, MOUNT, REMOTE};
 use report::Measured;
 use std::{path::PathBuf, process::Command};
-use work::{Amount, Given, PARTS, WORK};
+use work::{Amount, ELSEWHERE, Given, PARTS, WORK};
 
 /// What went wrong, as text: nothing is done about it.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -99,13 +99,7 @@ fn measure(args: &Args) -> Result<Measured> {
             if !args.places.is_empty() && !args.places.iter().any(|place| place == name) {
                 continue;
             }
-            if args.part.iter().all(|part| part == "remote") && !args.part.is_empty() {
-                continue;
-            }
-            let room = tempfile::tempdir_in(&dir)?;
-            let mut place = Place::open(name, room.path())?;
-            let numbers = work::all(&mut place, &given.0, &amount)?;
-            place.close()?;
+            let numbers = work::all(name, &dir, &given.0, &amount)?;
             for ((work, _), outcome) in WORK.iter().zip(numbers) {
                 match &outcome {
                     Some(Ok(number)) => eprintln!("round {round}: {name}: {work}: {number:.3}"),
@@ -115,7 +109,7 @@ fn measure(args: &Args) -> Result<Measured> {
                 measured.add(work, name, outcome.and_then(|outcome| outcome.ok()));
             }
         }
-        if amount.has("remote") {
+        if amount.has(ELSEWHERE) {
             let room = tempfile::tempdir_in(&dir)?;
             let (download, mount) = remote::round(round, room.path(), args.mib)?;
             for (place, number) in [(DOWNLOAD, download), (MOUNT, mount)] {

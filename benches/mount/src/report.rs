@@ -3,7 +3,7 @@
 use crate::{
     places::PLACES,
     remote::{DOWNLOAD, MOUNT, REMOTE},
-    work::{TIMES, WORK},
+    work::{TIMES, TRANSACTIONS, WORK},
 };
 use pome_bench_support::{Spread, ratio_text};
 use serde::{Deserialize, Serialize};
@@ -103,7 +103,7 @@ impl Measured {
         writeln!(
             out,
             "# A mounted drive\n\n\
-             The same work in each place, one after the other, in rounds; a folder of its own each time. *disk* is a folder on ext4; *memory* a filesystem in memory, through\n\
+             The same work in each place, one after the other, in rounds; a folder of its own for each of its parts. *disk* is a folder on ext4; *memory* a filesystem in memory, through\n\
              the crate that the mount is made with, with all that it offers: what a mount can be at most. bindfs, gocryptfs and rclone (`mount\n\
              --vfs-cache-mode full`) show a folder on the same disk. *pome, sealed*: in an encrypted store.\n\n\
              `cargo run --release -p pome-bench-mount -- --json docs/proofs/mount-speed.json` measures (as root);\n\
@@ -114,7 +114,7 @@ impl Measured {
         writeln!(
             out,
             "The large file has {} MiB. *Cold*: what the kernel had of the file is dropped, in the mount and below it. `find` comes after all names were dropped.\n\
-             The warm read, `find` and the one transaction are over soon and are done {TIMES} times in each round; the middle one counts. *Settled*: what comes after the work, until\n\
+             What is over soon is done several times in each round, and the middle one counts: the warm read and `find` {TIMES} times, the one transaction {TRANSACTIONS}. *Settled*: what comes after the work, until\n\
              all is on the disk, and a version of the drive. *Memory*: what the process that serves it has for itself after each work, files that it looks into left out.\n\
              Memory is used and given back before each work, as much as it takes: the host of a virtual machine takes back what is free, and the first use of a page is then\n\
              several times as slow as the next.\n",

@@ -33,8 +33,13 @@ pub(crate) const WORK: &[(&str, bool)] = &[
     ("memory at most, MiB", false),
 ];
 
+/// How many of them are not of all parts together.
+const OF_PARTS: usize = WORK.len() - 2;
+
 /// What of it can be asked for alone.
-pub(crate) const PARTS: &[&str] = &["large", "create", "tree", "sqlite", "build", "remote"];
+pub(crate) const PARTS: &[&str] = &["large", "create", "tree", "sqlite", "build", ELSEWHERE];
+/// The part that is done in no place.
+pub(crate) const ELSEWHERE: &str = "remote";
 
 const PAGE: usize = 4096;
 const FOLDERS: usize = 300;
@@ -43,6 +48,8 @@ const ROWS: usize = 10_000;
 
 /// How often what is over in a few hundredths of a second is done, of which the middle one counts.
 pub(crate) const TIMES: usize = 5;
+/// How often the one transaction, over in a few thousandths.
+pub(crate) const TRANSACTIONS: usize = 15;
 
 /// Memory that is used before each part besides the first, which takes three times the large file.
 const TOUCHED_MIB: usize = 1024;
@@ -124,12 +131,45 @@ impl Given {
 /// The number of a work, or why a peer could not do it.
 pub(crate) type Outcome = std::result::Result<f64, String>;
 
-/// Does all of it, and answers what came of it in the order of [`WORK`]; `None` where there is none to tell.
+/// Does all of it in places of this name in `dir`, each part in one of its own, where nothing goes on that another part began. Answers what came of it in the
+/// order of [`WORK`]; `None` where there is none to tell.
 pub(crate) fn all(
-    place: &mut Place,
+    name: &str,
+    dir: &Path,
     given: &Given,
     amount: &Amount,
 ) -> Result<Vec<Option<Outcome>>> {
+    let mut all = vec![None; OF_PARTS];
+    let (mut settled, mut memory) = (0.0, None);
+    let in_place = PARTS.iter().filter(|part| **part != ELSEWHERE);
+    for part in in_place.filter(|part| amount.has(part)) {
+        let room = tempfile::tempdir_in(dir)?;
+        let mut place = Place::open(name, room.path())?;
+        let done = one(&mut place, given, amount, part)?;
+        place.close()?;
+        for (of_all, outcome) in all.iter_mut().zip(done.outcomes) {
+            *of_all = of_all.take().or(outcome);
+        }
+        settled += done.settled;
+        memory = memory.max(done.memory);
+    }
+    all.push(Some(Ok(settled)));
+    all.push(memory.map(|kib| Ok(kib as f64 / 1024.0)));
+    Ok(all)
+}
+
+/// What came of one part.
+struct Done {
+    /// In the order of [`WORK`].
+    outcomes: Vec<Option<Outcome>>,
+    /// Seconds.
+    settled: f64,
+    /// KiB.
+    memory: Option<u64>,
+}
+
+/// Does one part, in a place that is empty.
+fn one(place: &mut Place, given: &Given, amount: &Amount, part: &str) -> Result<Done> {
     let (mut settled, mut memory) = (0.0, None);
     let mut settle = |place: &mut Place| -> Result<()> {
         memory = memory.max(place.memory());
@@ -139,7 +179,7 @@ pub(crate) fn all(
     };
     let mut numbers = Numbers::default();
     let at = place.at.clone();
-    if amount.has("large") {
+    if part == "large" {
         let mib = amount.mib as f64;
         let large = at.join("large");
         touch_memory(3 * amount.mib);
@@ -148,7 +188,7 @@ pub(crate) fn all(
         place.forget()?;
         touch_memory(3 * amount.mib);
         numbers.put(mib / timed(|| read(&large))?);
-        numbers.put(mib / middle(|_| timed(|| read(&large)))?);
+        numbers.put(mib / middle(TIMES, |_| timed(|| read(&large)))?);
         for threads in [1, 4] {
             place.forget()?;
             let reads = amount.reads * threads;
@@ -158,13 +198,13 @@ pub(crate) fn all(
         settle(place)?;
     }
     numbers.up_to("create, files/s");
-    if amount.has("create") {
+    if part == "create" {
         touch_memory(TOUCHED_MIB);
         numbers.put(amount.files as f64 / timed(|| create(&at.join("many"), amount.files))?);
         settle(place)?;
     }
     numbers.up_to("untar, s");
-    if amount.has("tree") {
+    if part == "tree" {
         touch_memory(TOUCHED_MIB);
         let tree = at.join("tree");
         let mut tar = Command::new("tar");
@@ -173,7 +213,7 @@ pub(crate) fn all(
         settle(place)?;
         let mut find = Command::new("find");
         find.arg(&tree).args(["-type", "f", "-size", "+8k"]);
-        numbers.put(middle(|_| {
+        numbers.put(middle(TIMES, |_| {
             forget_names()?;
             timed(|| run(&mut find))
         })?);
@@ -190,15 +230,15 @@ pub(crate) fn all(
         settle(place)?;
     }
     numbers.up_to("sqlite, one transaction, s");
-    if amount.has("sqlite") {
+    if part == "sqlite" {
         touch_memory(TOUCHED_MIB);
-        let one = |time| sqlite(&at.join(format!("one-{time}.db")), "DELETE", "FULL", ROWS);
-        numbers.put_or_why(place, middle(one))?;
+        let transaction = |time| sqlite(&at.join(format!("one-{time}.db")), "DELETE", "FULL", ROWS);
+        numbers.put_or_why(place, middle(TRANSACTIONS, transaction))?;
         let wal = sqlite(&at.join("wal.db"), "WAL", "NORMAL", 1);
         numbers.put_or_why(place, wal)?;
     }
     numbers.up_to("cargo build, s");
-    if amount.has("build") {
+    if part == "build" {
         touch_memory(TOUCHED_MIB);
         run(Command::new("cp")
             .arg("-r")
@@ -213,10 +253,11 @@ pub(crate) fn all(
         numbers.put(timed(|| run(&mut cargo))?);
         settle(place)?;
     }
-    numbers.up_to("settled in all, s");
-    numbers.put(settled);
-    numbers.0.push(memory.map(|kib| Ok(kib as f64 / 1024.0)));
-    Ok(numbers.0)
+    Ok(Done {
+        outcomes: numbers.0,
+        settled,
+        memory,
+    })
 }
 
 /// What came of each, in the order of [`WORK`].
@@ -252,8 +293,8 @@ fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {
 }
 
 /// The middle one of several times that the same takes.
-fn middle(mut work: impl FnMut(usize) -> Result<f64>) -> Result<f64> {
-    let times: Vec<f64> = (0..TIMES).map(&mut work).collect::<Result<_>>()?;
+fn middle(times: usize, mut work: impl FnMut(usize) -> Result<f64>) -> Result<f64> {
+    let times: Vec<f64> = (0..times).map(&mut work).collect::<Result<_>>()?;
     Ok(Spread::of(&times).middle)
 }
 
