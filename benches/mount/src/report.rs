@@ -116,7 +116,7 @@ impl Measured {
             "The large file has {} MiB. *Cold*: what the kernel had of the file is dropped, in the mount and below it. `find` comes after all names were dropped.\n\
              What is over soon is done several times in each round, and the middle one counts: the warm read and `find` {TIMES} times, the one transaction {TRANSACTIONS}. *Settled*: what comes after the work, until\n\
              all is on the disk, and a version of the drive. *Memory*: what the process that serves it has for itself after each work, files that it looks into left out.\n\
-             Memory is used and given back before each work, as much as it takes: the host of a virtual machine takes back what is free, and the first use of a page is then\n\
+             Memory is used and given back before each part and before the cold read: the host of a virtual machine takes back what is free, and the first use of a page is then\n\
              several times as slow as the next.\n",
             self.mib
         )?;

@@ -51,7 +51,7 @@ pub(crate) const TIMES: usize = 5;
 /// How often the one transaction, over in a few thousandths.
 pub(crate) const TRANSACTIONS: usize = 15;
 
-/// Memory that is used before each part besides the first, which takes three times the large file.
+/// Memory that is used before each part besides that of the large file, which takes three times that.
 const TOUCHED_MIB: usize = 1024;
 
 /// How much of it.

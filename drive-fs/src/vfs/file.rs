@@ -22,6 +22,8 @@ pub const COPIED_AT_ONCE: u64 = 64 * 1024 * 1024;
 const PIECE_COPIED: u64 = 1024 * 1024;
 /// A smaller part of a content is copied by its bytes: naming it would cost as much.
 const SHARED_BYTES_MIN: u64 = 4096;
+/// Of a write that large, in bytes, the disk takes the beginning while the kernel still hands over the next: what comes in such pieces is often synced soon.
+const WRITTEN_BACK_MIN: usize = 256 << 10;
 
 /// How [`Vfs::open_file`] and [`Vfs::create`] open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -339,6 +341,7 @@ impl Vfs {
         if bytes.is_empty() {
             return Ok(());
         }
+        let large = bytes.len() >= WRITTEN_BACK_MIN;
         let mut state = self.state.lock();
         state.writable(ino)?;
         state.change_content(
@@ -349,7 +352,12 @@ impl Vfs {
             },
             bytes,
         )?;
+        let store = large.then(|| state.overlay.last_commit().0);
         drop(state);
+        if let Some(store) = store {
+            // Not under the lock: the disk may have no room for more at once.
+            store.write_back();
+        }
         self.publisher.written();
         Ok(())
     }

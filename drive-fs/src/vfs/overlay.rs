@@ -33,8 +33,6 @@ use serde::{Deserialize, Serialize};
 /// Format 2 knows files of several names, and what is no file, folder or symlink; 3 knows which names were put there here: of what an older one has, all
 /// count as such. Otherwise they are alike.
 const FORMAT: u64 = 3;
-/// Of a commit that large, in bytes, the disk writes the beginning while the caller still makes the next: what is written in one piece is often synced next.
-const WRITTEN_BACK_MIN: usize = 256 << 10;
 const HEADER: u8 = b'h';
 const NODE: u8 = b'n';
 const GONE: u8 = b'w';
@@ -361,14 +359,10 @@ impl Overlay {
     /// Commits, answered once it survives the end of this process.
     pub(crate) fn commit(&mut self, batch: Batch) -> Result<()> {
         if !batch.is_empty() && self.writes {
-            let large = batch.byte_length() >= WRITTEN_BACK_MIN;
             self.last = self
                 .store
                 .commit(batch, Durability::Buffered)
                 .map_err(pome_cores::Error::from)?;
-            if large {
-                self.store.write_back();
-            }
         }
         Ok(())
     }
